@@ -1,0 +1,65 @@
+"""What holds for every test: those in `tests/`, the docstrings of `jscope/`, and the documents.
+
+JAX runs on eight fake CPU devices and refuses implicit promotion of dtypes and ranks. The Python blocks of `README.md`
+and `docs/*.md` run as a reader would run them: top to bottom, in one namespace and an empty directory per
+document, with the promotion that JAX has by default.
+"""
+
+import doctest
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sybil import Sybil
+from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
+from xdist.scheduler import LoadScopeScheduling
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# With `--doctest-modules` pytest imports every Python file that it meets.
+collect_ignore = ["docs/conf.py", "docs/_build"]
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), SkipParser()],
+    patterns=["README.md", "docs/*.md"],
+    fixtures=["as_a_reader"],
+).pytest()
+
+
+@pytest.fixture(scope="module")
+def as_a_reader(tmp_path_factory):
+    """An empty working directory, and JAX's default promotion."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):
+        patch.chdir(tmp_path_factory.mktemp("document"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _names_in_docstrings(doctest_namespace):
+    """The names that an example in a docstring may use without importing them."""
+    import jscope
+
+    doctest_namespace.update(jax=jax, jnp=jnp, np=np, jscope=jscope)
+
+
+class DocumentsWhole(LoadScopeScheduling):
+    """Spreads tests over the workers one by one, but keeps the blocks of a document together, in order."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.partition("::")[0]
+        return file if file.endswith(".md") else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Replaces the default of `pytest -n`; any other `--dist` stays as asked for."""
+    return DocumentsWhole(config, log) if config.option.dist == "load" else None

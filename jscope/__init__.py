@@ -1,0 +1,38 @@
+"""jscope: parameters for JAX, by name.
+
+A model is a pure function of a *scope*. A scope is an immutable path prefix with inherited defaults, and a pytree
+whose leaves are the variables under it; `transform` makes a pair `init, apply` of such a function.
+"""
+
+from jscope import constraints as constraints
+from jscope import getters as getters
+from jscope import initializers as initializers
+from jscope import regularizers as regularizers
+from jscope import tree as tree
+from jscope._defaults import AUTO_REUSE as AUTO_REUSE
+from jscope._defaults import NONE as NONE
+from jscope._errors import DTypeMismatchError as DTypeMismatchError
+from jscope._errors import DuplicateVariableError as DuplicateVariableError
+from jscope._errors import InitializerError as InitializerError
+from jscope._errors import InvalidArgumentError as InvalidArgumentError
+from jscope._errors import InvalidNameError as InvalidNameError
+from jscope._errors import JscopeError as JscopeError
+from jscope._errors import MismatchError as MismatchError
+from jscope._errors import MissingRngError as MissingRngError
+from jscope._errors import MissingVariableError as MissingVariableError
+from jscope._errors import NameConflictError as NameConflictError
+from jscope._errors import NativeTransformError as NativeTransformError
+from jscope._errors import ScopeEndedError as ScopeEndedError
+from jscope._errors import ShapeMismatchError as ShapeMismatchError
+from jscope._errors import StateError as StateError
+from jscope._errors import StructureMismatchError as StructureMismatchError
+from jscope._scope import Scope as Scope
+from jscope._spec import VariableSpec as VariableSpec
+from jscope._specs import Specs as Specs
+from jscope._transform import apply as apply
+from jscope._transform import at as at
+from jscope._transform import init as init
+from jscope._transform import named as named
+from jscope._transform import specs as specs
+from jscope._transform import transform as transform
+from jscope._transform import transform_with_state as transform_with_state

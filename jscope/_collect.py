@@ -1,0 +1,100 @@
+"""The abstract trace that finds out which variables a function has.
+
+`jax.eval_shape` runs the function on shapes: no arithmetic, no memory. Arguments that are not arrays
+stay what they are, so that `if is_training:` works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jscope._frame import Frame
+from jscope._scope import root
+from jscope._spec import DataDependent, VariableSpec
+from jscope._types import Key
+
+CONTROL_FLOW_NOTE = (
+    "jscope: `init` and `specs` run the model on abstract inputs (shapes and dtypes, no values), as `jax.jit` does. "
+    "Python control flow needs values: pass what decides it as a Python bool or int (those stay static), or use "
+    "`jax.lax.cond`, `jax.numpy.where`, ..."
+)
+
+
+def collect(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    axes: Mapping[str, int],
+    key: Key | None = None,
+) -> list[VariableSpec]:
+    """Returns the specs of the variables that `function(scope, *args, **kwargs)` creates, in that order."""
+    found: list[VariableSpec] = []
+    arrays, rebuild = _split_arrays(args, kwargs)
+
+    def run(key: Key, arrays: list[Any]) -> None:
+        with Frame(collecting=True) as frame:
+            args, kwargs = rebuild(arrays)
+            function(root(frame, key), *args, **kwargs)
+        found.extend(frame.specs.values())
+
+    key = jax.eval_shape(lambda: jax.random.key(0)) if key is None else key
+    _explaining(lambda: jax.eval_shape(_under_axes(run, axes), key, arrays))
+    return found
+
+
+def complete(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    axes: Mapping[str, int],
+    key: Key,
+    values: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Returns the initial values that depend on data, by path: one jitted forward pass on the other values."""
+    arrays, rebuild = _split_arrays(args, kwargs)
+
+    def run(key: Key, values: dict[str, Any], arrays: list[Any]) -> dict[str, Any]:
+        with Frame(collecting=True, values=dict(values), key=key) as frame:
+            args, kwargs = rebuild(arrays)
+            function(root(frame, key), *args, **kwargs)
+        return frame.initial
+
+    return jax.jit(_under_axes(run, axes))(key, values, arrays)
+
+
+def is_data_dependent(spec: VariableSpec) -> bool:
+    """Whether only `complete` can make the initial value."""
+    return isinstance(spec.initializer, DataDependent)
+
+
+def _split_arrays(args: Any, kwargs: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """Takes the arrays out of the arguments; returns them and what puts them back."""
+    leaves, treedef = jax.tree.flatten((args, dict(kwargs)))
+    is_array = [isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct) for leaf in leaves]
+
+    def rebuild(arrays: list[Any]) -> Any:
+        rest = iter(arrays)
+        return jax.tree.unflatten(
+            treedef, [next(rest) if a else leaf for a, leaf in zip(is_array, leaves, strict=True)]
+        )
+
+    return [leaf for a, leaf in zip(is_array, leaves, strict=True) if a], rebuild
+
+
+def _under_axes(function: Callable[..., Any], axes: Mapping[str, int]) -> Callable[..., Any]:
+    """Binds names of mapped axes, so that collectives such as `lax.pmean(x, "batch")` can be traced."""
+    for name, size in axes.items():
+        function = jax.vmap(function, in_axes=None, out_axes=None, axis_name=name, axis_size=size)
+    return function
+
+
+def _explaining(trace: Callable[[], Any]) -> None:
+    try:
+        trace()
+    except jax.errors.ConcretizationTypeError as error:
+        error.add_note(CONTROL_FLOW_NOTE)
+        raise

@@ -1,0 +1,107 @@
+"""What a scope passes on to its children.
+
+`None` means "inherit" and nothing else; `NONE` switches an inherited default off, back to the library's own.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Literal, TypeAlias, TypedDict
+
+import jax.numpy as jnp
+
+from jscope._errors import InvalidArgumentError
+from jscope._types import Constraint, DType, Getter, Initializer, Partitioner, Regularizer
+
+
+class Sentinel(enum.Enum):
+    """Values that stand for themselves; compare with `is`."""
+
+    AUTO_REUSE = "AUTO_REUSE"
+    NONE = "NONE"
+
+    def __repr__(self) -> str:
+        return f"jscope.{self.value}"
+
+
+AUTO_REUSE: Final = Sentinel.AUTO_REUSE
+"""As `reuse=`: get the variable if it exists, else create it."""
+
+NONE: Final = Sentinel.NONE
+"""As a default: nothing, not even what the outer scope says."""
+
+Off: TypeAlias = Literal[Sentinel.NONE]
+Reuse: TypeAlias = bool | Literal[Sentinel.AUTO_REUSE]
+
+
+class Overrides(TypedDict, total=False):
+    """The keyword arguments of `with_defaults` and `variable_scope`: None inherits, `NONE` switches off."""
+
+    initializer: Initializer | Any | Off | None
+    regularizer: Regularizer | Off | None
+    constraint: Constraint | Off | None
+    dtype: DType | Off | None
+    partitioner: Partitioner | Off | None
+    reuse: Reuse | Off | None
+    custom_getter: Getter | Off | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Defaults:
+    """What `get_variable` uses where its own arguments say nothing.
+
+    Compared by identity: defaults may hold arrays and fresh closures, whose equality is no cheap question.
+    """
+
+    initializer: Initializer | Any = None
+    regularizer: Regularizer | None = None
+    constraint: Constraint | None = None
+    dtype: DType = jnp.float32
+    partitioner: Partitioner | None = None
+    reuse: Reuse = False
+
+    def override(self, **changes: Any) -> Defaults:
+        """Returns these defaults with `changes`: None inherits, `NONE` resets. These are unchanged."""
+        reuse = changes.pop("reuse", None)
+        if not (reuse is None or isinstance(reuse, bool) or reuse in (AUTO_REUSE, NONE)):
+            raise InvalidArgumentError(
+                f"reuse={reuse!r} is none of True, False, None and jscope.AUTO_REUSE. "
+                "True: must exist. AUTO_REUSE: get or create. False, None: inherit."
+            )
+        if reuse:
+            changes["reuse"] = reuse
+        given = {
+            name: _LIBRARY[name] if value is NONE else value for name, value in changes.items() if value is not None
+        }
+        for name in ("initializer", "regularizer", "constraint", "partitioner"):
+            check_callable(name, given.get(name))
+        return replace(self, **given) if given else self
+
+
+def check_callable(role: str, value: Any) -> None:
+    """Raises unless `value` can serve as this default; an initializer may be an array or number too."""
+    if value is None or callable(value) or (role == "initializer" and is_value(value)):
+        return
+    wanted = "(key, shape, dtype) -> array, or an array or number" if role == "initializer" else _WANTED[role]
+    raise InvalidArgumentError(
+        f"{role}={value!r} of type `{type(value).__name__}` is no {role}. Pass a callable {wanted}, "
+        f"or jscope.NONE to switch an inherited {role} off."
+    )
+
+
+def is_value(initializer: Any) -> bool:
+    """Whether an initializer is an array or a number, which gives shape and dtype too."""
+    return isinstance(initializer, bool | int | float | complex) or (
+        hasattr(initializer, "shape") and hasattr(initializer, "dtype") and not callable(initializer)
+    )
+
+
+_WANTED = {
+    "regularizer": "(value) -> scalar",
+    "constraint": "(value) -> value",
+    "partitioner": "(shape, dtype) -> axis names",
+    "custom_getter": "(getter, name, **options) -> value",
+}
+LIBRARY_DEFAULTS: Final = Defaults()
+_LIBRARY = {field.name: getattr(LIBRARY_DEFAULTS, field.name) for field in fields(Defaults)}

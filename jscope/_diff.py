@@ -1,0 +1,166 @@
+"""What differs between two trees, as a value.
+
+A `Diff` compares leaves by path. Two leaves differ in what they are (shape or dtype; or, where there is no such thing,
+the value) or only in their numbers, and then the largest absolute difference says by how much. The numbers are
+compared on the host, in a type that holds every difference: `uint8` 0 and 255 are 255 apart, not 1.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Comparison: TypeAlias = Callable[[Any, Any], tuple[str, str] | float]
+"""Says how two leaves differ: what each of them is, where that differs; otherwise their distance, 0.0 if equal."""
+
+
+@dataclass(frozen=True)
+class Diff:
+    """What differs between two trees `a` and `b`; false where nothing does, and `str` shows it as a table.
+
+    >>> report = Diff(only_in_a=("dec/w",), values=(("enc/w", 0.5),))
+    >>> bool(report)
+    True
+    >>> print(report)
+    only in a  dec/w
+    values     enc/w  differs by up to 0.5
+    """
+
+    only_in_a: tuple[str, ...] = ()
+    """The paths that `b` lacks."""
+
+    only_in_b: tuple[str, ...] = ()
+    """The paths that `a` lacks."""
+
+    changed: tuple[tuple[str, str, str], ...] = ()
+    """`(path, in a, in b)` where shapes or dtypes differ, such as `("w", "float32[2]", "float32[3]")`.
+
+    Leaves without shape and dtype, and arrays of what is no number, stand here too, by their reprs.
+    """
+
+    values: tuple[tuple[str, float], ...] = ()
+    """`(path, largest absolute difference)` where only the numbers differ; infinite where one side alone is NaN."""
+
+    def __bool__(self) -> bool:
+        return bool(self.only_in_a or self.only_in_b or self.changed or self.values)
+
+    def __str__(self) -> str:
+        rows = [
+            *(("only in a", path, "") for path in self.only_in_a),
+            *(("only in b", path, "") for path in self.only_in_b),
+            *(("changed", path, f"{old} -> {new}") for path, old, new in self.changed),
+            *(("values", path, f"differs by up to {gap:g}") for path, gap in self.values),
+        ]
+        width = max((len(path) for _, path, _ in rows), default=0)
+        return "\n".join(f"{kind:9}  {path:{width}}  {what}".rstrip() for kind, path, what in rows) or "no difference"
+
+
+def compare(
+    a: Mapping[str, Any], b: Mapping[str, Any], change: Comparison | None = None, *, tolerance: float = 0.0
+) -> Diff:
+    """Compares two flat trees: see `jscope.tree.diff`. Another `change` compares leaves in another way.
+
+    >>> compare({"w": 1}, {"w": 2}, lambda x, y: 0.0)
+    Diff(only_in_a=(), only_in_b=(), changed=(), values=())
+    """
+    change = change or _change
+    changes = {path: change(a[path], b[path]) for path in a if path in b}
+    return Diff(
+        only_in_a=tuple(path for path in a if path not in b),
+        only_in_b=tuple(path for path in b if path not in a),
+        changed=tuple((path, *kinds) for path, kinds in changes.items() if isinstance(kinds, tuple)),
+        values=tuple((path, gap) for path, gap in changes.items() if isinstance(gap, float) and gap > tolerance),
+    )
+
+
+def kinds(x: Any, y: Any) -> tuple[str, str] | float:
+    """Compares two leaves by shape and dtype alone; a `jax.ShapeDtypeStruct` by all that its repr says.
+
+    >>> kinds(np.zeros(2), np.ones(2)), kinds(np.zeros(2), np.ones(3))
+    (0.0, ('float64[2]', 'float64[3]'))
+    """
+    x_kind, y_kind = (repr(leaf) if isinstance(leaf, jax.ShapeDtypeStruct) else describe(leaf) for leaf in (x, y))
+    return 0.0 if x_kind == y_kind else (x_kind, y_kind)
+
+
+def describe(leaf: Any) -> str:
+    """Returns the dtype and shape of a leaf, or its shortened repr where it has none.
+
+    >>> describe(np.zeros((2, 3), np.int8)), describe([1, 2])
+    ('int8[2,3]', '[1, 2]')
+    """
+    return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]" if has_type(leaf) else reprlib.repr(leaf)
+
+
+def has_type(leaf: Any) -> bool:
+    """Says whether a leaf has a shape and a dtype: an array, a `jax.ShapeDtypeStruct`, a spec.
+
+    >>> has_type(np.zeros(2)), has_type(0.0)
+    (True, False)
+    """
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+
+
+def is_array(leaf: Any) -> bool:
+    """Says whether a leaf is a JAX array (perhaps a traced one), a NumPy array, or a NumPy scalar.
+
+    >>> is_array(np.zeros(2)), is_array(jax.ShapeDtypeStruct((2,), "float32"))
+    (True, False)
+    """
+    return isinstance(leaf, (jax.Array, np.ndarray, np.generic))
+
+
+def _change(x: Any, y: Any) -> tuple[str, str] | float:
+    """Returns how two leaves differ: their descriptions where it is in kind, otherwise a distance."""
+    if x is y:
+        return 0.0
+    if not (has_type(x) and has_type(y)):
+        return 0.0 if _equal(x, y) else (describe(x), describe(y))
+    if (x.shape, x.dtype) != (y.shape, y.dtype):
+        return describe(x), describe(y)
+    return _array_change(x, y) if is_array(x) and is_array(y) else 0.0
+
+
+def _equal(x: Any, y: Any) -> bool:
+    """Compares two leaves that are no arrays; what they hold, such as a list of arrays, is compared leaf by leaf."""
+    xs, x_structure = jax.tree.flatten(x)
+    ys, y_structure = jax.tree.flatten(y)
+    if x_structure != y_structure:
+        return False
+    if len(xs) == 1 and xs[0] is x:
+        return type(x) is type(y) and bool(x == y or (x != x and y != y))
+    return all(_change(*pair) == 0.0 for pair in zip(xs, ys, strict=True))
+
+
+def _array_change(x: Any, y: Any) -> tuple[str, str] | float:
+    """Returns how two arrays of equal shape and dtype differ."""
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        x, y = jax.random.key_data(x), jax.random.key_data(y)
+    x, y = np.ravel(np.asarray(x)), np.ravel(np.asarray(y))
+    if jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == np.bool_:
+        return _integer_distance(x, y)
+    if jnp.issubdtype(x.dtype, jnp.inexact):
+        return _inexact_distance(x, y)
+    return 0.0 if np.array_equal(x, y) else (reprlib.repr(x), reprlib.repr(y))
+
+
+def _integer_distance(x: np.ndarray, y: np.ndarray) -> float:
+    # Arithmetic modulo 2**64 is exact here: no difference of two 64-bit integers reaches 2**64.
+    wide = np.int64 if jnp.issubdtype(x.dtype, jnp.signedinteger) else np.uint64
+    x, y = x.astype(wide), y.astype(wide)
+    return float((np.maximum(x, y).astype(np.uint64) - np.minimum(x, y).astype(np.uint64)).max(initial=0))
+
+
+def _inexact_distance(x: np.ndarray, y: np.ndarray) -> float:
+    wide = np.promote_types(x.dtype, np.float64)
+    x, y = x.astype(wide), y.astype(wide)
+    with np.errstate(all="ignore"):
+        gap = np.abs(x - y)
+    equal = (x == y) | (np.isnan(x) & np.isnan(y))
+    return float(np.where(equal, 0.0, np.where(np.isnan(gap), np.inf, gap)).max(initial=0.0))

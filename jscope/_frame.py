@@ -1,0 +1,287 @@
+"""The memory of one call.
+
+A `Scope` is a value; what has to be remembered while `init` or `apply` runs lives in a `Frame`: which
+variables exist and where they were created, what was written and what was sown. There is one frame per call, in a
+ContextVar, owned by the thread and the asyncio task that made it. It is the only mutable object of
+jscope, together with the `Crossing`, the counters that start afresh wherever a scope enters a JAX transform.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+import threading
+import types
+from collections.abc import Hashable, Mapping
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.extend.core
+
+from jscope import _path
+from jscope._errors import DuplicateVariableError, MissingVariableError, NameConflictError
+from jscope._spec import VariableSpec
+from jscope._types import Key
+
+_current: ContextVar[Frame | None] = ContextVar("jscope_frame", default=None)
+_tokens = itertools.count()
+
+
+@dataclass(slots=True)
+class Crossing:
+    """What was counted since a scope last entered a JAX transform (or since the call began).
+
+    JAX runs a cached body no second time, so counters that went on through it would depend on the
+    state of the cache. Starting afresh at each crossing makes eager, jitted and repeated calls equal.
+    """
+
+    path: str
+    params: Mapping[str, Any]
+    state: Mapping[str, Any]
+    taken: dict[Hashable, int] = field(default_factory=dict)
+    asked: dict[Hashable, int] = field(default_factory=dict)
+
+    def enter(self, place: Hashable) -> int:
+        """Counts one more entry of a scope; returns how many there were before."""
+        count = self.taken.get(place, 0)
+        self.taken[place] = count + 1
+        return count
+
+    def ask(self, stream: Hashable) -> int:
+        """Counts one more key of a stream; returns how many there were before."""
+        count = self.asked.get(stream, 0)
+        self.asked[stream] = count + 1
+        return count
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """Where in the call a variable was created: at which entry of its scope, in which trace."""
+
+    entry: int
+    trace: int
+
+
+class Frame:
+    """The memory of one `init`, `apply` or `specs` call. Use as a context manager, once.
+
+    Attributes:
+      collecting: Whether variables are being created (true) or looked up.
+      parent: For a lift's inner frame, the frame it commits to.
+      state: State variables with the writes so far, as a nested dict; None where there is no state.
+      values: While collecting, initial values that are known already, by path.
+      key: While initial values that depend on data are computed, the key of `init`.
+      initial: The initial values that this very call computed, by path.
+      specs: Specs of the variables created so far, by path.
+      sown: Values that were sown, by path.
+    """
+
+    def __init__(
+        self,
+        *,
+        collecting: bool = False,
+        params: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None,
+        values: dict[str, Any] | None = None,
+        key: Key | None = None,
+        parent: Frame | None = None,
+    ) -> None:
+        self.collecting = collecting
+        self.state = state
+        self.values = {} if values is None else values
+        self.key = key
+        self.initial: dict[str, Any] = {}
+        self.parent = parent
+        self.specs: dict[str, VariableSpec] = {}
+        self.sown: dict[str, Any] = {}
+        self.token = next(_tokens) if collecting else None
+        self.crossing = Crossing("", params or {}, state or {})
+        self._owner = _owner()
+        self._traces = [(trace_state(), 0)]
+        self._serial = 0
+        self._creations: dict[str, Creation] = {}
+        self._prefixes: dict[str, str] = {}
+        self._placeholders: dict[Hashable, jax.Array] = {}
+        self._defaults: list[Any] = []
+        self._names: list[tuple[str, contextlib.AbstractContextManager[Any]]] = []
+        self._reset: Token[Frame | None] | None = None
+
+    def __enter__(self) -> Frame:
+        self._reset = _current.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._reset is not None
+        _current.reset(self._reset)
+
+    @staticmethod
+    def current() -> Frame | None:
+        """Returns the frame of the running call, if it is this thread's and this task's own."""
+        frame = _current.get()
+        return frame if frame is not None and frame._owner == _owner() else None
+
+    def with_token(self, token: int | None) -> Frame | None:
+        """Returns this frame, or the one it commits to, that has this token."""
+        frame: Frame | None = self
+        while frame is not None and frame.token != token:
+            frame = frame.parent
+        return frame
+
+    def is_running(self) -> bool:
+        """Whether this is the current frame or one that the current one commits to."""
+        frame = Frame.current()
+        while frame is not None and frame is not self:
+            frame = frame.parent
+        return frame is self
+
+    def in_own_trace(self) -> bool:
+        """Whether no JAX transform was entered since this frame began."""
+        return self._traces[0][0] == trace_state()
+
+    def trace(self) -> int:
+        """Returns the serial number of the running trace: 0 for the frame's own, another one for each tracing."""
+        here = trace_state()
+        # Traces nest, so a trace that is not on the stack is new, and what lies above it has ended.
+        while self._traces and self._traces[-1][0] != here:
+            if any(known == here for known, _ in self._traces):
+                self._traces.pop()
+            else:
+                self._serial += 1
+                self._traces.append((here, self._serial))
+        return self._traces[-1][1]
+
+    def create(self, spec: VariableSpec, entry: int) -> None:
+        """Records a new variable."""
+        if spec.path in self._prefixes:
+            other = self.specs[self._prefixes[spec.path]]
+            raise _conflict(spec, other)
+        for prefix in _path.prefixes(spec.path):
+            if prefix in self.specs:
+                raise _conflict(self.specs[prefix], spec)
+            self._prefixes.setdefault(prefix, spec.path)
+        self.specs[spec.path] = spec
+        self._creations[spec.path] = Creation(entry, self.trace())
+
+    def share(self, path: str, entry: int, site: str) -> None:
+        """Checks that asking for an existing variable without reuse is a re-trace, not a second creation.
+
+        JAX may trace one body several times; what it traces again is not created again.
+        """
+        first, trace = self._creations[path], self.trace()
+        if trace == first.trace or entry != first.entry or first.trace == 0:
+            raise DuplicateVariableError(
+                f"Variable `{path}` is created a second time at {site}; it was first created at "
+                f"{self.specs[path].site}.\nIf two layers are meant to share it, ask for it again under "
+                "`scope.with_defaults(reuse=True)` or `reuse=jscope.AUTO_REUSE`; otherwise give one of them a scope "
+                'of its own, such as `scope / "name"` or `scope / scope.unique("name")`.'
+            )
+
+    def missing(self, path: str, site: str) -> MissingVariableError:
+        """Makes the error for a variable that reuse expected to exist."""
+        return MissingVariableError(
+            f"Variable `{path}` does not exist, but was asked for with `reuse=True` at {site}."
+            f"{did_you_mean(path, self.specs)}\nCreate it first, or allow both with `reuse=jscope.AUTO_REUSE`."
+        )
+
+    def placeholder(self, spec: VariableSpec) -> jax.Array:
+        """Returns what stands for a variable while collecting: its initial value if known, else abstract zeros."""
+        if spec.path in self.values:
+            return self.values[spec.path]
+        kind = (spec.shape, spec.dtype)
+        if self.trace() or kind not in self._placeholders:
+            zeros = jax.lax.full(spec.shape, 0, spec.dtype)
+            # Only what the frame's own trace made may be kept: anything else would outlive its trace.
+            return zeros if self.trace() else self._placeholders.setdefault(kind, zeros)
+        return self._placeholders[kind]
+
+    def keep_defaults(self, defaults: Any) -> int:
+        """Returns a number that stands for `defaults` in a treedef: JAX's caches must not keep the object alive."""
+        for number, kept in enumerate(self._defaults):
+            if kept is defaults:
+                return number
+        self._defaults.append(defaults)
+        return len(self._defaults) - 1
+
+    def kept_defaults(self, number: int) -> Any:
+        """Returns the defaults that `keep_defaults` gave this number."""
+        return self._defaults[number]
+
+    def enter_name(self, path: str) -> None:
+        """Enters `jax.named_scope` for what `path` adds to the innermost name."""
+        inner = _path.relative(path, self._names[-1][0]) if self._names else path
+        name = path if inner is None else inner
+        scope = jax.named_scope(name) if name else contextlib.nullcontext()
+        scope.__enter__()
+        self._names.append((path, scope))
+
+    def exit_name(self) -> None:
+        """Leaves the innermost name."""
+        _, scope = self._names.pop()
+        scope.__exit__(None, None, None)
+
+
+def trace_state() -> Any:
+    """Returns a token of the running JAX trace, to compare with `==`. Keeps no trace alive."""
+    return jax.extend.core.get_opaque_trace_state()
+
+
+def did_you_mean(path: str, candidates: Any) -> str:
+    """Returns a sentence with the nearest names, or nothing."""
+    near = _path.nearest(path, candidates)
+    return f" Did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
+
+
+def call_site() -> str:
+    """Returns `file:line` of the innermost Python frame outside jscope. Keeps no frame alive."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_of(frame, "jscope"):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _is_of(frame: types.FrameType, package: str) -> bool:
+    return frame.f_globals.get("__name__", "").partition(".")[0] == package
+
+
+_LIFTS = {
+    "scan": "scan",
+    "while_loop": "while_loop",
+    "fori_loop": "fori_loop",
+    "cond": "cond",
+    "switch": "switch",
+    "map": "map",
+    "vmap_f": "vmap",
+    "fun_remat": "remat",
+    "grad_f": "grad",
+    "grad_f_aux": "grad",
+    "value_and_grad_f": "value_and_grad",
+    "vjp": "vjp",
+    "jvp": "jvp",
+}
+
+
+def lift_for_here() -> str:
+    """Returns the lift to use in place of the JAX transform that was entered last."""
+    frame, found = sys._getframe(1), None
+    while frame is not None and not (found and not _is_of(frame, "jax")):
+        if _is_of(frame, "jax"):
+            found = _LIFTS.get(frame.f_code.co_name, found)
+        frame = frame.f_back
+    return f"jscope.{found or 'jit'}"
+
+
+def _conflict(variable: VariableSpec, inner: VariableSpec) -> NameConflictError:
+    return NameConflictError(
+        f"`{variable.path}` is a variable (created at {variable.site}) and also a prefix of "
+        f"`{inner.path}` (created at {inner.site}).\nA path is either a variable or a scope: rename one of them."
+    )
+
+
+def _owner() -> tuple[int, object]:
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return threading.get_ident(), None
+    return threading.get_ident(), asyncio.current_task()

@@ -1,0 +1,72 @@
+"""The chain of custom getters between `get_variable` and the variable.
+
+The innermost scope's getter runs first; what it calls is the next outer one, and at the end of the chain
+stands the variable. Getters that hold arrays are pytrees, so the arrays cross JAX transforms with the scope.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import jax
+
+from jscope._types import Getter
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True, slots=True)
+class Static:
+    """A getter that holds no arrays: a part of the treedef, no leaf."""
+
+    getter: Getter
+
+    def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
+        return self.getter(getter, name, **options)
+
+    def tree_flatten(self) -> tuple[tuple[()], Getter]:
+        return (), self.getter
+
+    @classmethod
+    def tree_unflatten(cls, getter: Getter, _: tuple[()]) -> Static:
+        return cls(getter)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a getter is given to go on with: the rest of the chain. Also knows the scope that was asked."""
+
+    getter: Getter
+    rest: Any
+    scope: Any
+
+    def __call__(self, name: str, /, *args: Any, **options: Any) -> Any:
+        """Asks the rest of the chain for the variable with the full path `name`; arguments as in `get_variable`."""
+        return self.getter(
+            self.rest, name, **dict(zip(("shape", "dtype", "initializer"), args, strict=False)), **options
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a chain: the variable itself."""
+
+    scope: Any
+    site: str
+
+    def __call__(self, name: str, /, *args: Any, **options: Any) -> Any:
+        """Gets or creates the variable with the full path `name`; arguments as in `get_variable`."""
+        options.update(zip(("shape", "dtype", "initializer"), args, strict=False))
+        return self.scope._ask(name, site=self.site, **options)
+
+
+def as_node(getter: Getter) -> Getter:
+    """Returns the getter as a pytree node, unless it is one."""
+    return Static(getter) if jax.tree_util.all_leaves([getter]) else getter
+
+
+def through(getters: tuple[Getter, ...], end: End, name: str, options: dict[str, Any]) -> Any:
+    """Runs the chain of `getters` (outermost first) on a request."""
+    chain = reduce(lambda rest, getter: Link(getter, rest, end.scope), getters, end)
+    return chain(name, **options)

@@ -1,0 +1,70 @@
+"""Specs as JSON: enough to check and to read a checkpoint by, not to make initial values again."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jscope._errors import InvalidArgumentError
+from jscope._spec import StackAxis, VariableSpec
+
+VERSION = 1
+_CALLABLES = ("initializer", "regularizer", "constraint")
+
+
+def encode(specs: Mapping[str, VariableSpec]) -> str:
+    """Returns specs by name as JSON text."""
+    return json.dumps(
+        {"jscope.specs": VERSION, "variables": {name: _row(spec) for name, spec in specs.items()}}, indent=1
+    )
+
+
+def decode(text: str) -> dict[str, VariableSpec]:
+    """Returns the specs by name that `encode` wrote."""
+    try:
+        data = json.loads(text)
+        if data["jscope.specs"] != VERSION:
+            raise ValueError(f"version {data['jscope.specs']!r}")
+        return {name: _spec(row) for name, row in data["variables"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidArgumentError(
+            f"This is not what `Specs.to_json` of jscope writes (version {VERSION}): {error}."
+        ) from error
+
+
+def name_of(value: Any) -> str:
+    """Returns a readable name of a callable, or of an array by shape and dtype.
+
+    >>> name_of(len), name_of(np.zeros(3))
+    ('len', 'float64[3]')
+    """
+    if isinstance(value, str):
+        return value
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype}{list(value.shape)}"
+    if isinstance(value, functools.partial):
+        given = [*map(repr, value.args), *(f"{name}={item!r}" for name, item in value.keywords.items())]
+        return f"{name_of(value.func)}({', '.join(given)})"
+    return getattr(value, "__qualname__", None) or str(value)
+
+
+def _row(spec: VariableSpec) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(spec, name) for name in ("path", "trainable", "site")}
+    row |= {name: None if getattr(spec, name) is None else name_of(getattr(spec, name)) for name in _CALLABLES}
+    row |= {"shape": list(spec.shape), "dtype": np.dtype(spec.dtype).name, "collections": list(spec.collections)}
+    row["axes"] = None if spec.axes is None else list(spec.axes)
+    row["stack"] = [[axis.depth, axis.size, axis.name] for axis in spec.stack]
+    return row
+
+
+def _spec(row: dict[str, Any]) -> VariableSpec:
+    fields = dict(row)
+    fields |= {name: tuple(fields[name]) for name in ("shape", "collections")}
+    fields["dtype"] = np.dtype(fields["dtype"])
+    fields["axes"] = None if fields["axes"] is None else tuple(fields["axes"])
+    fields["stack"] = tuple(StackAxis(*axis) for axis in fields["stack"])
+    return VariableSpec(**fields)

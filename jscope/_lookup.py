@@ -1,0 +1,115 @@
+"""Finding a variable in params and state, and saying what is there when it is not.
+
+In `apply` nothing is recorded and nothing created: a variable is what stands at its path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from jscope import _path
+from jscope._errors import InvalidArgumentError, MissingVariableError, NameConflictError, ShapeMismatchError
+from jscope._frame import Frame, did_you_mean
+from jscope._request import checked_shape
+from jscope._types import ShapeLike
+
+EMPTY: Mapping[str, Any] = {}
+
+
+def peek(name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
+    """Returns what stands at `name` in the params or else in the state, or None."""
+    parts = _path.split(name)
+    found = _path.walk(params, parts)
+    return _path.walk(state, parts) if found is None or (isinstance(found, Mapping) and not found) else found
+
+
+def find(path: str, name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
+    """Returns the variable `name` of the scope `path`, or raises an error with the nearest names."""
+    value = peek(name, params, state)
+    if value is not None and not isinstance(value, Mapping):
+        return value
+    full = _path.join(path, name)
+    if value is None:
+        below = [_path.join(path, name) for tree in (params, state) for name, _ in _path.items(tree)]
+        listing = did_you_mean(full, below) or (
+            f" There are: {', '.join(map('`{}`'.format, below[:8]))}" if below else ""
+        )
+        raise MissingVariableError(
+            f"Variable `{full}` is not in the params (nor in the state) given to `apply`.{listing}\nParams made by "
+            "`init` of this very function have it; `model.specs(*inputs).check(params)` lists all that differs."
+        )
+    names = ", ".join(f"`{_path.join(full, name)}`" for name, _ in list(_path.items(value))[:4])
+    raise NameConflictError(
+        f"`{full}` is asked for as a variable, but in the params it is a prefix of {names}.\n"
+        f'Read those through `scope / "{name}"`, or give the variable another name.'
+    )
+
+
+def check_shape(path: str, value: Any, shape: ShapeLike) -> None:
+    """Raises unless `value` has the shape that was asked for. What has no shape (masked, say) passes."""
+    found, asked = getattr(value, "shape", None), checked_shape(path, shape)
+    if found is not None and tuple(found) != asked:
+        raise ShapeMismatchError(
+            f"Variable `{path}` has shape {tuple(found)} in the params, asked for with shape {asked}.\n"
+            "Either these params belong to another model (see `specs.check(params)`), "
+            "or the function now asks for another shape: call `init` again."
+        )
+
+
+def subtree(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Returns the part of `tree` below `name`, empty where there is none."""
+    below = tree.get(name)
+    return below if isinstance(below, Mapping) else EMPTY
+
+
+def is_variable(name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
+    """Whether a variable (not a prefix of some) stands at `name`."""
+    found = peek(name, params, state)
+    return found is not None and not isinstance(found, Mapping)
+
+
+def outside(path: str, prefix: str) -> NoReturn:
+    """Raises the error for a getter that asks for what did not cross a boundary with its scope."""
+    raise MissingVariableError(
+        f"A custom getter asked for `{path}` inside a JAX transform that was given only the scope `{prefix}`.\n"
+        "Pass an outer scope into the transform, so that the variable crosses with it."
+    )
+
+
+def describe(path: str, params: Mapping[str, Any], state: Mapping[str, Any], rng: bool, frame: Frame | None) -> str:
+    """Returns the repr of a scope: its path, and the variables below it by shape and dtype, never by value."""
+    if frame is not None:
+        lines = [str(spec) for spec in frame.specs.values() if _path.relative(spec.path, path)]
+    else:
+        found = [("param", params), ("state", state)]
+        lines = [f"{kind} `{name}`: {_brief(value)}" for kind, tree in found for name, value in _path.items(tree, path)]
+    more = [f"... and {len(lines) - 20} more"] if len(lines) > 20 else []
+    return "\n  ".join([f"Scope({path!r}{', with rng' if rng else ''})", *lines[:20], *more])
+
+
+def _brief(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype.name if hasattr(value.dtype, 'name') else value.dtype}{list(value.shape)}"
+    return type(value).__name__
+
+
+def as_tree(role: str, tree: Any) -> dict[str, Any]:
+    """Returns `tree` if it is a dict, or raises an error that says what params look like."""
+    if isinstance(tree, dict):
+        return tree
+    if isinstance(tree, Mapping):
+        return _path.copy(tree)
+    raise InvalidArgumentError(
+        f"{role} must be a nested dict of arrays by name, as `init` returns it, not {_described(tree)}.{_hint(tree)}"
+    )
+
+
+def _described(value: Any) -> str:
+    return f"an array of shape {value.shape}" if hasattr(value, "shape") else f"a `{type(value).__name__}`"
+
+
+def _hint(tree: Any) -> str:
+    if isinstance(tree, tuple) and len(tree) == 2:
+        return "\nA model with state has two: `params, state = model.init(...)`, `model.apply(params, state, ...)`."
+    return ""

@@ -1,0 +1,167 @@
+"""Names and paths.
+
+A path is a string such as `encoder/layer_0/w`: names joined by `/`, the empty string for the root.
+Whatever splits, joins, walks or compares paths does so here; no other file knows the separator.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from jscope._errors import InvalidNameError
+
+SEPARATOR = "/"
+
+
+@lru_cache(maxsize=65536)
+def split(name: str) -> tuple[str, ...]:
+    """Splits a name into its parts, after checking that it is one.
+
+    >>> split("encoder/w")
+    ('encoder', 'w')
+    """
+    parts = tuple(name.split(SEPARATOR)) if isinstance(name, str) else ("",)
+    if not all(parts):
+        raise InvalidNameError(
+            f"{name!r} is not a name. A name is a non-empty string; `{SEPARATOR}` may stand "
+            "between two parts of it (`encoder/w`), but not at an end and not twice in a row."
+        )
+    return parts
+
+
+def check(name: object) -> None:
+    """Raises `InvalidNameError` unless `name` is a name."""
+    if not isinstance(name, str):
+        raise InvalidNameError(f"A name must be a non-empty string, not {name!r} of type `{type(name).__name__}`.")
+    split(name)
+
+
+def parts(path: str) -> tuple[str, ...]:
+    """Splits a path, which may be the root's empty one.
+
+    >>> parts("")
+    ()
+    """
+    return split(path) if path else ()
+
+
+def join(*paths: str) -> str:
+    """Joins paths, leaving out empty ones.
+
+    >>> join("", "encoder", "w")
+    'encoder/w'
+    """
+    return SEPARATOR.join(path for path in paths if path)
+
+
+def parent(path: str) -> str:
+    """Returns the path one level up.
+
+    >>> parent("encoder/w"), parent("w")
+    ('encoder', '')
+    """
+    return path.rpartition(SEPARATOR)[0]
+
+
+def last(path: str) -> str:
+    """Returns the last name of a path.
+
+    >>> last("encoder/w")
+    'w'
+    """
+    return path.rpartition(SEPARATOR)[2]
+
+
+def relative(path: str, prefix: str) -> str | None:
+    """Returns `path` as seen from `prefix`, or None where it is not below it.
+
+    >>> relative("a/b/w", "a"), relative("ab/w", "a"), relative("a", "a")
+    ('b/w', None, '')
+    """
+    if not prefix or path == prefix:
+        return path[len(prefix) :]
+    return path[len(prefix) + 1 :] if path.startswith(prefix + SEPARATOR) else None
+
+
+def prefixes(path: str) -> Iterator[str]:
+    """Yields every proper prefix of a path, shortest first, without the root.
+
+    >>> list(prefixes("a/b/w"))
+    ['a', 'a/b']
+    """
+    end = path.find(SEPARATOR)
+    while end >= 0:
+        yield path[:end]
+        end = path.find(SEPARATOR, end + 1)
+
+
+def walk(tree: Any, names: Iterable[str]) -> Any:
+    """Returns what stands at `names` below `tree`, or None.
+
+    >>> walk({"a": {"w": 1}}, ("a", "w"))
+    1
+    """
+    for name in names:
+        if not isinstance(tree, Mapping):
+            return None
+        tree = tree.get(name)
+    return tree
+
+
+def insert(tree: dict[str, Any], names: tuple[str, ...], value: Any) -> None:
+    """Puts `value` at `names` below `tree`, making dicts on the way."""
+    for name in names[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[names[-1]] = value
+
+
+def items(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields `(path, leaf)` for everything in a nested mapping that is not itself a mapping.
+
+    >>> list(items({"a": {"w": 1}, "b": 2}))
+    [('a/w', 1), ('b', 2)]
+    """
+    for name, value in tree.items():
+        path = f"{prefix}{SEPARATOR}{name}" if prefix else name
+        if isinstance(value, Mapping):
+            yield from items(value, path)
+        else:
+            yield path, value
+
+
+def nested(leaves: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Builds the nested dict that `items` takes apart.
+
+    >>> nested([("a/w", 1), ("b", 2)])
+    {'a': {'w': 1}, 'b': 2}
+    """
+    tree: dict[str, Any] = {}
+    for path, value in leaves:
+        insert(tree, tuple(path.split(SEPARATOR)), value)
+    return tree
+
+
+def copy(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Copies the dicts of a nested mapping, not what they hold."""
+    return {name: copy(value) if isinstance(value, Mapping) else value for name, value in tree.items()}
+
+
+def nearest(path: str, candidates: Iterable[str], count: int = 3) -> list[str]:
+    """Returns the candidates that a misspelt `path` may have meant, best first.
+
+    >>> nearest("encoder/W", ["encoder/w", "encoder/b", "decoder/w"], count=1)
+    ['encoder/w']
+    """
+    return difflib.get_close_matches(path, list(candidates), n=count, cutoff=0.6)
+
+
+def child(path: str, name: str) -> str:
+    """Returns the path of `name` directly below `path`.
+
+    >>> child("a", "w"), child("", "w")
+    ('a/w', 'w')
+    """
+    return f"{path}{SEPARATOR}{name}" if path else name

@@ -1,0 +1,61 @@
+"""What `get_variable` does while collecting: records a spec, checks sharing, gives a placeholder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+from jax.core import Tracer
+
+from jscope._defaults import Defaults, Reuse, is_value
+from jscope._errors import NativeTransformError
+from jscope._frame import Frame
+from jscope._materialize import initial_value
+from jscope._request import check_agrees, new_spec
+from jscope._same import fingerprint
+from jscope._spec import DataDependent, VariableSpec
+
+
+def record(
+    frame: Frame, path: str, entry: int, site: str, defaults: Defaults, reuse: Reuse | None, options: dict[str, Any]
+) -> jax.Array:
+    """Creates the variable `path`, or shares it where it exists; returns a placeholder of its shape and dtype."""
+    reuse = defaults.reuse if reuse is None else reuse
+    spec = frame.specs.get(path)
+    if spec is not None:
+        if reuse is False:
+            frame.share(path, entry, site)
+        check_agrees(spec, options.get("shape"), options.get("dtype"), options.get("trainable", True), site)
+    elif reuse is True:
+        raise frame.missing(path, site)
+    else:
+        spec = _settled(frame, new_spec(path, defaults, site, **options))
+        frame.create(spec, entry)
+    return frame.placeholder(spec)
+
+
+def _settled(frame: Frame, spec: VariableSpec) -> VariableSpec:
+    """Computes an initial value that depends on data, so that no spec ever stores a tracer."""
+    if not _is_traced(spec):
+        return spec
+    if not frame.in_own_trace():
+        raise NativeTransformError(
+            f"The initial value of `{spec.path}` (created at {spec.site}) depends on data inside a JAX transform, "
+            "where it cannot be computed.\nCreate the variable outside the transform, or give it an initializer "
+            "function that depends on its key, shape and dtype alone."
+        )
+    if frame.key is not None:
+        frame.values[spec.path] = frame.initial[spec.path] = initial_value(spec, frame.key)
+    return replace(spec, initializer=DataDependent(spec.path))
+
+
+def _is_traced(spec: VariableSpec) -> bool:
+    if is_value(spec.initializer):
+        return isinstance(spec.initializer, Tracer)
+    if fingerprint(spec.initializer).by_value:
+        return False
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    assert callable(spec.initializer)
+    jaxpr = jax.make_jaxpr(spec.initializer, static_argnums=(1, 2))(key, spec.unstacked_shape, spec.dtype)
+    return any(isinstance(const, Tracer) for const in jaxpr.consts)

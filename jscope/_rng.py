@@ -1,0 +1,102 @@
+"""Keys from names.
+
+A variable's initial value depends on the key of the call and on the variable's own path, on nothing else:
+no counter, no order. So the path is hashed, part by part, into two 32-bit lanes that are folded into
+the key one after the other. (One lane is too few: among 100,000 paths two would collide with 69%.)
+
+The hash is public and versioned; `docs/initial_values.md` has it with examples. Its mixing function works on Python ints and on traced
+integers
+alike, so that the index of a `scan` can be one part of a path: a stacked variable at index 3 starts with the value of an unrolled variable whose path has the part `3`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+
+from jscope import _path
+from jscope._types import Key
+
+Lane: TypeAlias = Any
+"""An unsigned 32-bit number: a Python int, or a (traced) uint32 array."""
+
+Lanes: TypeAlias = tuple[Lane, Lane]
+
+VERSION = 1
+SEED: Lanes = (0x6A73636F + VERSION, 0x70652D68 + VERSION)
+STREAM = "\0rng"
+"""The part that sets the keys of `Scope.rng` apart from those of variables. No name can contain it."""
+
+_MASK = 0xFFFFFFFF
+
+
+def mix(lane: Lane, part: Lane) -> Lane:
+    """Mixes one more part into a lane: MurmurHash3's block step and finalizer (public domain).
+
+    Works on Python ints and on uint32 arrays, with the same result.
+
+    >>> mix(1, 2) == int(mix(np.uint32(1), jax.numpy.uint32(2)))
+    True
+    """
+    part = _times(part, 0xCC9E2D51)
+    part = _times(_rotate(part, 15), 0x1B873593)
+    lane = _plus(_times(_rotate(lane ^ part, 13), 5), 0xE6546B64)
+    lane = _times(lane ^ (lane >> _like(lane, 16)), 0x85EBCA6B)
+    lane = _times(lane ^ (lane >> _like(lane, 13)), 0xC2B2AE35)
+    return lane ^ (lane >> _like(lane, 16))
+
+
+@lru_cache(maxsize=65536)
+def lanes_of(name: str) -> Lanes:
+    """Hashes one name: a decimal number stands for itself, so that it can be a loop index.
+
+    >>> lanes_of("3")
+    (3, 3)
+    """
+    if name.isdecimal() and name.isascii() and str(int(name)) == name and int(name) <= _MASK:
+        return int(name), int(name)
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+
+
+def extend(lanes: Lanes, parts: Iterable[str | Lane]) -> Lanes:
+    """Mixes names, or numbers, into the lanes of a path."""
+    a, b = lanes
+    for part in parts:
+        part_a, part_b = lanes_of(part) if isinstance(part, str) else (part, part)
+        a, b = mix(a, part_a), mix(b, part_b)
+    return a, b
+
+
+@lru_cache(maxsize=65536)
+def lanes_of_path(path: str) -> Lanes:
+    """Hashes a whole path."""
+    return extend(SEED, _path.parts(path))
+
+
+def fold(key: Key, lanes: Lanes) -> Key:
+    """Returns the key of a path: both lanes folded into `key`."""
+    a, b = (np.uint32(lane) if isinstance(lane, int) else lane for lane in lanes)
+    return jax.random.fold_in(jax.random.fold_in(key, a), b)
+
+
+def _like(lane: Lane, constant: int) -> Lane:
+    return constant if isinstance(lane, int) else np.uint32(constant)
+
+
+def _times(lane: Lane, constant: int) -> Lane:
+    return lane * constant & _MASK if isinstance(lane, int) else lane * np.uint32(constant)
+
+
+def _plus(lane: Lane, constant: int) -> Lane:
+    return lane + constant & _MASK if isinstance(lane, int) else lane + np.uint32(constant)
+
+
+def _rotate(lane: Lane, bits: int) -> Lane:
+    left = lane << _like(lane, bits)
+    return (left & _MASK if isinstance(lane, int) else left) | (lane >> _like(lane, 32 - bits))

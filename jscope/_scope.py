@@ -1,0 +1,333 @@
+"""Immutable scopes.
+
+A `Scope` is a value: a path, the defaults inherited along that path, and the variables under it. It is a
+pytree whose leaves are those variables and the random key, so it crosses JAX transforms like any other
+value. What has to be remembered during a call (what exists, what was written) lives in the `Frame`, never here.
+
+While *collecting* (`init`, `specs`), `get_variable` records a spec and gives a placeholder; afterwards, in
+`apply`, it looks the value up.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+from typing_extensions import Unpack
+
+from jscope import _path, _rng
+from jscope._defaults import LIBRARY_DEFAULTS, NONE, Defaults, Off, Overrides, Reuse, check_callable
+from jscope._errors import InvalidArgumentError, MissingRngError
+from jscope._frame import Crossing, Frame, call_site
+from jscope._getter import End, as_node, through
+from jscope._lookup import check_shape, describe, find, is_variable, outside, subtree
+from jscope._record import record
+from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
+from jscope._write import assign, running, sow, writable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """What a scope and its children have in common."""
+
+    collecting: bool
+    crossing: Crossing
+    frame: weakref.ref[Frame] | None
+    key: Key | None
+    getters: tuple[Getter, ...] = ()
+    defaults: Defaults = LIBRARY_DEFAULTS
+
+
+class Scope:
+    """A path into the variables of a model, with inherited defaults. A value: nothing ever changes one.
+
+    Functions get one as their first argument; nobody but jscope makes them.
+
+    >>> import jax, jscope
+    >>> def dense(scope, x, features):
+    ...     w = scope.get_variable("w", (x.shape[-1], features))
+    ...     b = scope.get_variable("b", (features,), initializer=jscope.initializers.zeros)
+    ...     return x @ w + b
+    >>> def mlp(scope, x):
+    ...     return dense(scope / "out", jax.nn.relu(dense(scope / "hidden", x, 8)), 2)
+    >>> params = jscope.transform(mlp).init(jax.random.key(0), jax.numpy.ones((1, 4)))
+    >>> jscope.tree.names(params)
+    ['hidden/w', 'hidden/b', 'out/w', 'out/b']
+    """
+
+    __slots__ = ("_entry", "_params", "_path", "_shared", "_state")
+
+    def __init__(
+        self, path: str, params: Mapping[str, Any], state: Mapping[str, Any], entry: int, shared: Shared
+    ) -> None:
+        self._path = path
+        self._params = params
+        self._state = state
+        self._entry = entry
+        self._shared = shared
+
+    @property
+    def path(self) -> str:
+        """The full path: `"encoder/layer_0"`; `""` for the root."""
+        return self._path
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return _path.last(self._path)
+
+    @property
+    def collecting(self) -> bool:
+        """Whether variables are being created (in `init` and `specs`) rather than looked up (in `apply`)."""
+        return self._shared.collecting
+
+    @property
+    def has_rng(self) -> bool:
+        """Whether `rng` has a key to draw from. True while collecting, unless switched off by `with_rng(None)`."""
+        return self._shared.key is not None
+
+    def __truediv__(self, name: str) -> Scope:
+        """Returns the child scope `name`; `"a/b"` is two steps. This scope is unchanged."""
+        scope = self
+        for part in _path.split(name):
+            scope = scope._child(part)
+        return scope
+
+    def get_variable(
+        self,
+        name: str,
+        shape: ShapeLike | None = None,
+        dtype: DType = None,
+        initializer: Initializer | Any | Off | None = None,
+        *,
+        trainable: bool = True,
+        regularizer: Regularizer | Off | None = None,
+        constraint: Constraint | Off | None = None,
+        partitioner: Partitioner | Off | None = None,
+        axes: Axes | None = None,
+        collections: Iterable[str] = (),
+        custom_getter: Getter | None = None,
+    ) -> jax.Array:
+        """Returns the variable `name` of this scope; while collecting, records what was asked for.
+
+        Args:
+          name: Its name below this scope's path.
+          shape: Its shape. May be left out where it exists already or the initializer is a value.
+          dtype: Its dtype; the scope's default (float32) if None.
+          initializer: `(key, shape, dtype) -> array`, or an array or number that gives shape and dtype too.
+            Library default: glorot uniform for floats and complex, zeros for integers and bool.
+          trainable: True makes it a param, False a state variable, which `assign` may write.
+          regularizer: Its penalty, summed by `Specs.regularization_loss`.
+          constraint: The projection that `Specs.apply_constraints` applies.
+          partitioner: `(shape, dtype) -> axes`, used where `axes` is not given.
+          axes: A logical name (or None) for each axis.
+          collections: Names to find it by in `Specs.select`.
+          custom_getter: A getter for this call alone, inside those of the scope.
+
+        Raises:
+          DuplicateVariableError: It was created before, and reuse is off.
+          MissingVariableError: It is not there: in `apply`, or with `reuse=True` while collecting.
+          MismatchError: It exists with another shape (and, while collecting, dtype or trainable).
+        """
+        shared = self._shared
+        if not (shared.collecting or shared.getters or custom_getter is not None):
+            value = self._params.get(name)
+            if value is None or value.__class__ is dict:
+                value = find(self._path, name, self._params, self._state)
+            if shape is not None and getattr(value, "shape", shape) != shape:
+                check_shape(_path.join(self._path, name), value, shape)
+            return value
+        _path.check(name)
+        check_callable("custom_getter", custom_getter)
+        options = {"shape": shape, "dtype": dtype, "initializer": initializer, "trainable": trainable, "axes": axes}
+        options |= {"regularizer": regularizer, "constraint": constraint, "partitioner": partitioner}
+        options["collections"] = collections
+        getters = shared.getters if custom_getter is None else (*shared.getters, as_node(custom_getter))
+        end = End(self, call_site() if shared.collecting else "")
+        return through(getters, end, _path.child(self._path, name), options)
+
+    def variable_scope(
+        self, name: str | None = None, default_name: str | None = None, **overrides: Unpack[Overrides]
+    ) -> Scope:
+        """Returns the child scope `name` with other defaults (see `with_defaults`). This scope is unchanged.
+
+        Without `name`, the first free one of `default_name`, `default_name_1`, ... is taken. As a context
+        manager (`with scope.variable_scope("a") as s:`) it also enters `jax.named_scope`.
+        """
+        if name is None:
+            if default_name is None:
+                raise InvalidArgumentError("variable_scope needs a `name`, or a `default_name` to make one from.")
+            name = self.unique(default_name)
+        return (self / name).with_defaults(**overrides)
+
+    def with_defaults(self, **overrides: Unpack[Overrides]) -> Scope:
+        """Returns a scope of the same path with other defaults. This scope is unchanged.
+
+        The defaults are initializer, regularizer, constraint, dtype, partitioner, reuse and custom_getter.
+        None inherits, `jscope.NONE` switches off. `reuse=True` (variables must exist) and `AUTO_REUSE` (get or
+        create) override each other, while False inherits. A `custom_getter` goes inside those inherited.
+        """
+        shared, getter = self._shared, overrides.pop("custom_getter", None)
+        if getter is NONE:
+            getters = ()
+        else:
+            check_callable("custom_getter", getter)
+            getters = shared.getters if getter is None else (*shared.getters, as_node(getter))
+        defaults = shared.defaults.override(**overrides)
+        return self._sharing(replace(shared, defaults=defaults, getters=getters))
+
+    def with_rng(self, key: Key | None) -> Scope:
+        """Returns the same scope with another key, or with none. This scope is unchanged."""
+        return self._sharing(replace(self._shared, key=key))
+
+    def unique(self, name: str) -> str:
+        """Returns the first of `name`, `name_1`, `name_2`, ... that is free under this scope, and takes it.
+
+        Free is what was neither entered as a scope nor handed out here before.
+        """
+        taken, candidate, number = self._shared.crossing.taken, name, 0
+        while (place := (_path.join(self._path, *_path.split(candidate)), self._entry)) in taken:
+            number += 1
+            candidate = f"{name}_{number}"
+        taken[place] = 0
+        return candidate
+
+    def rng(self, stream: str = "default") -> Key:
+        """Returns a fresh key.
+
+        It depends on the call's key, on this scope's path and entry, and on how often it was asked for `stream`.
+
+        Raises:
+          MissingRngError: The call was given no key.
+        """
+        key = self._shared.key
+        if key is None:
+            raise MissingRngError(
+                f"Scope `{self._path}` was asked for a random key, but this call has none.\n"
+                "Give it one with `model.with_rng(key).apply(params, ...)`, or ask `scope.has_rng` first."
+            )
+        asked = self._shared.crossing.ask((self._path, self._entry, stream))
+        parts = (_rng.STREAM, self._entry, stream, asked)
+        return _rng.fold(key, _rng.extend(_rng.lanes_of_path(self._path), parts))
+
+    def assign(self, name: str, value: Any) -> None:
+        """Writes the state variable `name`: later reads in this call see `value`, and `apply` returns it.
+
+        Raises:
+          StateError: It is a param, or the call has no state to write to.
+          MissingVariableError: There is no such variable.
+          MismatchError: `value` has another shape or dtype.
+          NativeTransformError: A JAX transform was entered since the call began.
+        """
+        path = _path.join(self._path, *_path.split(name))
+        assign(self._writable(f"assigned `{path}`"), path, value)
+
+    def sow(self, name: str, value: Any, reduce: Reduce | None = None) -> None:
+        """Gives `value` out on the side, for `model.capture(regex).apply(...)`; otherwise nothing happens.
+
+        Sowing one name twice combines the values with `reduce(old, new)`, or is an error without it.
+
+        Raises:
+          NativeTransformError: A JAX transform was entered since the call began.
+        """
+        path = _path.join(self._path, *_path.split(name))
+        sow(self._writable(f"sowed `{path}`"), path, value, reduce)
+
+    def has_variable(self, name: str) -> bool:
+        """Whether the variable `name` exists: was created so far (while collecting), or is in the params or state."""
+        if self._shared.collecting:
+            frame = self._frame()
+            return frame is not None and _path.join(self._path, *_path.split(name)) in frame.specs
+        return is_variable(name, self._params, self._state)
+
+    def __enter__(self) -> Scope:
+        frame = Frame.current()
+        if frame is not None:
+            frame.enter_name(self._path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        frame = Frame.current()
+        if frame is not None:
+            frame.exit_name()
+
+    def __repr__(self) -> str:
+        return describe(self._path, self._params, self._state, self.has_rng, self._frame() if self.collecting else None)
+
+    def _child(self, part: str) -> Scope:
+        shared, path, entry = self._shared, _path.child(self._path, part), self._entry
+        count = shared.crossing.enter((path, entry))
+        if shared.collecting and (frame := self._frame()) is not None:
+            # A closure that JAX traces twice enters its scopes twice; only entries of one trace are counted.
+            count = shared.crossing.enter((path, entry, frame.trace()))
+        if count:
+            entry = _rng.mix(_rng.mix(entry, _rng.lanes_of_path(path)[0]), count)
+        return Scope(path, subtree(self._params, part), subtree(self._state, part), entry, shared)
+
+    def _sharing(self, shared: Shared) -> Scope:
+        return Scope(self._path, self._params, self._state, self._entry, shared)
+
+    def _frame(self) -> Frame | None:
+        """Returns the frame of the call this scope belongs to, while that call runs."""
+        ref = self._shared.frame
+        frame = ref() if ref is not None else None
+        return frame if frame is not None and frame.is_running() else None
+
+    def _writable(self, action: str) -> Frame:
+        return writable(self._frame(), self._shared.crossing, action)
+
+    def _ask(self, path: str, *, site: str, reuse: Reuse | None = None, **options: Any) -> Any:
+        """Answers a request for a full path: the end of every chain of getters."""
+        shared = self._shared
+        if shared.collecting:
+            frame = running(self._frame(), f"asked for variable `{path}`")
+            return record(frame, path, self._entry, site, shared.defaults, reuse, options)
+        name, scope = _path.relative(path, self._path), self
+        if not name:
+            crossing = shared.crossing
+            scope = Scope(crossing.path, crossing.params, crossing.state, self._entry, shared)
+            name = _path.relative(path, crossing.path) or outside(path, crossing.path)
+        bare = replace(shared, getters=())
+        return scope._sharing(bare).get_variable(name, options.get("shape"))
+
+
+def root(frame: Frame, key: Key | None) -> Scope:
+    """Returns the scope that a call hands to the model."""
+    shared = Shared(frame.collecting, frame.crossing, weakref.ref(frame), key)
+    return Scope(frame.crossing.path, frame.crossing.params, frame.crossing.state, 0, shared)
+
+
+def _flatten(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    shared = scope._shared
+    children = (scope._params, scope._state, shared.key, shared.getters)
+    if not shared.collecting:
+        return children, (scope._path, scope._entry)
+    frame = scope._frame()
+    # The number of the defaults stands for them: a treedef lives on in JAX's caches and must hold no array.
+    call = (frame.token, frame.keep_defaults(shared.defaults)) if frame is not None else (None, None)
+    return children, (scope._path, scope._entry, *call)
+
+
+def _flatten_with_keys(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    children, aux = _flatten(scope)
+    names = ("params", "state", "rng", "getters")
+    return tuple((jax.tree_util.GetAttrKey(name), child) for name, child in zip(names, children, strict=True)), aux
+
+
+def _unflatten(aux: tuple[Any, ...], children: Iterable[Any]) -> Scope:
+    (path, entry, *call), (params, state, key, getters) = aux, children
+    frame, defaults = Frame.current(), LIBRARY_DEFAULTS
+    if call:
+        frame = frame.with_token(call[0]) if frame is not None else None
+        defaults = frame.kept_defaults(call[1]) if frame is not None else LIBRARY_DEFAULTS
+    elif frame is not None and frame.collecting:
+        frame = None
+    ref = weakref.ref(frame) if frame is not None else None
+    shared = Shared(bool(call), Crossing(path, params, state), ref, key, getters, defaults)
+    return Scope(path, params, state, entry, shared)
+
+
+jax.tree_util.register_pytree_with_keys(Scope, _flatten_with_keys, _unflatten, _flatten)

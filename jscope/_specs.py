@@ -1,0 +1,212 @@
+"""All specs of a model.
+
+`Specs` is a nested mapping that mirrors params and state. Whatever is a function of what variables
+*are*, rather than of their values, starts here: initial values, penalties, constraints, masks, checks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from jscope import _json, _path
+from jscope._check import differences
+from jscope._errors import InvalidArgumentError, StructureMismatchError
+from jscope._lookup import as_tree, find
+from jscope._materialize import materialize
+from jscope._spec import VariableSpec
+from jscope._table import table
+from jscope._types import Key
+
+Which: TypeAlias = "str | Callable[[VariableSpec], bool]"
+"""Which specs: a regular expression to be found in the path, or a predicate."""
+
+
+class Specs(Mapping[str, Any]):
+    """An immutable nested mapping of `VariableSpec`s: `specs["encoder"]["w"]`, or `specs["encoder/w"]`.
+
+    >>> import jax, jscope
+    >>> specs = jscope.transform(lambda scope: (scope / "a").get_variable("w", (2, 3))).specs()
+    >>> print(specs)
+    name   shape   dtype     kind    initializer
+    a/w    2, 3    float32   param   glorot_uniform()
+    1 variable, 6 elements, 24 bytes
+    >>> specs["a"]["w"].shape
+    (2, 3)
+    """
+
+    __slots__ = ("_tree",)
+
+    def __init__(self, tree: Mapping[str, Any]) -> None:
+        self._tree = tree
+
+    def __getitem__(self, name: str) -> Any:
+        found = _path.walk(self._tree, _path.split(name))
+        if found is None:
+            raise KeyError(name)
+        return Specs(found) if isinstance(found, Mapping) else found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tree)
+
+    def __len__(self) -> int:
+        return len(self._tree)
+
+    def __str__(self) -> str:
+        specs = list(self.flat().values())
+        size, nbytes = sum(spec.size for spec in specs), sum(spec.nbytes for spec in specs)
+        total = f"{len(specs)} variable{'s' * (len(specs) != 1)}, {size:,} elements, {nbytes:,} bytes"
+        rows = [
+            (name, ", ".join(map(str, spec.shape)), spec.dtype.name, spec.kind, _json.name_of(spec.initializer))
+            for name, spec in self.flat().items()
+        ]
+        return table(("name", "shape", "dtype", "kind", "initializer"), rows) + f"\n{total}"
+
+    def __repr__(self) -> str:
+        return f"<Specs of {len(self.flat())} variables>\n{self}"
+
+    def flat(self) -> dict[str, VariableSpec]:
+        """Returns the specs by name, in the order in which they were created."""
+        return dict(_path.items(self._tree))
+
+    @property
+    def params(self) -> Specs:
+        """The specs of trainable variables."""
+        return self.select(lambda spec: spec.trainable)
+
+    @property
+    def state(self) -> Specs:
+        """The specs of variables that are not trainable."""
+        return self.select(lambda spec: not spec.trainable)
+
+    def select(self, which: Which = "", *, collection: str | None = None) -> Specs:
+        """Returns the specs whose path matches, and which are in `collection` if one is given."""
+        chosen = _chooser(which, collection)
+        return Specs(_path.nested((name, spec) for name, spec in self.flat().items() if chosen(spec)))
+
+    def map(self, fn: Callable[[VariableSpec], Any]) -> dict[str, Any]:
+        """Returns a nested dict of `fn(spec)` for every spec."""
+        return _path.nested((name, fn(spec)) for name, spec in self.flat().items())
+
+    def mask(self, which: Which = "", *, collection: str | None = None) -> dict[str, Any]:
+        """Returns a nested dict of bools, true where `select` would choose: for `optax.masked`.
+
+        >>> import jscope
+        >>> specs = jscope.transform(lambda s: (s.get_variable("w", (2,)), s.get_variable("b", (2,)))).specs()
+        >>> specs.mask("w$")
+        {'w': True, 'b': False}
+        """
+        return self.map(_chooser(which, collection))
+
+    def labels(self, rules: Mapping[str, str], default: str | None = None) -> dict[str, Any]:
+        """Returns a nested dict of labels, for `optax.multi_transform`: the first regex in `rules` that matches.
+
+        Raises:
+          InvalidArgumentError: Nothing matches a variable, and there is no default.
+        """
+
+        def label(spec: VariableSpec) -> str:
+            for pattern, value in rules.items():
+                if re.search(pattern, spec.path):
+                    return value
+            if default is None:
+                raise InvalidArgumentError(
+                    f"No label for `{spec.path}`: none of {list(rules)} matches it. Add a pattern, or a `default=`."
+                )
+            return default
+
+        return self.map(label)
+
+    def shape_dtype(self) -> dict[str, Any]:
+        """Returns a nested dict of `jax.ShapeDtypeStruct`s."""
+        return self.map(VariableSpec.shape_dtype)
+
+    def materialize(self, key: Key, sharding: Any = None) -> dict[str, Any]:
+        """Returns a nested dict of initial values: those that `init` with the same key gives.
+
+        Args:
+          key: One random key.
+          sharding: Where to put them: one sharding for all, or a nested dict of shardings.
+
+        Raises:
+          InitializerError: An initial value depends on the model's inputs, or has the wrong shape or dtype.
+        """
+        flat = self.flat()
+        places = {name: find("", name, sharding, {}) if isinstance(sharding, Mapping) else sharding for name in flat}
+        values = materialize([(spec, places[name]) for name, spec in flat.items()], key)
+        return _path.nested(zip(flat, values, strict=True))
+
+    def regularization_loss(self, params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> jax.Array:
+        """Returns the sum of all penalties, a float32 scalar.
+
+        Of state variables only where `state` is given. A stacked variable pays for each of its copies.
+        """
+        total = jnp.zeros((), jnp.float32)
+        for name, spec in self.flat().items():
+            if spec.regularizer is not None and (spec.trainable or state is not None):
+                value = find("", name, as_tree("params", params), state or {})
+                penalties = _per_copy(_callable(spec, "regularizer"), spec)(value)
+                total += jnp.sum(penalties).astype(jnp.float32)
+        return total
+
+    def apply_constraints(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns `params` with every constrained variable projected: call it after the optimizer's update."""
+        values = dict(_path.items(as_tree("params", params)))
+        for name, spec in self.flat().items():
+            if spec.constraint is not None and name in values:
+                values[name] = _per_copy(_callable(spec, "constraint"), spec)(values[name])
+        return _path.nested(values.items())
+
+    def check(self, params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> None:
+        """Raises one report of everything missing, unexpected, mis-shaped and mis-typed, if there is anything.
+
+        Raises:
+          StructureMismatchError: With the report.
+        """
+        found = {**dict(_path.items(as_tree("params", params))), **dict(_path.items(as_tree("state", state or {})))}
+        expected = self.flat() if state is not None else self.params.flat()
+        lines = differences(expected, found)
+        if lines:
+            raise StructureMismatchError("\n".join(["The params do not fit the model:", *lines]))
+
+    def to_json(self) -> str:
+        """Returns the specs as JSON: callables by their names, arrays by shape and dtype."""
+        return _json.encode(self.flat())
+
+    @classmethod
+    def from_json(cls, text: str) -> Specs:
+        """Returns the specs that `to_json` wrote; callables come back as their names."""
+        return cls(_path.nested(_json.decode(text).items()))
+
+
+def specs_of(specs: Iterable[VariableSpec]) -> Specs:
+    """Returns `Specs` that nest by path."""
+    return Specs(_path.nested((spec.path, spec) for spec in specs))
+
+
+def _chooser(which: Which, collection: str | None) -> Callable[[VariableSpec], bool]:
+    def chosen(spec: VariableSpec) -> bool:
+        matches = bool(re.search(which, spec.path)) if isinstance(which, str) else bool(which(spec))
+        return matches and (collection is None or collection in spec.collections)
+
+    return chosen
+
+
+def _callable(spec: VariableSpec, role: str) -> Callable[[jax.Array], jax.Array]:
+    function = getattr(spec, role)
+    if isinstance(function, str):
+        raise InvalidArgumentError(
+            f"The {role} of `{spec.path}` is known by name only ({function}): these specs come from JSON.\n"
+            "Make them from the model: `model.specs(*inputs)`."
+        )
+    return function
+
+
+def _per_copy(function: Callable[[jax.Array], jax.Array], spec: VariableSpec) -> Callable[[jax.Array], jax.Array]:
+    for _ in spec.stack:
+        function = jax.vmap(function)
+    return function

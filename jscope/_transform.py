@@ -1,0 +1,269 @@
+"""From a function of a scope to `init` and `apply`.
+
+    function of a scope --collect--> specs --materialize(key)--> params, state --apply--> output, new state
+
+Both phases have exactly the user's signature after their first arguments. Options are bound first, and give
+a new value: `model.with_rng(key).apply(params, x)`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
+
+from jscope import _path
+from jscope._collect import collect, complete, is_data_dependent
+from jscope._errors import InvalidArgumentError, StateError
+from jscope._frame import Frame
+from jscope._lookup import as_tree
+from jscope._materialize import check_key, materialize
+from jscope._scope import Scope, root
+from jscope._spec import VariableSpec
+from jscope._specs import Specs, specs_of
+from jscope._types import Key, Params, State
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Captured: TypeAlias = dict[str, Any]
+"""A nested dict of what was sown, by path."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A function of a scope, with the options bound to it."""
+
+    function: Callable[..., Any]
+    stateful: bool
+    rng: Key | None = None
+    axes: tuple[tuple[str, int], ...] = ()
+    pattern: str | None = None
+
+    def collect(self, key: Key | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[VariableSpec]:
+        """Returns the specs of all variables, in the order in which they are created."""
+        found = collect(self.function, args, kwargs, dict(self.axes), key)
+        state = [spec for spec in found if not spec.trainable]
+        if state and not self.stateful:
+            raise StateError(
+                f"`{state[0].path}` (created at {state[0].site}) is state: it was created with `trainable=False`.\n"
+                "Use `jscope.transform_with_state(f)`: its `init` returns `(params, state)`, its "
+                "`apply(params, state, ...)` returns `(out, new_state)`."
+            )
+        return found
+
+    def init(self, key: Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Params, State]:
+        """Returns the initial params and state."""
+        check_key(key)
+        found = self.collect(key, args, kwargs)
+        plain = [spec for spec in found if not is_data_dependent(spec)]
+        drawn = materialize([(spec, None) for spec in plain], key)
+        values = {spec.path: value for spec, value in zip(plain, drawn, strict=True)}
+        if len(plain) < len(found):
+            values |= complete(self.function, args, kwargs, dict(self.axes), key, values)
+        params = _path.nested((spec.path, values[spec.path]) for spec in found if spec.trainable)
+        return params, _path.nested((spec.path, values[spec.path]) for spec in found if not spec.trainable)
+
+    def apply(self, params: Any, state: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        """Returns the output and the new state."""
+        live = _path.copy(as_tree("state", state)) if self.stateful else None
+        with Frame(params=as_tree("params", params), state=live) as frame:
+            out = self.function(root(frame, self.rng), *args, **kwargs)
+        if self.pattern is not None:
+            sown = {path: value for path, value in frame.sown.items() if re.search(self.pattern, path)}
+            out = out, _path.nested(sown.items())
+        return out, live
+
+
+class _Bound:
+    """What `Transformed` and `TransformedWithState` have in common: the options, bound by name."""
+
+    program: Program
+
+    def specs(self, *args: Any, **kwargs: Any) -> Specs:
+        """Returns the specs of all variables. Takes arrays or `jax.ShapeDtypeStruct`s; runs nothing."""
+        return specs_of(self.program.collect(None, args, kwargs))
+
+    def __repr__(self) -> str:
+        name = getattr(self.program.function, "__qualname__", repr(self.program.function))
+        return f"{type(self).__name__}({name})"
+
+
+class Transformed(
+    _Bound, tuple[Callable[Concatenate[Key, P], Params], Callable[Concatenate[Params, P], R]], Generic[P, R]
+):
+    """A function of a scope, as `init, apply`. An immutable value."""
+
+    def __new__(cls, program: Program) -> Transformed[P, R]:
+        def init(key: Key, *args: P.args, **kwargs: P.kwargs) -> Params:
+            return program.init(key, args, kwargs)[0]
+
+        def apply(params: Params, *args: P.args, **kwargs: P.kwargs) -> R:
+            return program.apply(params, {}, args, kwargs)[0]
+
+        self = tuple.__new__(cls, (init, apply))
+        self.program = program
+        return self
+
+    @property
+    def init(self) -> Callable[Concatenate[Key, P], Params]:
+        """`init(key, *args, **kwargs) -> params`: runs the initializers, never the function itself.
+
+        Arguments are those of `apply`; arrays may be `jax.ShapeDtypeStruct`s. What is no array stays static.
+        """
+        return self[0]
+
+    @property
+    def apply(self) -> Callable[Concatenate[Params, P], R]:
+        """`apply(params, *args, **kwargs) -> out`: runs the function on these params."""
+        return self[1]
+
+    def with_rng(self, key: Key | None) -> Transformed[P, R]:
+        """Returns the model with a random key for `apply`."""
+        return Transformed(_with_rng(self.program, key))
+
+    def with_axes(self, **sizes: int) -> Transformed[P, R]:
+        """Returns the model with named axes of these sizes, so that `lax.pmean(x, "batch")` can be collected."""
+        return Transformed(replace(self.program, axes=tuple(sizes.items())))
+
+    def capture(self, pattern: str = "") -> Transformed[P, tuple[R, Captured]]:
+        """Returns the model whose `apply` gives `(out, captured)`: what was sown under paths that match the regex."""
+        return Transformed(replace(self.program, pattern=pattern))
+
+
+class TransformedWithState(
+    _Bound,
+    tuple[
+        Callable[Concatenate[Key, P], tuple[Params, State]], Callable[Concatenate[Params, State, P], tuple[R, State]]
+    ],
+    Generic[P, R],
+):
+    """A function of a scope that has state, as `init, apply`. An immutable value."""
+
+    def __new__(cls, program: Program) -> TransformedWithState[P, R]:
+        def init(key: Key, *args: P.args, **kwargs: P.kwargs) -> tuple[Params, State]:
+            return program.init(key, args, kwargs)
+
+        def apply(params: Params, state: State, *args: P.args, **kwargs: P.kwargs) -> tuple[R, State]:
+            return program.apply(params, state, args, kwargs)
+
+        self = tuple.__new__(cls, (init, apply))
+        self.program = program
+        return self
+
+    @property
+    def init(self) -> Callable[Concatenate[Key, P], tuple[Params, State]]:
+        """`init(key, *args, **kwargs) -> (params, state)`: runs the initializers, never the function itself."""
+        return self[0]
+
+    @property
+    def apply(self) -> Callable[Concatenate[Params, State, P], tuple[R, State]]:
+        """`apply(params, state, *args, **kwargs) -> (out, new_state)`: runs the function on these variables."""
+        return self[1]
+
+    def with_rng(self, key: Key | None) -> TransformedWithState[P, R]:
+        """Returns the model with a random key for `apply`."""
+        return TransformedWithState(_with_rng(self.program, key))
+
+    def with_axes(self, **sizes: int) -> TransformedWithState[P, R]:
+        """Returns the model with named axes of these sizes, so that `lax.pmean(x, "batch")` can be collected."""
+        return TransformedWithState(replace(self.program, axes=tuple(sizes.items())))
+
+    def capture(self, pattern: str = "") -> TransformedWithState[P, tuple[R, Captured]]:
+        """Returns the model whose `apply` gives `((out, captured), new_state)`: what was sown under matching paths."""
+        return TransformedWithState(replace(self.program, pattern=pattern))
+
+
+def transform(function: Callable[Concatenate[Scope, P], R]) -> Transformed[P, R]:
+    """Turns a function of a scope into a pair of pure functions.
+
+    >>> import jax, jax.numpy as jnp, jscope
+    >>> def scale(scope, x):
+    ...     return x * scope.get_variable("w", x.shape[-1:], initializer=jscope.initializers.ones)
+    >>> init, apply = jscope.transform(scale)
+    >>> params = init(jax.random.key(0), jnp.zeros((2, 3)))
+    >>> bool((jax.jit(apply)(params, jnp.full((2, 3), 5.0)) == 5.0).all())
+    True
+    """
+    return Transformed(Program(_checked(function), stateful=False))
+
+
+def transform_with_state(function: Callable[Concatenate[Scope, P], R]) -> TransformedWithState[P, R]:
+    """Turns a function of a scope that creates state (`trainable=False`) into a pair of pure functions.
+
+    >>> import jax, jax.numpy as jnp, jscope
+    >>> def count(scope):
+    ...     n = scope.get_variable("n", initializer=0, trainable=False)
+    ...     scope.assign("n", n + 1)
+    ...     return n
+    >>> init, apply = jscope.transform_with_state(count)
+    >>> params, state = init(jax.random.key(0))
+    >>> out, state = apply(params, state)
+    >>> int(out), int(state["n"])
+    (0, 1)
+    """
+    return TransformedWithState(Program(_checked(function), stateful=True))
+
+
+def init(function: Callable[Concatenate[Scope, P], Any], key: Key, /, *args: P.args, **kwargs: P.kwargs) -> Params:
+    """`transform(function).init(key, *args, **kwargs)`."""
+    return transform(function).init(key, *args, **kwargs)
+
+
+def apply(function: Callable[Concatenate[Scope, P], R], params: Params, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """`transform(function).apply(params, *args, **kwargs)`: on a part of a model, say.
+
+    >>> import jscope
+    >>> def half(scope):
+    ...     return scope.get_variable("w") / 2
+    >>> jscope.apply(half, {"encoder": {"w": 4.0}}["encoder"])
+    2.0
+    """
+    return transform(function).apply(params, *args, **kwargs)
+
+
+def specs(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Specs:
+    """Returns the specs of all variables that `function(scope, *args, **kwargs)` creates, state included."""
+    return TransformedWithState(Program(_checked(function), stateful=True)).specs(*args, **kwargs)
+
+
+def at(path: str, function: Callable[Concatenate[Scope, P], R]) -> Callable[Concatenate[Scope, P], R]:
+    """Returns `function` run at `path` of the scope it is given: one method of a model that has several.
+
+    >>> import jscope
+    >>> def decode(scope, z):
+    ...     return z * scope.get_variable("w")
+    >>> jscope.transform(jscope.at("decoder", decode)).apply({"encoder": {}, "decoder": {"w": 3.0}}, 2.0)
+    6.0
+    """
+    _path.check(path)
+
+    @functools.wraps(function)
+    def run(scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(scope / path, *args, **kwargs)
+
+    return run
+
+
+def named(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concatenate[Scope, P], R]:
+    """Returns `function` that enters `jax.named_scope` of its scope's path, so that profiles and HLO carry it."""
+
+    @functools.wraps(function)
+    def run(scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with scope:
+            return function(scope, *args, **kwargs)
+
+    return run
+
+
+def _checked(function: Any) -> Callable[..., Any]:
+    if not callable(function):
+        raise InvalidArgumentError(f"Expected a function of a scope, `f(scope, *args)`, not {function!r}.")
+    return function
+
+
+def _with_rng(program: Program, key: Key | None) -> Program:
+    if key is not None:
+        check_key(key)
+    return replace(program, rng=key)

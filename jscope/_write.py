@@ -1,0 +1,107 @@
+"""The two things a scope can write, state and sown values, and where it may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from jscope import _path
+from jscope._errors import (
+    DTypeMismatchError,
+    MismatchError,
+    MissingVariableError,
+    NativeTransformError,
+    ScopeEndedError,
+    ShapeMismatchError,
+    StateError,
+)
+from jscope._frame import Crossing, Frame, did_you_mean, lift_for_here
+from jscope._types import Reduce
+
+
+def running(frame: Frame | None, action: str) -> Frame:
+    """Returns the frame if its call is running here, or raises an error that says what was tried."""
+    if frame is None:
+        raise ScopeEndedError(
+            f"A scope {action}, outside the `init` or `apply` call it belongs to (that call has "
+            "ended, or runs in another thread or asyncio task, or another call runs inside it).\n"
+            "Use a scope only in the call that made it; hand results out as return values."
+        )
+    return frame
+
+
+def writable(frame: Frame | None, crossing: Crossing, action: str) -> Frame:
+    """Returns the frame if what is written through this scope can reach it."""
+    frame = running(frame, action)
+    if not frame.in_own_trace():
+        lift = lift_for_here()
+        raise NativeTransformError(
+            f"A scope {action}, inside a JAX transform, from where the value cannot get out.\n"
+            f"Use `{lift}` in place of `jax`'s: it takes what is written along. "
+            "Or return the value and write it outside."
+        )
+    if crossing is not frame.crossing and not frame.collecting:
+        raise NativeTransformError(
+            f"A scope {action}, but it is a copy that went through a JAX function such as `jax.tree.map`.\n"
+            "Write through the scope that the model was given."
+        )
+    return frame
+
+
+def assign(frame: Frame, path: str, value: Any) -> None:
+    """Writes a state variable, after checking that there is one of this shape and dtype."""
+    old = _state_variable(frame, path)
+    if isinstance(value, bool | int | float | complex):
+        value = jnp.asarray(value, old.dtype)
+    for what, error in (("shape", ShapeMismatchError), ("dtype", DTypeMismatchError)):
+        found, asked = getattr(old, what), getattr(value, what, None)
+        if found != asked:
+            raise error(
+                f"State variable `{path}` has {what} {found}, assigned a value of {what} {asked}.\n"
+                "State keeps its shape and dtype from one call to the next: reshape or cast the value first."
+            )
+    if not frame.collecting:
+        assert frame.state is not None
+        _path.insert(frame.state, _path.parts(path), value)
+    elif path in frame.values:
+        frame.values[path] = value
+
+
+def sow(frame: Frame, path: str, value: Any, reduce: Reduce | None) -> None:
+    """Keeps a sown value, combined with an earlier one of the same path."""
+    if path in frame.sown:
+        if reduce is None:
+            raise MismatchError(
+                f"`{path}` was sown twice in one call.\nSay how to combine the values, such as "
+                "`reduce=lambda old, new: old + new`, or sow under another name."
+            )
+        value = reduce(frame.sown[path], value)
+    frame.sown[path] = value
+
+
+def _state_variable(frame: Frame, path: str) -> Any:
+    """Returns what is known of the state variable at `path`, or raises an error that says what is there instead."""
+    if frame.collecting:
+        spec = frame.specs.get(path)
+        trainable, old, known = spec is not None and spec.trainable, spec, list(frame.specs)
+    else:
+        trees = (frame.crossing.params, frame.crossing.state)
+        param, old = (_path.walk(tree, _path.parts(path)) for tree in trees)
+        trainable, known = old is None and param is not None, [name for name, _ in _path.items(trees[1])]
+    if trainable:
+        raise StateError(
+            f"`{path}` was assigned, but it is a param. Only state can be written: create it with "
+            "`trainable=False`, and let the optimizer update params outside `apply`."
+        )
+    if not frame.collecting and frame.state is None:
+        raise StateError(
+            f"`{path}` was assigned, but this call has no state.\nUse `jscope.transform_with_state(f)`: its "
+            "`apply(params, state, ...)` returns `(out, new_state)`."
+        )
+    if old is None:
+        raise MissingVariableError(
+            f"`{path}` was assigned, but there is no such variable.{did_you_mean(path, known)}\n"
+            "Create it first: `scope.get_variable(name, ..., trainable=False)`."
+        )
+    return old

@@ -1,0 +1,191 @@
+"""Custom getters: what stands between `get_variable` and the variable.
+
+    def getter(getter, name, **options):
+        return 2.0 * getter(name, **options)
+
+`name` is the full path, `getter` the rest of the chain (and `getter.scope` the scope that was asked). A getter may pass
+on another name or other options, call on several times or never, and return any value. Those here are values that
+compare equal when they are equal, so they cost no retracing. `match` is a regular expression to be
+found in the full path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jscope import _path, initializers
+from jscope._defaults import AUTO_REUSE
+from jscope._errors import InvalidArgumentError
+from jscope._types import DType
+
+
+@dataclass(frozen=True, slots=True)
+class cast:
+    """Reads floating-point variables as `dtype`, while they are stored as before: mixed precision.
+
+    >>> import jax.numpy as jnp, jscope
+    >>> def f(scope):
+    ...     return scope.with_defaults(custom_getter=jscope.getters.cast(jnp.bfloat16)).get_variable("w")
+    >>> jscope.apply(f, {"w": jnp.ones(2)}).dtype == jnp.bfloat16
+    True
+    """
+
+    dtype: DType
+    match: str = ""
+
+    def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
+        value = getter(name, **options)
+        if re.search(self.match, name) and jnp.issubdtype(value.dtype, jnp.floating):
+            return value.astype(self.dtype)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class freeze:
+    """Stops gradients into the variables that match.
+
+    >>> import jax, jscope
+    >>> def f(scope):
+    ...     return 3.0 * scope.with_defaults(custom_getter=jscope.getters.freeze("w$")).get_variable("w")
+    >>> float(jax.grad(lambda params: jscope.apply(f, params))({"w": 1.0})["w"])
+    0.0
+    """
+
+    match: str = ""
+
+    def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
+        value = getter(name, **options)
+        return jax.lax.stop_gradient(value) if re.search(self.match, name) else value
+
+
+@dataclass(frozen=True, slots=True)
+class weight_norm:
+    """Stores a matrix `w` as a direction `w/v` and a length `w/g` per output: `w = g * v / |v|`.
+
+    `v` has the initializer of `w`, `g` starts at one. The last axis counts outputs; only variables with at
+    least two axes are taken apart. (Salimans and Kingma, 2016, https://arxiv.org/abs/1602.07868)
+
+    >>> import jax, jscope
+    >>> def f(scope):
+    ...     scope = scope.with_defaults(custom_getter=jscope.getters.weight_norm())
+    ...     return scope.get_variable("w", (3, 2)), scope.get_variable("b", (2,))
+    >>> jscope.tree.names(jscope.init(f, jax.random.key(0)))
+    ['w/v', 'w/g', 'b']
+    """
+
+    match: str = ""
+
+    def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
+        shape = options.get("shape")
+        if not re.search(self.match, name) or shape is None or isinstance(shape, int) or len(shape) < 2:
+            return getter(name, **options)
+        v = getter(_path.child(name, "v"), **options)
+        plain = {"shape": (shape[-1],), "dtype": options.get("dtype"), "initializer": initializers.ones}
+        g = getter(_path.child(name, "g"), **plain, trainable=options.get("trainable", True))
+        length = g.reshape((1,) * (v.ndim - 1) + g.shape)
+        squares = jnp.sum(v * v, axis=tuple(range(v.ndim - 1)), keepdims=True)
+        return v * (length * jax.lax.rsqrt(squares + 1e-12))
+
+
+@dataclass(frozen=True, slots=True)
+class lora:
+    """Freezes the matrices that match and adds a trainable product of rank `rank` to each.
+
+    `w` becomes `stop_gradient(w) + scale / rank * a @ b`, with `a` in `w_lora/a` (random) and `b` in `w_lora/b`
+    (zeros, so that training starts from `w`), both in the collection `"lora"`. `w` keeps its name, so that
+    its checkpoint loads. (Hu et al., 2021, https://arxiv.org/abs/2106.09685)
+    """
+
+    rank: int
+    match: str = ""
+    scale: float = 1.0
+
+    def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
+        value = getter(name, **options)
+        if not re.search(self.match, name) or value.ndim != 2:
+            return value
+        plain = {"dtype": value.dtype, "collections": ("lora",)}
+        small = initializers.normal(value.shape[0] ** -0.5)
+        a = getter(f"{name}_lora/a", (value.shape[0], self.rank), initializer=small, **plain)
+        b = getter(f"{name}_lora/b", (self.rank, value.shape[1]), initializer=initializers.zeros, **plain)
+        return jax.lax.stop_gradient(value) + (self.scale / self.rank) * (a @ b)
+
+
+@dataclass(frozen=True, slots=True)
+class ema:
+    """Keeps an exponential moving average of each floating-point param, in state beside it: `w_ema/average`.
+
+    Reads give the param, and move the average: once per read. With `average=True` reads give the average, corrected for its start at zero, and
+    nothing moves: for evaluation.
+
+    >>> import jax, jax.numpy as jnp, jscope
+    >>> def model(scope, average):
+    ...     scope = scope.with_defaults(custom_getter=jscope.getters.ema(0.9, average=average))
+    ...     return scope.get_variable("w", (), initializer=jscope.initializers.zeros)
+    >>> init, apply = jscope.transform_with_state(model)
+    >>> params, state = init(jax.random.key(0), average=False)
+    >>> for w in (1.0, 3.0):
+    ...     _, state = apply({"w": jnp.asarray(w)}, state, average=False)
+    >>> round(float(apply(params, state, average=True)[0]), 4)  # (0.9 * 0.1 * 1 + 0.1 * 3) / (1 - 0.9**2)
+    2.0526
+    """
+
+    decay: float
+    match: str = ""
+    average: bool = False
+
+    def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
+        value = getter(name, **options)
+        ours = options.get("trainable", True) and re.search(self.match, name)
+        if not ours or not jnp.issubdtype(value.dtype, jnp.floating):
+            return value
+        plain: dict[str, Any] = {"initializer": initializers.zeros, "trainable": False, "reuse": AUTO_REUSE}
+        mean = getter(f"{name}_ema/average", value.shape, value.dtype, **plain)
+        count = getter(f"{name}_ema/count", (), jnp.int32, **plain)
+        if self.average:
+            corrected = mean / (1 - self.decay ** jnp.maximum(count, 1).astype(value.dtype))
+            return jnp.where(count > 0, corrected, value)
+        local = _path.relative(name, getter.scope.path)
+        getter.scope.assign(f"{local}_ema/average", self.decay * mean + (1 - self.decay) * value)
+        getter.scope.assign(f"{local}_ema/count", count + 1)
+        return value
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True, slots=True, eq=False)
+class substitute:
+    """Reads variables from `values`, a nested dict by full path, where they are there; else as ever.
+
+    The values are leaves of the scope's pytree: they may be traced, differentiated and mapped.
+
+    >>> import jscope
+    >>> def f(scope, fast):
+    ...     scope = scope.with_defaults(custom_getter=jscope.getters.substitute(fast))
+    ...     return scope.get_variable("w"), scope.get_variable("b")
+    >>> jscope.apply(f, {"w": 1.0, "b": 2.0}, {"w": 10.0})
+    (10.0, 2.0)
+    """
+
+    values: Mapping[str, Any]
+
+    def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
+        own = getter(name, **options)
+        value = _path.walk(self.values, _path.parts(name))
+        if value is None or isinstance(value, Mapping):
+            return own
+        if getattr(value, "shape", None) != getattr(own, "shape", None):
+            raise InvalidArgumentError(f"substitute: `{name}` has shape {own.shape}, its substitute {value.shape}.")
+        return value
+
+    def tree_flatten(self) -> tuple[tuple[Any], None]:
+        return (self.values,), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, children: tuple[Any]) -> substitute:
+        return cls(*children)

@@ -1,0 +1,350 @@
+"""Nested dicts, seen as leaves by path.
+
+A tree is a nested mapping with string keys: params, state, gradients, specs, a checkpoint. What is no mapping is a
+leaf, be it an array, a `jax.ShapeDtypeStruct`, a list or None; and a tree is nothing but its leaves by path. From that
+follows all that the functions here have in common:
+
+- `{"a/b": x}` and `{"a": {"b": x}}` are the same tree, in flat and in nested form: every function takes either.
+- An empty sub-dict holds no leaf, so it is not there: results never have one.
+- Leaves are passed on as they are, the same objects; trees are never changed, results are new plain dicts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jscope import _diff, _path
+from jscope._diff import Diff as Diff
+from jscope._errors import InvalidArgumentError, MissingVariableError, NameConflictError, StructureMismatchError
+from jscope._types import Shape, Tree
+
+Where: TypeAlias = str | re.Pattern[str] | Callable[[str, Any], bool]
+"""Chooses leaves: a regular expression found anywhere in the path, or a predicate `(path, leaf) -> bool`.
+
+The search is `re.search`, as in `grep`; anchor it (`"^enc/"`, `"/w$"`) where it should match less.
+"""
+
+
+def names(tree: Tree) -> list[str]:
+    """Lists the paths of a tree's leaves, in the tree's order.
+
+    >>> names({"enc": {"w": 1, "b": 2}, "step": 3})
+    ['enc/w', 'enc/b', 'step']
+    """
+    return list(flatten(tree))
+
+
+def flatten(tree: Tree) -> dict[str, Any]:
+    """Returns the leaves of a tree by path.
+
+    >>> flatten({"enc": {"w": 1, "b": 2}, "step": 3, "empty": {}})
+    {'enc/w': 1, 'enc/b': 2, 'step': 3}
+
+    Raises:
+        InvalidArgumentError: `tree` is no mapping, or a key is no string.
+        InvalidNameError: a key is empty, or has an empty part.
+        NameConflictError: a path is there twice, or is both a leaf and a prefix.
+    """
+    flat: dict[str, Any] = {}
+    for path, leaf in _entries(tree):
+        if path in flat:
+            raise NameConflictError(f"`{path}` is there twice, in flat and in nested form. Leave one of them out.")
+        flat[path] = leaf
+    for path in flat:
+        for prefix in _path.prefixes(path):
+            if prefix in flat:
+                raise NameConflictError(f"`{prefix}` is a leaf, but also a prefix of `{path}`. Rename one of them.")
+    return flat
+
+
+def unflatten(flat: Tree) -> dict[str, Any]:
+    """Returns the nested form of a tree: the inverse of `flatten`, with the same errors.
+
+    >>> unflatten({"enc/w": 1, "enc/b": 2, "step": 3})
+    {'enc': {'w': 1, 'b': 2}, 'step': 3}
+    """
+    return _path.nested(flatten(flat).items())
+
+
+def filter(tree: Tree, where: Where) -> dict[str, Any]:
+    """Returns the part of a tree that `where` chooses.
+
+    >>> filter({"enc": {"w": 1, "b": 2}, "dec": {"w": 3}}, "/w$")
+    {'enc': {'w': 1}, 'dec': {'w': 3}}
+    """
+    return partition(tree, where)[0]
+
+
+def partition(tree: Tree, where: Where) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Splits a tree into what `where` chooses and the rest; `merge` puts them together again.
+
+    >>> partition({"enc": {"w": 1}, "dec": {"w": 2}}, lambda path, leaf: leaf > 1)
+    ({'dec': {'w': 2}}, {'enc': {'w': 1}})
+    """
+    flat, chooses = flatten(tree), _predicate(where)
+    chosen = {path: leaf for path, leaf in flat.items() if chooses(path, leaf)}
+    rest = {path: leaf for path, leaf in flat.items() if path not in chosen}
+    return unflatten(chosen), unflatten(rest)
+
+
+def merge(*trees: Tree) -> dict[str, Any]:
+    """Returns one tree with the leaves of all.
+
+    >>> merge({"enc": {"w": 1}}, {"enc": {"b": 2}, "step": 3})
+    {'enc': {'w': 1, 'b': 2}, 'step': 3}
+
+    Raises:
+        NameConflictError: two trees have different objects at one path. The same object is no conflict.
+    """
+    merged: dict[str, Any] = {}
+    clashes: list[str] = []
+    for flat in map(flatten, trees):
+        clashes += [path for path in flat if path in merged and merged[path] is not flat[path]]
+        merged |= flat
+    if clashes:
+        raise NameConflictError(f"Two trees have different leaves at {_listed(clashes)}. `filter` out all but one.")
+    return unflatten(merged)
+
+
+def map_with_path(fn: Callable[..., Any], tree: Tree, *rest: Tree) -> dict[str, Any]:
+    """Replaces every leaf by `fn(path, leaf, *others)`, with the leaves of `rest` at the same path as the others.
+
+    >>> map_with_path(lambda path, x, y: f"{path}={x + y}", {"enc": {"w": 1}}, {"enc": {"w": 2}})
+    {'enc': {'w': 'enc/w=3'}}
+
+    Raises:
+        StructureMismatchError: two trees differ in their paths; the message lists where.
+    """
+    flat, *others = map(flatten, (tree, *rest))
+    for i, other in enumerate(others):
+        if report := _diff.compare(flat, other, lambda x, y: 0.0):
+            raise StructureMismatchError(f"`tree` (a) and `rest[{i}]` (b) must have the same paths:\n{report}")
+    return _path.nested((path, fn(path, leaf, *(other[path] for other in others))) for path, leaf in flat.items())
+
+
+def rename(tree: Tree, to: Mapping[str, str] | Callable[[str], str]) -> dict[str, Any]:
+    r"""Returns the same leaves under other paths.
+
+    >>> rename({"enc": {"layer1": {"w": 1}}}, {"^enc/": "encoder/", r"layer(\d+)": r"layers/\1"})
+    {'encoder': {'layers': {'1': {'w': 1}}}}
+    >>> rename({"enc": {"w": 1}}, str.upper)
+    {'ENC': {'W': 1}}
+
+    `to` is a function from path to path, or `{regular expression: replacement}`: one `re.sub` after the other, in the
+    dict's order, each on what the one before made (so to swap two names takes a function).
+
+    Raises:
+        MissingVariableError: an expression is found in no path.
+        NameConflictError: two paths become one, or a path becomes a prefix of another.
+    """
+    flat = flatten(tree)
+    new_path = to if callable(to) else _substitute(flat, to).__getitem__
+    origin: dict[str, str] = {}
+    for path in flat:
+        new = new_path(path)
+        _path.check(new)
+        if new in origin:
+            raise NameConflictError(f"`{origin[new]}` and `{path}` would both become `{new}`. Keep them apart.")
+        origin[new] = path
+    return unflatten({new: flat[path] for new, path in origin.items()})
+
+
+def stack(tree: Tree, *, at: str = "") -> dict[str, Any]:
+    """Turns the layers `{"0": t, "1": t, ...}` into one `t` whose leaves have a leading axis of layers.
+
+    >>> stack({"0": {"w": np.array([1, 2])}, "1": {"w": np.array([3, 4])}})["w"].tolist()
+    [[1, 2], [3, 4]]
+
+    NumPy arrays give a NumPy array, a `jax.ShapeDtypeStruct` (as in `jax.eval_shape`) another one, with a
+    `NamedSharding` that leaves the new axis whole. With `at`, the layers are those below that path of a larger tree,
+    and the rest of it is kept. `unstack` is the inverse.
+
+    Raises:
+        StructureMismatchError: the keys are not `"0"` to `"n-1"`, or the layers differ in paths, shapes or dtypes.
+    """
+    subtree, rest = _below(tree, at)
+    layers = _layers(subtree, at)
+    for i, layer in enumerate(layers):
+        if report := _diff.compare(layers[0], layer, _diff.kinds):
+            raise StructureMismatchError(f"Layers 0 (a) and {i} (b) of {_place(at)} must be alike:\n{report}")
+    stacked = {path: _stack_leaves([layer[path] for layer in layers]) for path in layers[0]}
+    return merge(rest, {at: stacked} if at else stacked)
+
+
+def unstack(tree: Tree, *, at: str = "") -> dict[str, Any]:
+    """Turns a tree whose leaves have a leading axis of layers into `{"0": t, "1": t, ...}`.
+
+    >>> unstack({"w": np.array([[1, 2], [3, 4]])})
+    {'0': {'w': array([1, 2])}, '1': {'w': array([3, 4])}}
+
+    The inverse of `stack`, for the same leaves and with the same `at`. What comes from a NumPy array are views of it.
+
+    Raises:
+        StructureMismatchError: the leading sizes differ, or are 0.
+    """
+    subtree, rest = _below(tree, at)
+    flat = _layered(subtree, at)
+    found = {leaf.shape[:1]: f"`{path}` is {_diff.describe(leaf)}" for path, leaf in flat.items()}
+    if len(found) > 1 or not all(map(any, found)):
+        sizes = ", but ".join(found.values())
+        raise StructureMismatchError(f"Leaves of {_place(at)} need a leading axis of one size, at least 1; {sizes}.")
+    ((count,),) = found
+    slices = {path: _unstack_leaf(leaf) for path, leaf in flat.items()}
+    layers = {str(i): {path: slices[path][i] for path in flat} for i in range(count)}
+    return merge(rest, {at: layers} if at else layers)
+
+
+def size(tree: Tree) -> int:
+    """Counts the elements of all leaves; a typed key counts as one.
+
+    >>> size({"w": np.zeros((2, 3)), "b": jax.ShapeDtypeStruct((3,), "float32")})
+    9
+    """
+    return sum(math.prod(leaf.shape) for leaf in _sized(tree))
+
+
+def bytes(tree: Tree) -> int:
+    """Counts the bytes of all leaves: elements times item size, whatever a device adds by its layout.
+
+    >>> bytes({"w": np.zeros((2, 3), np.float32), "b": jax.ShapeDtypeStruct((3,), "bfloat16")})
+    30
+    """
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in _sized(tree))
+
+
+def diff(a: Tree, b: Tree, *, tolerance: float = 0.0) -> Diff:
+    """Compares two trees; the report is false where they are equal.
+
+    >>> print(diff({"w": np.zeros(2), "step": 1}, {"w": np.ones(2), "step": np.zeros(3, np.int32)}))
+    changed    step  1 -> int32[3]
+    values     w     differs by up to 1
+
+    A NaN equals a NaN in the same place; so do two numbers in arrays whose absolute difference is at most `tolerance`.
+    NumPy and JAX arrays are compared alike; with a `jax.ShapeDtypeStruct` or a spec, only shape and dtype count.
+    Everything else is compared by type and `==`.
+    """
+    return _diff.compare(flatten(a), flatten(b), tolerance=tolerance)
+
+
+def _entries(tree: Tree, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields `(path, leaf)` in the tree's order, after checking every key."""
+    if not isinstance(tree, Mapping):
+        raise InvalidArgumentError(f"A tree is a nested mapping with string keys, not {_diff.describe(tree)}.")
+    for name, value in tree.items():
+        if not isinstance(name, str):
+            raise InvalidArgumentError(f"Key {name!r} in {_place(at)} must be a string, not `{type(name).__name__}`.")
+        path = _path.SEPARATOR.join([at, name] if at else [name])
+        _path.check(path)
+        if isinstance(value, Mapping):
+            yield from _entries(value, path)
+        else:
+            yield path, value
+
+
+def _predicate(where: Where) -> Callable[[str, Any], bool]:
+    if callable(where):
+        return where
+    regex = _compile(where)
+    return lambda path, _: regex.search(path) is not None
+
+
+def _compile(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except (re.error, TypeError) as e:
+        raise InvalidArgumentError(f"{pattern!r} is no regular expression: {e}.") from e
+
+
+def _substitute(paths: Iterable[str], to: Mapping[str, str]) -> dict[str, str]:
+    """Returns the new path of each path, after all substitutions."""
+    new = {path: path for path in paths}
+    for pattern, replacement in to.items():
+        regex = _compile(pattern)
+        if not any(map(regex.search, new.values())):
+            raise MissingVariableError(f"`{regex.pattern}` is found in no path. {_hint(regex.pattern, new.values())}")
+        new = {path: regex.sub(replacement, name) for path, name in new.items()}
+    return new
+
+
+def _below(tree: Tree, at: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what is below a path, as seen from there, and the rest of the tree."""
+    flat = flatten(tree)
+    if at in flat:
+        raise InvalidArgumentError(f"`{at}` is no subtree, but a leaf: {_diff.describe(flat[at])}.")
+    rest, below = partition(flat, lambda path, _: _path.relative(path, at) is None)
+    if not below:
+        raise MissingVariableError(f"There is nothing below {_place(at)}. {_hint(at, flat)}")
+    return _path.walk(below, _path.parts(at)), rest
+
+
+def _layers(tree: Mapping[str, Any], at: str) -> list[dict[str, Any]]:
+    """Returns the flat layers `"0"` to `"n-1"`."""
+    wanted = [str(i) for i in range(len(tree))]
+    if missing := [name for name in wanted if name not in tree]:
+        found = f"found {_listed(tree)}, but not {_listed(missing)}"
+        raise StructureMismatchError(f"The layers of {_place(at)} must be named `0` to `n-1`; {found}.")
+    return [_layered(tree[name], _path.join(at, name)) for name in wanted]
+
+
+def _layered(layer: Any, at: str) -> dict[str, Any]:
+    """Returns what is below `at` in flat form, after checking that it can be stacked or unstacked."""
+    if not isinstance(layer, Mapping):
+        raise InvalidArgumentError(f"Layer {_place(at)} must be a mapping, not {_diff.describe(layer)}.")
+    flat = flatten(layer)
+    for path, leaf in flat.items():
+        if not (_diff.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)):
+            what = f"`{_path.join(at, path)}` is {_diff.describe(leaf)}"
+            raise InvalidArgumentError(f"{what}, no array and no `jax.ShapeDtypeStruct`. `partition` it off first.")
+    return flat
+
+
+def _stack_leaves(leaves: list[Any]) -> Any:
+    if isinstance(leaves[0], jax.ShapeDtypeStruct):
+        return _reshaped(leaves[0], (len(leaves), *leaves[0].shape), lambda spec: (None, *spec))
+    return (jnp if any(isinstance(leaf, jax.Array) for leaf in leaves) else np).stack(leaves)
+
+
+def _unstack_leaf(leaf: Any) -> list[Any]:
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return [_reshaped(leaf, leaf.shape[1:], lambda spec: spec[1:])] * leaf.shape[0]
+    # The ellipsis keeps what has no axis left an array: without it, NumPy makes it a scalar.
+    return list(leaf) if isinstance(leaf, jax.Array) else [leaf[i, ...] for i in range(len(leaf))]
+
+
+def _reshaped(struct: jax.ShapeDtypeStruct, shape: Shape, axes: Callable[..., tuple[Any, ...]]) -> jax.ShapeDtypeStruct:
+    sharding = struct.sharding
+    if isinstance(sharding, NamedSharding):
+        spec = PartitionSpec(*axes(tuple(sharding.spec)))
+        sharding = NamedSharding(sharding.mesh, spec, memory_kind=sharding.memory_kind)
+    return struct.update(shape=shape, sharding=sharding)
+
+
+def _sized(tree: Tree) -> Iterator[Any]:
+    for path, leaf in flatten(tree).items():
+        if not _diff.has_type(leaf):
+            raise InvalidArgumentError(f"`{path}` has no size: it is {_diff.describe(leaf)}. `filter` it out first.")
+        yield leaf
+
+
+def _listed(paths: Iterable[str]) -> str:
+    quoted = [f"`{path}`" for path in paths]
+    return ", ".join(quoted[:8]) + (f" and {len(quoted) - 8} more" if len(quoted) > 8 else "")
+
+
+def _hint(asked: str, paths: Collection[str]) -> str:
+    """Suggests what a path or pattern may have meant: a path, a prefix, or a single name."""
+    known = dict.fromkeys(each for path in paths for each in (path, *_path.prefixes(path), *_path.parts(path)))
+    near = _path.nearest(asked.strip("^$"), known)
+    return f"Did you mean {_listed(near)}?" if near else f"There is {_listed(paths) or 'nothing'}."
+
+
+def _place(path: str) -> str:
+    return f"`{path}`" if path else "the root"
