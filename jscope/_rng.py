@@ -4,9 +4,9 @@ A variable's initial value depends on the key of the call and on the variable's 
 no counter, no order. So the path is hashed, part by part, into two 32-bit lanes that are folded into
 the key one after the other. (One lane is too few: among 100,000 paths two would collide with 69%.)
 
-The hash is public and versioned; `docs/initial_values.md` has it with examples. Its mixing function works on Python ints and on traced
-integers
-alike, so that the index of a `scan` can be one part of a path: a stacked variable at index 3 starts with the value of an unrolled variable whose path has the part `3`.
+The hash is public and versioned; `docs/initial_values.md` has it with examples. Its mixing function works on
+Python ints and on traced integers alike, so that the index of a `scan` can be one part of a path: a stacked
+variable at index 3 starts with the value of an unrolled variable whose path has the part `3`.
 """
 
 from __future__ import annotations

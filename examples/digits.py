@@ -1,0 +1,262 @@
+"""Trains a convolutional network on scikit-learn's handwritten digits: half a minute on two cores.
+
+The network has all that a scope can carry: params, state (the moving averages of batch normalization), randomness
+(dropout) and an inherited default (weight decay). What changes in training is saved in one safetensors file, which a
+fresh process then restores: `--restore FILE` fails unless it gets as many test images right as when it was saved.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from tqdm import tqdm
+
+import jscope
+from jscope import initializers, regularizers
+
+BATCH = 64
+IMAGES = jax.ShapeDtypeStruct((BATCH, 8, 8, 1), jnp.float32)
+
+
+def dense(scope, x_nd, features):
+    """An affine map. Biases switch the inherited weight decay off."""
+    w_df = scope.get_variable("w", (x_nd.shape[-1], features))
+    b_f = scope.get_variable("b", (features,), initializer=initializers.zeros, regularizer=jscope.NONE)
+    return x_nd @ w_df + b_f
+
+
+def conv(scope, x_nhwc, channels):
+    """A convolution of 3 by 3, without a bias: batch normalization has one."""
+    w_hwio = scope.get_variable("w", (3, 3, x_nhwc.shape[-1], channels), initializer=initializers.he_normal())
+    return jax.lax.conv_general_dilated(x_nhwc, w_hwio, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def batch_norm(scope, x_nhwc, training, momentum=0.9):
+    """Normalizes each channel over the batch; in evaluation, by the moving averages kept in state."""
+    scope, shape = scope.with_defaults(regularizer=jscope.NONE), x_nhwc.shape[-1:]
+    scale = scope.get_variable("scale", shape, initializer=initializers.ones)
+    shift = scope.get_variable("shift", shape, initializer=initializers.zeros)
+    mean = scope.get_variable("mean", shape, initializer=initializers.zeros, trainable=False)
+    var = scope.get_variable("var", shape, initializer=initializers.ones, trainable=False)
+    if training:
+        batch_mean, batch_var = x_nhwc.mean((0, 1, 2)), x_nhwc.var((0, 1, 2))
+        scope.assign("mean", momentum * mean + (1 - momentum) * batch_mean)
+        scope.assign("var", momentum * var + (1 - momentum) * batch_var)
+        mean, var = batch_mean, batch_var
+    return (x_nhwc - mean) * jax.lax.rsqrt(var + 1e-5) * scale + shift
+
+
+def dropout(scope, x, rate, training):
+    """Drops elements at random, with a key that depends on the call's key and on the scope's path."""
+    if not training:
+        return x
+    return jnp.where(jax.random.bernoulli(scope.rng(), 1 - rate, x.shape), x / (1 - rate), 0)
+
+
+def block(scope, x_nhwc, channels, training):
+    """Two convolutions, then half the resolution."""
+    for name in ("conv_0", "conv_1"):
+        x_nhwc = conv(scope / name, x_nhwc, channels)
+        x_nhwc = jax.nn.relu(batch_norm(scope / name / "norm", x_nhwc, training))
+    n, h, w, c = x_nhwc.shape
+    return x_nhwc.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
+
+
+def network(scope, x_nhwc, *, training):
+    """Two blocks and a dense layer. All variables inherit the weight decay."""
+    scope = scope.with_defaults(regularizer=regularizers.l2(1e-4))
+    x_nhwc = block(scope / "block_0", x_nhwc, 24, training)
+    x_nhwc = block(scope / "block_1", x_nhwc, 48, training)
+    x_nd = dropout(scope / "dropout", x_nhwc.reshape(len(x_nhwc), -1), 0.5, training)
+    return dense(scope / "out", x_nd, 10)
+
+
+model = jscope.transform_with_state(network)
+
+
+class Training(NamedTuple):
+    """All that changes from step to step."""
+
+    params: dict[str, Any]
+    state: dict[str, Any]
+    optimizer: Any
+    step: Any
+
+
+def adam(steps):
+    """Adam, with a learning rate that falls to zero over `steps`."""
+    return optax.adam(optax.cosine_decay_schedule(3e-3, steps))
+
+
+def make_train_step(optimizer, specs, key):
+    """Returns the jitted `(training, images, labels) -> (training, cross entropy)`."""
+
+    def loss(params, state, rng, images, labels):
+        logits, state = model.with_rng(rng).apply(params, state, images, training=True)
+        cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        return cross_entropy + specs.regularization_loss(params), (state, cross_entropy)
+
+    @jax.jit
+    def train_step(now, images, labels):
+        rng = jax.random.fold_in(key, now.step)
+        gradients, (state, cross_entropy) = jax.grad(loss, has_aux=True)(now.params, now.state, rng, images, labels)
+        updates, optimizer_state = optimizer.update(gradients, now.optimizer, now.params)
+        return Training(optax.apply_updates(now.params, updates), state, optimizer_state, now.step + 1), cross_entropy
+
+    return train_step
+
+
+@jax.jit
+def eval_step(now, images):
+    """Returns the log-probability of each digit for each image."""
+    logits, _ = model.apply(now.params, now.state, images, training=False)
+    return jax.nn.log_softmax(logits)
+
+
+def train(specs, seed, steps, train_set, test_set):
+    """Returns the trained `Training`, the loss of every step, and `{step: loss on the test set}`."""
+    images, labels = train_set
+    init_key, dropout_key = jax.random.split(jax.random.key(seed))
+    optimizer = adam(steps)
+    params, state = model.init(init_key, IMAGES, training=True)
+    now = Training(params, state, optimizer.init(params), jnp.zeros((), jnp.int32))
+    train_step = make_train_step(optimizer, specs, dropout_key)
+    losses, test_losses = [], {}
+    with tqdm(islice(batches(seed, len(labels)), steps), "training", steps, unit="step", mininterval=0.5) as bar:
+        for step, chosen in enumerate(bar, start=1):
+            now, loss = train_step(now, images[chosen], labels[chosen])
+            losses.append(float(loss))
+            if step % max(steps // 25, 1) == 0 or step == steps:
+                log_probabilities = np.asarray(eval_step(now, test_set[0]))
+                test_losses[step] = -log_probabilities[np.arange(len(test_set[1])), test_set[1]].mean()
+                bar.set_postfix(loss=f"{losses[-1]:.4f}", test_loss=f"{test_losses[step]:.4f}")
+    return now, losses, test_losses
+
+
+def batches(seed, count):
+    """Yields the indices of a batch, forever: a new order in every epoch, without the rest that fills no batch."""
+    generator = np.random.default_rng(seed)
+    while True:
+        yield from generator.permutation(count)[: count // BATCH * BATCH].reshape(-1, BATCH)
+
+
+def load_digits():
+    """Returns `(images, labels)` to train on and to test on; the split is always the same."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, labels = load_digits(return_X_y=True)
+    images, labels = (pixels / 16).astype(np.float32).reshape(-1, 8, 8, 1), labels.astype(np.int32)
+    split = train_test_split(images, labels, test_size=0.2, stratify=labels, random_state=0)
+    return split[::2], split[1::2]
+
+
+def save(path, now, correct):
+    """Writes a checkpoint of flat names, such as `params/out/w` and `optimizer/0/mu/out/w`."""
+    tree = now._replace(optimizer=by_key_path(now.optimizer))._asdict()
+    # safetensors writes the buffer as it is, whatever the strides. (`np.ascontiguousarray` would give scalars an axis.)
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in jscope.tree.flatten(tree).items()}
+    save_file(arrays, path.with_suffix(".tmp"), metadata={"correct": str(correct)})
+    os.replace(path.with_suffix(".tmp"), path)  # All of the file, or none of it.
+
+
+def restore(path, specs):
+    """Returns the `Training` in a checkpoint, and how many test images it got right."""
+    with safe_open(path, "numpy") as file:
+        tree = jscope.tree.unflatten({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        correct = int(file.metadata()["correct"])
+    specs.check(tree["params"], tree["state"])
+    # What the optimizer's state looks like follows from the specs; its values are those saved, matched by name.
+    template, saved = jax.eval_shape(adam(1).init, specs.params.shape_dtype()), jscope.tree.flatten(tree["optimizer"])
+    optimizer_state = jax.tree.unflatten(jax.tree.structure(template), [saved[name] for name in by_key_path(template)])
+    return Training(tree["params"], tree["state"], optimizer_state, tree["step"]), correct
+
+
+def by_key_path(tree):
+    """Returns the leaves of any pytree by key path, such as `0/mu/out/w`."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def draw_losses(path, losses, test_losses):
+    """Draws the training loss, as it is and smoothed, and the test loss."""
+    from matplotlib.figure import Figure
+
+    window = max(len(losses) // 25, 1)
+    smooth = np.convolve(losses, np.full(window, 1 / window), "valid")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(range(1, len(losses) + 1), losses, "C0", alpha=0.3, linewidth=0.8, label="training")
+    axes.plot(range(window, len(losses) + 1), smooth, "C0", label=f"training, mean of the last {window} steps")
+    axes.plot(list(test_losses), list(test_losses.values()), "C1o-", markersize=3, label="test")
+    axes.set(yscale="log", xlabel="step", ylabel="cross entropy", title="Loss")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def draw_mistakes(path, log_probabilities, test_set, columns=6, most=24):
+    """Draws the misclassified digits, those first where the network was surest."""
+    from matplotlib.figure import Figure
+
+    images, labels = test_set
+    guesses, sureness = log_probabilities.argmax(1), np.exp(log_probabilities.max(1))
+    wrong = np.flatnonzero(guesses != labels)
+    shown = wrong[np.argsort(-sureness[wrong])][:most]
+    rows = max(-(-len(shown) // columns), 1)
+    figure = Figure(figsize=(1.5 * columns, 1.9 * rows + 0.6), layout="constrained")
+    some = f" (the {most} that it was surest of)" if len(wrong) > most else ""
+    figure.suptitle(f"{len(wrong)} of {len(labels)} test digits misclassified{some}")
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.set_axis_off()
+    for axes, i in zip(figure.axes, shown, strict=False):
+        axes.imshow(images[i, :, :, 0], cmap="gray_r", vmin=0, vmax=1)
+        axes.set_title(f"{labels[i]}, read as {guesses[i]}\n{sureness[i]:.0%} sure", fontsize=9)
+    figure.savefig(path, dpi=150)
+
+
+def main():
+    """Trains, saves, draws, and restores in a fresh process; or, with `--restore`, evaluates a checkpoint."""
+    parser = argparse.ArgumentParser(description="Trains a convolutional network on scikit-learn's digits.")
+    parser.add_argument("--steps", type=int, default=600, help="training steps (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of initial values, dropout and batches (default: 0)")
+    parser.add_argument("--out", type=Path, default=Path("build/digits"), help="folder to write (default: %(default)s)")
+    parser.add_argument("--restore", type=Path, metavar="FILE", help="evaluate this checkpoint instead of training")
+    options = parser.parse_args()
+    if options.steps < 1:
+        parser.error("--steps must be at least 1")
+
+    train_set, test_set = load_digits()
+    specs = model.specs(IMAGES, training=True)
+    if options.restore:
+        now, correct_then = restore(options.restore, specs)
+    else:
+        print(specs)
+        now, losses, test_losses = train(specs, options.seed, options.steps, train_set, test_set)
+    log_probabilities = np.asarray(eval_step(now, test_set[0]))
+    correct, count = int((log_probabilities.argmax(1) == test_set[1]).sum()), len(test_set[1])
+    print(f"Test accuracy at step {now.step}: {correct / count:.2%} ({correct} of {count})")
+    if options.restore:
+        sys.exit(f"It was {correct_then} of {count} when it was saved." if correct != correct_then else 0)
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = options.out / "checkpoint.safetensors"
+    save(checkpoint, now, correct)
+    draw_losses(options.out / "loss.png", losses, test_losses)
+    draw_mistakes(options.out / "misclassified.png", log_probabilities, test_set)
+    print(f"Wrote {checkpoint}, loss.png and misclassified.png. Restoring in a fresh process:", flush=True)
+    sys.exit(subprocess.run([sys.executable, __file__, "--restore", checkpoint]).returncode)
+
+
+if __name__ == "__main__":
+    main()
