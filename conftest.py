@@ -45,11 +45,13 @@ def as_a_reader(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _names_in_docstrings(doctest_namespace):
-    """The names that an example in a docstring may use without importing them."""
+def _docstrings(request, doctest_namespace):
+    """The names that an example in a docstring may use without importing them, and JAX's default promotion of ranks."""
     import jscope
 
     doctest_namespace.update(jax=jax, jnp=jnp, np=np, jscope=jscope)
+    with jax.numpy_rank_promotion("allow" if isinstance(request.node, pytest.DoctestItem) else "raise"):
+        yield
 
 
 class DocumentsWhole(LoadScopeScheduling):

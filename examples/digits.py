@@ -17,8 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 import jscope
@@ -163,23 +162,21 @@ def load_digits():
 
 def save(path, now, correct):
     """Writes a checkpoint of flat names, such as `params/out/w` and `optimizer/0/mu/out/w`."""
-    tree = now._replace(optimizer=by_key_path(now.optimizer))._asdict()
+    tree = now._replace(optimizer=by_key_path(now.optimizer))._asdict() | {"correct": correct}
     # safetensors writes the buffer as it is, whatever the strides. (`np.ascontiguousarray` would give scalars an axis.)
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in jscope.tree.flatten(tree).items()}
-    save_file(arrays, path.with_suffix(".tmp"), metadata={"correct": str(correct)})
+    save_file(arrays, path.with_suffix(".tmp"))
     os.replace(path.with_suffix(".tmp"), path)  # All of the file, or none of it.
 
 
 def restore(path, specs):
     """Returns the `Training` in a checkpoint, and how many test images it got right."""
-    with safe_open(path, "numpy") as file:
-        tree = jscope.tree.unflatten({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        correct = int(file.metadata()["correct"])
+    tree = jscope.tree.unflatten(load_file(path))
     specs.check(tree["params"], tree["state"])
-    # What the optimizer's state looks like follows from the specs; its values are those saved, matched by name.
+    # The specs tell how the optimizer's state is nested; its values are those saved, matched by name.
     template, saved = jax.eval_shape(adam(1).init, specs.params.shape_dtype()), jscope.tree.flatten(tree["optimizer"])
     optimizer_state = jax.tree.unflatten(jax.tree.structure(template), [saved[name] for name in by_key_path(template)])
-    return Training(tree["params"], tree["state"], optimizer_state, tree["step"]), correct
+    return Training(tree["params"], tree["state"], optimizer_state, tree["step"]), int(tree["correct"])
 
 
 def by_key_path(tree):
@@ -189,39 +186,43 @@ def by_key_path(tree):
 
 
 def draw_losses(path, losses, test_losses):
-    """Draws the training loss, as it is and smoothed, and the test loss."""
+    """Draws the training loss, each step and a running mean, and the test loss."""
     from matplotlib.figure import Figure
 
-    window = max(len(losses) // 25, 1)
+    steps, window = np.arange(1, len(losses) + 1), max(len(losses) // 25, 1)
     smooth = np.convolve(losses, np.full(window, 1 / window), "valid")
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(range(1, len(losses) + 1), losses, "C0", alpha=0.3, linewidth=0.8, label="training")
-    axes.plot(range(window, len(losses) + 1), smooth, "C0", label=f"training, mean of the last {window} steps")
-    axes.plot(list(test_losses), list(test_losses.values()), "C1o-", markersize=3, label="test")
-    axes.set(yscale="log", xlabel="step", ylabel="cross entropy", title="Loss")
+    axes.plot(steps, losses, "C0.", markersize=3, alpha=0.4, label="training, each step")
+    axes.plot(steps[window // 2 :][: len(smooth)], smooth, "C0", label="training, running mean")
+    axes.plot(list(test_losses), list(test_losses.values()), "C1o-", markersize=4, label="test")
+    axes.set(yscale="log", xlabel="step", ylabel="cross entropy", title="Learning to read digits")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
 
 
-def draw_mistakes(path, log_probabilities, test_set, columns=6, most=24):
-    """Draws the misclassified digits, those first where the network was surest."""
+def draw_mistakes(path, log_probabilities, test_set, most=24):
+    """Draws the misclassified digits, first those of which the network was surest."""
     from matplotlib.figure import Figure
 
     images, labels = test_set
     guesses, sureness = log_probabilities.argmax(1), np.exp(log_probabilities.max(1))
     wrong = np.flatnonzero(guesses != labels)
     shown = wrong[np.argsort(-sureness[wrong])][:most]
+    columns = min(max(len(shown), 3), 6)
     rows = max(-(-len(shown) // columns), 1)
-    figure = Figure(figsize=(1.5 * columns, 1.9 * rows + 0.6), layout="constrained")
-    some = f" (the {most} that it was surest of)" if len(wrong) > most else ""
-    figure.suptitle(f"{len(wrong)} of {len(labels)} test digits misclassified{some}")
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.set_axis_off()
+    figure = Figure(figsize=(1.5 * columns, 2 * rows + 0.5), layout="constrained")
+    some = f"; the {most} most confident" if len(wrong) > most else ""
+    figure.suptitle(f"{len(wrong)} of {len(labels)} test digits misread{some}")
+    for position, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.set(xticks=[], yticks=[])
+        axes.set_visible(position < len(shown))
     for axes, i in zip(figure.axes, shown, strict=False):
         axes.imshow(images[i, :, :, 0], cmap="gray_r", vmin=0, vmax=1)
-        axes.set_title(f"{labels[i]}, read as {guesses[i]}\n{sureness[i]:.0%} sure", fontsize=9)
+        axes.set_title(f"{labels[i]} read as {guesses[i]}", fontsize=10)
+        axes.set_xlabel(f"{sureness[i]:.0%} sure", fontsize=9)
     figure.savefig(path, dpi=150)
 
 

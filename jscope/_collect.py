@@ -52,13 +52,14 @@ def complete(
     kwargs: Mapping[str, Any],
     axes: Mapping[str, int],
     key: Key,
+    known: Mapping[str, VariableSpec],
     values: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Returns the initial values that depend on data, by path: one jitted forward pass on the other values."""
     arrays, rebuild = _split_arrays(args, kwargs)
 
     def run(key: Key, values: dict[str, Any], arrays: list[Any]) -> dict[str, Any]:
-        with Frame(collecting=True, values=dict(values), key=key) as frame:
+        with Frame(collecting=True, values=dict(values), key=key, known=known) as frame:
             args, kwargs = rebuild(arrays)
             function(root(frame, key), *args, **kwargs)
         return frame.initial

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import sys
 import threading
 import types
@@ -23,8 +24,9 @@ import jax.extend.core
 
 from jscope import _path
 from jscope._errors import DuplicateVariableError, MissingVariableError, NameConflictError
-from jscope._spec import VariableSpec
-from jscope._types import Key
+from jscope._rng import Entry
+from jscope._spec import StackAxis, VariableSpec
+from jscope._types import Key, Shape
 
 _current: ContextVar[Frame | None] = ContextVar("jscope_frame", default=None)
 _tokens = itertools.count()
@@ -40,7 +42,7 @@ class Crossing:
 
     path: str
     params: Mapping[str, Any]
-    state: Mapping[str, Any]
+    state: dict[str, Any]
     taken: dict[Hashable, int] = field(default_factory=dict)
     asked: dict[Hashable, int] = field(default_factory=dict)
 
@@ -61,8 +63,29 @@ class Crossing:
 class Creation:
     """Where in the call a variable was created: at which entry of its scope, in which trace."""
 
-    entry: int
+    entry: Entry
     trace: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """What a lift says to the scopes of its body while collecting.
+
+    Attributes:
+      trace: The trace in which they may write.
+      stack: The leading axes that variables created here get, outermost first.
+      shared: A regex for the paths that get none.
+      refusal: Why no variable may be created here, if none may.
+    """
+
+    trace: int
+    stack: tuple[StackAxis, ...] = ()
+    shared: str | None = None
+    refusal: str | None = None
+
+    def stack_of(self, path: str) -> tuple[StackAxis, ...]:
+        """Returns the leading axes of the variable `path`."""
+        return () if self.shared is not None and re.search(self.shared, path) else self.stack
 
 
 class Frame:
@@ -71,11 +94,15 @@ class Frame:
     Attributes:
       collecting: Whether variables are being created (true) or looked up.
       parent: For a lift's inner frame, the frame it commits to.
-      state: State variables with the writes so far, as a nested dict; None where there is no state.
+      crossing: Where the scope that the call hands out begins: its path, params, and state with the writes so far.
+      stateful: Whether there is state to write to.
+      capturing: Whether what is sown is kept.
       values: While collecting, initial values that are known already, by path.
       key: While initial values that depend on data are computed, the key of `init`.
+      known: Meanwhile, all specs of the model, by path.
       initial: The initial values that this very call computed, by path.
       specs: Specs of the variables created so far, by path.
+      asked: While collecting, the paths that were asked for.
       sown: Values that were sown, by path.
     """
 
@@ -83,22 +110,28 @@ class Frame:
         self,
         *,
         collecting: bool = False,
-        params: dict[str, Any] | None = None,
+        path: str = "",
+        params: Mapping[str, Any] | None = None,
         state: dict[str, Any] | None = None,
+        capturing: bool = False,
         values: dict[str, Any] | None = None,
         key: Key | None = None,
+        known: Mapping[str, VariableSpec] | None = None,
         parent: Frame | None = None,
     ) -> None:
         self.collecting = collecting
-        self.state = state
+        self.crossing = Crossing(path, params or {}, {} if state is None else state)
+        self.stateful = state is not None
+        self.capturing = capturing
         self.values = {} if values is None else values
         self.key = key
+        self.known = known or {}
         self.initial: dict[str, Any] = {}
         self.parent = parent
         self.specs: dict[str, VariableSpec] = {}
+        self.asked: set[str] = set()
         self.sown: dict[str, Any] = {}
         self.token = next(_tokens) if collecting else None
-        self.crossing = Crossing("", params or {}, state or {})
         self._owner = _owner()
         self._traces = [(trace_state(), 0)]
         self._serial = 0
@@ -153,7 +186,7 @@ class Frame:
                 self._traces.append((here, self._serial))
         return self._traces[-1][1]
 
-    def create(self, spec: VariableSpec, entry: int) -> None:
+    def create(self, spec: VariableSpec, entry: Entry) -> None:
         """Records a new variable."""
         if spec.path in self._prefixes:
             other = self.specs[self._prefixes[spec.path]]
@@ -165,7 +198,7 @@ class Frame:
         self.specs[spec.path] = spec
         self._creations[spec.path] = Creation(entry, self.trace())
 
-    def share(self, path: str, entry: int, site: str) -> None:
+    def share(self, path: str, entry: Entry, site: str) -> None:
         """Checks that asking for an existing variable without reuse is a re-trace, not a second creation.
 
         JAX may trace one body several times; what it traces again is not created again.
@@ -186,13 +219,13 @@ class Frame:
             f"{did_you_mean(path, self.specs)}\nCreate it first, or allow both with `reuse=jscope.AUTO_REUSE`."
         )
 
-    def placeholder(self, spec: VariableSpec) -> jax.Array:
+    def placeholder(self, spec: VariableSpec, shape: Shape) -> jax.Array:
         """Returns what stands for a variable while collecting: its initial value if known, else abstract zeros."""
         if spec.path in self.values:
             return self.values[spec.path]
-        kind = (spec.shape, spec.dtype)
+        kind = (shape, spec.dtype)
         if self.trace() or kind not in self._placeholders:
-            zeros = jax.lax.full(spec.shape, 0, spec.dtype)
+            zeros = jax.lax.full(shape, 0, spec.dtype)
             # Only what the frame's own trace made may be kept: anything else would outlive its trace.
             return zeros if self.trace() else self._placeholders.setdefault(kind, zeros)
         return self._placeholders[kind]

@@ -22,6 +22,11 @@ class Static:
 
     getter: Getter
 
+    @property
+    def ignores_path(self) -> bool:
+        """Whether the getter says that it does the same at any path."""
+        return bool(getattr(self.getter, "ignores_path", False))
+
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         return self.getter(getter, name, **options)
 

@@ -9,30 +9,49 @@ import jax
 from jax.core import Tracer
 
 from jscope._defaults import Defaults, Reuse, is_value
-from jscope._errors import NativeTransformError
-from jscope._frame import Frame
+from jscope._errors import InvalidArgumentError, NativeTransformError
+from jscope._frame import Frame, Lifted
 from jscope._materialize import initial_value
 from jscope._request import check_agrees, new_spec
+from jscope._rng import Entry
 from jscope._same import fingerprint
-from jscope._spec import DataDependent, VariableSpec
+from jscope._spec import DataDependent, StackAxis, VariableSpec
 
 
 def record(
-    frame: Frame, path: str, entry: int, site: str, defaults: Defaults, reuse: Reuse | None, options: dict[str, Any]
+    frame: Frame,
+    path: str,
+    entry: Entry,
+    site: str,
+    defaults: Defaults,
+    lifted: Lifted | None,
+    reuse: Reuse | None,
+    options: dict[str, Any],
 ) -> jax.Array:
     """Creates the variable `path`, or shares it where it exists; returns a placeholder of its shape and dtype."""
     reuse = defaults.reuse if reuse is None else reuse
+    stack = lifted.stack_of(path) if lifted is not None else ()
+    frame.asked.add(path)
     spec = frame.specs.get(path)
     if spec is not None:
         if reuse is False:
             frame.share(path, entry, site)
-        check_agrees(spec, options.get("shape"), options.get("dtype"), options.get("trainable", True), site)
+        one = replace(spec, shape=spec.shape[len(stack) :])
+        check_agrees(one, options.get("shape"), options.get("dtype"), options.get("trainable", True), site)
     elif reuse is True:
         raise frame.missing(path, site)
+    elif lifted is not None and lifted.refusal is not None:
+        raise InvalidArgumentError(f"Variable `{path}` would be created {lifted.refusal} (at {site}).")
     else:
-        spec = _settled(frame, new_spec(path, defaults, site, **options))
-        frame.create(spec, entry)
-    return frame.placeholder(spec)
+        one = _settled(frame, new_spec(path, defaults, site, **options))
+        frame.create(_stacked(one, stack), entry)
+    return frame.placeholder(one, one.shape)
+
+
+def _stacked(spec: VariableSpec, stack: tuple[StackAxis, ...]) -> VariableSpec:
+    """Returns the spec with the leading axes of the lifts around it."""
+    axes = spec.axes and (*(axis.name for axis in stack), *spec.axes)
+    return replace(spec, shape=(*(axis.size for axis in stack), *spec.shape), stack=stack, axes=axes)
 
 
 def _settled(frame: Frame, spec: VariableSpec) -> VariableSpec:
@@ -57,5 +76,5 @@ def _is_traced(spec: VariableSpec) -> bool:
         return False
     key = jax.eval_shape(lambda: jax.random.key(0))
     assert callable(spec.initializer)
-    jaxpr = jax.make_jaxpr(spec.initializer, static_argnums=(1, 2))(key, spec.unstacked_shape, spec.dtype)
+    jaxpr = jax.make_jaxpr(spec.initializer, static_argnums=(1, 2))(key, spec.shape, spec.dtype)
     return any(isinstance(const, Tracer) for const in jaxpr.consts)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -26,6 +27,8 @@ Lane: TypeAlias = Any
 """An unsigned 32-bit number: a Python int, or a (traced) uint32 array."""
 
 Lanes: TypeAlias = tuple[Lane, Lane]
+Entry: TypeAlias = tuple[tuple[str, int], ...]
+"""Which entry of its path a scope is: the scopes on the way that had been entered before, and how often."""
 
 VERSION = 1
 SEED: Lanes = (0x6A73636F + VERSION, 0x70652D68 + VERSION)
@@ -43,8 +46,11 @@ def mix(lane: Lane, part: Lane) -> Lane:
     >>> mix(1, 2) == int(mix(np.uint32(1), jax.numpy.uint32(2)))
     True
     """
+    lane, part = (int(x) if isinstance(x, np.generic) else x for x in (lane, part))
     part = _times(part, 0xCC9E2D51)
     part = _times(_rotate(part, 15), 0x1B873593)
+    if isinstance(lane, int) != isinstance(part, int):
+        lane, part = (np.uint32(x) if isinstance(x, int) else x for x in (lane, part))
     lane = _plus(_times(_rotate(lane ^ part, 13), 5), 0xE6546B64)
     lane = _times(lane ^ (lane >> _like(lane, 16)), 0x85EBCA6B)
     lane = _times(lane ^ (lane >> _like(lane, 13)), 0xC2B2AE35)
@@ -77,6 +83,54 @@ def extend(lanes: Lanes, parts: Iterable[str | Lane]) -> Lanes:
 def lanes_of_path(path: str) -> Lanes:
     """Hashes a whole path."""
     return extend(SEED, _path.parts(path))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A place whose hash is known otherwise than from its path: the body of a loop, a compiled block.
+
+    Below `path`, names are mixed into `lanes`; entries of scopes are mixed into `salt`.
+    """
+
+    path: str = field(metadata={"static": True})
+    lanes: Lanes
+    salt: Lane
+
+    def lanes_of_path(self, path: str) -> Lanes:
+        """Hashes a path at or below the anchor."""
+        below = _path.relative(path, self.path)
+        assert below is not None
+        return extend(self.lanes, _path.parts(below))
+
+
+def anchor(path: str, lanes: Lanes, salt: Lane) -> Anchor:
+    """Returns an anchor whose hashes are arrays, so that they may be traced."""
+    a, b, c = (np.uint32(lane) if isinstance(lane, int) else lane for lane in (*lanes, salt))
+    return Anchor(path, (a, b), c)
+
+
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """The anchor of a call: its paths are what they say."""
+
+    path: str = ""
+    salt: Lane = 0
+
+    def lanes_of_path(self, path: str) -> Lanes:
+        return lanes_of_path(path)
+
+
+ROOT = _Root()
+
+
+def salt_of(anchor: Anchor | None, entry: Entry) -> Lane:
+    """Hashes which entry of its path a scope is."""
+    place = anchor or ROOT
+    salt = place.salt
+    for path, count in entry:
+        salt = mix(mix(salt, place.lanes_of_path(path)[0]), count)
+    return salt
 
 
 def fold(key: Key, lanes: Lanes) -> Key:

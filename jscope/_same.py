@@ -36,6 +36,20 @@ class ById:
         return id(self.value)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Same:
+    """A callable that equals others of the same fingerprint."""
+
+    function: Any
+    fingerprint: Fingerprint
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+
 def fingerprint(function: Any) -> Fingerprint:
     """Returns what tells `function` from others.
 

@@ -21,10 +21,11 @@ from typing_extensions import Unpack
 from jscope import _path, _rng
 from jscope._defaults import LIBRARY_DEFAULTS, NONE, Defaults, Off, Overrides, Reuse, check_callable
 from jscope._errors import InvalidArgumentError, MissingRngError
-from jscope._frame import Crossing, Frame, call_site
+from jscope._frame import Crossing, Frame, Lifted, call_site
 from jscope._getter import End, as_node, through
 from jscope._lookup import check_shape, describe, find, is_variable, outside, subtree
 from jscope._record import record
+from jscope._spec import StackAxis
 from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
 from jscope._write import assign, running, sow, writable
 
@@ -38,7 +39,9 @@ class Shared:
     frame: weakref.ref[Frame] | None
     key: Key | None
     getters: tuple[Getter, ...] = ()
+    anchor: _rng.Anchor | None = None
     defaults: Defaults = LIBRARY_DEFAULTS
+    lifted: Lifted | None = None
 
 
 class Scope:
@@ -61,7 +64,7 @@ class Scope:
     __slots__ = ("_entry", "_params", "_path", "_shared", "_state")
 
     def __init__(
-        self, path: str, params: Mapping[str, Any], state: Mapping[str, Any], entry: int, shared: Shared
+        self, path: str, params: Mapping[str, Any], state: Mapping[str, Any], entry: _rng.Entry, shared: Shared
     ) -> None:
         self._path = path
         self._params = params
@@ -90,11 +93,13 @@ class Scope:
         return self._shared.key is not None
 
     def __truediv__(self, name: str) -> Scope:
-        """Returns the child scope `name`; `"a/b"` is two steps. This scope is unchanged."""
-        scope = self
-        for part in _path.split(name):
-            scope = scope._child(part)
-        return scope
+        """Returns the child scope `name`; `"a/b"` is two steps, of which the last is an entry. This scope is unchanged."""
+        parts = _path.split(name)
+        params, state = subtree(self._params, parts[0]), subtree(self._state, parts[0])
+        for part in parts[1:]:
+            params, state = subtree(params, part), subtree(state, part)
+        path = _path.child(self._path, name)
+        return Scope(path, params, state, self._enter(path), self._shared)
 
     def get_variable(
         self,
@@ -210,8 +215,8 @@ class Scope:
                 "Give it one with `model.with_rng(key).apply(params, ...)`, or ask `scope.has_rng` first."
             )
         asked = self._shared.crossing.ask((self._path, self._entry, stream))
-        parts = (_rng.STREAM, self._entry, stream, asked)
-        return _rng.fold(key, _rng.extend(_rng.lanes_of_path(self._path), parts))
+        lanes, salt = self.place()
+        return _rng.fold(key, _rng.extend(lanes, (_rng.STREAM, salt, stream, asked)))
 
     def assign(self, name: str, value: Any) -> None:
         """Writes the state variable `name`: later reads in this call see `value`, and `apply` returns it.
@@ -223,7 +228,9 @@ class Scope:
           NativeTransformError: A JAX transform was entered since the call began.
         """
         path = _path.join(self._path, *_path.split(name))
-        assign(self._writable(f"assigned `{path}`"), path, value)
+        frame = self._writable(f"assigned `{path}`")
+        lifted = self._shared.lifted
+        assign(frame, path, value, len(lifted.stack_of(path)) if lifted is not None else 0)
 
     def sow(self, name: str, value: Any, reduce: Reduce | None = None) -> None:
         """Gives `value` out on the side, for `model.capture(regex).apply(...)`; otherwise nothing happens.
@@ -257,18 +264,22 @@ class Scope:
     def __repr__(self) -> str:
         return describe(self._path, self._params, self._state, self.has_rng, self._frame() if self.collecting else None)
 
-    def _child(self, part: str) -> Scope:
-        shared, path, entry = self._shared, _path.child(self._path, part), self._entry
+    def _enter(self, path: str) -> _rng.Entry:
+        """Counts one more entry of a child; returns which one it is."""
+        shared, entry = self._shared, self._entry
         count = shared.crossing.enter((path, entry))
         if shared.collecting and (frame := self._frame()) is not None:
             # A closure that JAX traces twice enters its scopes twice; only entries of one trace are counted.
             count = shared.crossing.enter((path, entry, frame.trace()))
-        if count:
-            entry = _rng.mix(_rng.mix(entry, _rng.lanes_of_path(path)[0]), count)
-        return Scope(path, subtree(self._params, part), subtree(self._state, part), entry, shared)
+        return (*entry, (path, count)) if count else entry
 
     def _sharing(self, shared: Shared) -> Scope:
         return Scope(self._path, self._params, self._state, self._entry, shared)
+
+    def place(self) -> tuple[_rng.Lanes, _rng.Lane]:
+        """Returns the hash of the path and of which entry of it this is."""
+        anchor = self._shared.anchor
+        return (anchor or _rng.ROOT).lanes_of_path(self._path), _rng.salt_of(anchor, self._entry)
 
     def _frame(self) -> Frame | None:
         """Returns the frame of the call this scope belongs to, while that call runs."""
@@ -277,14 +288,14 @@ class Scope:
         return frame if frame is not None and frame.is_running() else None
 
     def _writable(self, action: str) -> Frame:
-        return writable(self._frame(), self._shared.crossing, action)
+        return writable(self._frame(), self._shared.crossing, self._shared.lifted, action)
 
     def _ask(self, path: str, *, site: str, reuse: Reuse | None = None, **options: Any) -> Any:
         """Answers a request for a full path: the end of every chain of getters."""
         shared = self._shared
         if shared.collecting:
             frame = running(self._frame(), f"asked for variable `{path}`")
-            return record(frame, path, self._entry, site, shared.defaults, reuse, options)
+            return record(frame, path, self._entry, site, shared.defaults, shared.lifted, reuse, options)
         name, scope = _path.relative(path, self._path), self
         if not name:
             crossing = shared.crossing
@@ -297,37 +308,67 @@ class Scope:
 def root(frame: Frame, key: Key | None) -> Scope:
     """Returns the scope that a call hands to the model."""
     shared = Shared(frame.collecting, frame.crossing, weakref.ref(frame), key)
-    return Scope(frame.crossing.path, frame.crossing.params, frame.crossing.state, 0, shared)
+    return Scope(frame.crossing.path, frame.crossing.params, frame.crossing.state, (), shared)
 
 
 def _flatten(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     shared = scope._shared
-    children = (scope._params, scope._state, shared.key, shared.getters)
+    children = (scope._params, scope._state, shared.key, shared.getters, shared.anchor)
     if not shared.collecting:
         return children, (scope._path, scope._entry)
     frame = scope._frame()
     # The number of the defaults stands for them: a treedef lives on in JAX's caches and must hold no array.
     call = (frame.token, frame.keep_defaults(shared.defaults)) if frame is not None else (None, None)
-    return children, (scope._path, scope._entry, *call)
+    return children, (scope._path, scope._entry, *call, shared.lifted)
 
 
 def _flatten_with_keys(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     children, aux = _flatten(scope)
-    names = ("params", "state", "rng", "getters")
+    names = ("params", "state", "rng", "getters", "anchor")
     return tuple((jax.tree_util.GetAttrKey(name), child) for name, child in zip(names, children, strict=True)), aux
 
 
 def _unflatten(aux: tuple[Any, ...], children: Iterable[Any]) -> Scope:
-    (path, entry, *call), (params, state, key, getters) = aux, children
-    frame, defaults = Frame.current(), LIBRARY_DEFAULTS
+    (path, entry, *call), (params, state, key, getters, anchor) = aux, children
+    frame, defaults, lifted = Frame.current(), LIBRARY_DEFAULTS, call[2] if call else None
     if call:
         frame = frame.with_token(call[0]) if frame is not None else None
         defaults = frame.kept_defaults(call[1]) if frame is not None else LIBRARY_DEFAULTS
     elif frame is not None and frame.collecting:
         frame = None
     ref = weakref.ref(frame) if frame is not None else None
-    shared = Shared(bool(call), Crossing(path, params, state), ref, key, getters, defaults)
+    shared = Shared(bool(call), Crossing(path, params, state), ref, key, getters, anchor, defaults, lifted)
     return Scope(path, params, state, entry, shared)
 
 
 jax.tree_util.register_pytree_with_keys(Scope, _flatten_with_keys, _unflatten, _flatten)
+
+
+def view(
+    scope: Scope,
+    params: Mapping[str, Any],
+    state: dict[str, Any],
+    *,
+    anchor: _rng.Anchor | None = None,
+    frame: Frame | None = None,
+) -> Scope:
+    """Returns the scope with other variables, as if it had just crossed a boundary: what lifts hand to a body.
+
+    With an `anchor`, it is at that place.
+    """
+    shared = scope._shared
+    path, entry = (scope._path, scope._entry) if anchor is None else (anchor.path, ())
+    own = Crossing(path, params, state) if frame is None else frame.crossing
+    ref = shared.frame if frame is None else weakref.ref(frame)
+    shared = replace(shared, collecting=False, crossing=own, frame=ref, anchor=anchor or shared.anchor, lifted=None)
+    return Scope(path, params, state, entry, shared)
+
+
+def lifted_view(scope: Scope, *stack: StackAxis, shared: str | None = None, refusal: str | None = None) -> Scope:
+    """Returns a collecting scope for the body of a lift, which may write, and whose variables get the axes `stack`."""
+    frame, before = running(scope._frame(), "was given to a lift"), scope._shared.lifted
+    axes = (*(before.stack if before is not None else ()), *stack)
+    outer = before.shared if before is not None else None
+    lifted = Lifted(frame.trace(), axes, shared if outer is None else outer, refusal)
+    own = replace(scope._shared, crossing=Crossing(scope._path, scope._params, {}), lifted=lifted)
+    return Scope(scope._path, scope._params, {}, scope._entry, own)

@@ -61,14 +61,17 @@ class Program:
         drawn = materialize([(spec, None) for spec in plain], key)
         values = {spec.path: value for spec, value in zip(plain, drawn, strict=True)}
         if len(plain) < len(found):
-            values |= complete(self.function, args, kwargs, dict(self.axes), key, values)
+            values |= complete(
+                self.function, args, kwargs, dict(self.axes), key, {spec.path: spec for spec in found}, values
+            )
         params = _path.nested((spec.path, values[spec.path]) for spec in found if spec.trainable)
         return params, _path.nested((spec.path, values[spec.path]) for spec in found if not spec.trainable)
 
     def apply(self, params: Any, state: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Returns the output and the new state."""
         live = _path.copy(as_tree("state", state)) if self.stateful else None
-        with Frame(params=as_tree("params", params), state=live) as frame:
+        capturing = self.pattern is not None
+        with Frame(params=as_tree("params", params), state=live, capturing=capturing) as frame:
             out = self.function(root(frame, self.rng), *args, **kwargs)
         if self.pattern is not None:
             sown = {path: value for path, value in frame.sown.items() if re.search(self.pattern, path)}

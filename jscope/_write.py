@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jscope import _path
@@ -16,7 +17,7 @@ from jscope._errors import (
     ShapeMismatchError,
     StateError,
 )
-from jscope._frame import Crossing, Frame, did_you_mean, lift_for_here
+from jscope._frame import Crossing, Frame, Lifted, did_you_mean, lift_for_here
 from jscope._types import Reduce
 
 
@@ -31,10 +32,10 @@ def running(frame: Frame | None, action: str) -> Frame:
     return frame
 
 
-def writable(frame: Frame | None, crossing: Crossing, action: str) -> Frame:
+def writable(frame: Frame | None, crossing: Crossing, lifted: Lifted | None, action: str) -> Frame:
     """Returns the frame if what is written through this scope can reach it."""
     frame = running(frame, action)
-    if not frame.in_own_trace():
+    if frame.trace() != (lifted.trace if lifted is not None else 0):
         lift = lift_for_here()
         raise NativeTransformError(
             f"A scope {action}, inside a JAX transform, from where the value cannot get out.\n"
@@ -49,27 +50,28 @@ def writable(frame: Frame | None, crossing: Crossing, action: str) -> Frame:
     return frame
 
 
-def assign(frame: Frame, path: str, value: Any) -> None:
-    """Writes a state variable, after checking that there is one of this shape and dtype."""
-    old = _state_variable(frame, path)
+def assign(frame: Frame, path: str, value: Any, stack: int) -> None:
+    """Writes a state variable, after checking that there is one of this shape (less its stacked axes) and dtype."""
+    old = _state_variable(frame, path, stack)
     if isinstance(value, bool | int | float | complex):
-        value = jnp.asarray(value, old.dtype)
-    for what, error in (("shape", ShapeMismatchError), ("dtype", DTypeMismatchError)):
-        found, asked = getattr(old, what), getattr(value, what, None)
+        value = jnp.asarray(value, jnp.result_type(old))
+    for what, read, error in (("shape", jnp.shape, ShapeMismatchError), ("dtype", jnp.result_type, DTypeMismatchError)):
+        found, asked = read(old), read(value)
         if found != asked:
             raise error(
                 f"State variable `{path}` has {what} {found}, assigned a value of {what} {asked}.\n"
                 "State keeps its shape and dtype from one call to the next: reshape or cast the value first."
             )
     if not frame.collecting:
-        assert frame.state is not None
-        _path.insert(frame.state, _path.parts(path), value)
+        _path.insert(frame.crossing.state, _parts(frame, path), value)
     elif path in frame.values:
         frame.values[path] = value
 
 
 def sow(frame: Frame, path: str, value: Any, reduce: Reduce | None) -> None:
-    """Keeps a sown value, combined with an earlier one of the same path."""
+    """Keeps a sown value if anybody captures, combined with an earlier one of the same path."""
+    if not frame.capturing:
+        return
     if path in frame.sown:
         if reduce is None:
             raise MismatchError(
@@ -80,21 +82,30 @@ def sow(frame: Frame, path: str, value: Any, reduce: Reduce | None) -> None:
     frame.sown[path] = value
 
 
-def _state_variable(frame: Frame, path: str) -> Any:
+def _parts(frame: Frame, path: str) -> tuple[str, ...]:
+    below = _path.relative(path, frame.crossing.path)
+    assert below is not None
+    return _path.parts(below)
+
+
+def _state_variable(frame: Frame, path: str, stack: int) -> Any:
     """Returns what is known of the state variable at `path`, or raises an error that says what is there instead."""
+    if path in frame.values and path not in frame.specs:
+        return frame.values[path]
     if frame.collecting:
         spec = frame.specs.get(path)
-        trainable, old, known = spec is not None and spec.trainable, spec, list(frame.specs)
+        trainable, known = spec is not None and spec.trainable, list(frame.specs)
+        old = spec and jax.ShapeDtypeStruct(spec.shape[stack:], spec.dtype)
     else:
         trees = (frame.crossing.params, frame.crossing.state)
-        param, old = (_path.walk(tree, _path.parts(path)) for tree in trees)
+        param, old = (_path.walk(tree, _parts(frame, path)) for tree in trees)
         trainable, known = old is None and param is not None, [name for name, _ in _path.items(trees[1])]
     if trainable:
         raise StateError(
             f"`{path}` was assigned, but it is a param. Only state can be written: create it with "
             "`trainable=False`, and let the optimizer update params outside `apply`."
         )
-    if not frame.collecting and frame.state is None:
+    if not frame.collecting and not frame.stateful:
         raise StateError(
             f"`{path}` was assigned, but this call has no state.\nUse `jscope.transform_with_state(f)`: its "
             "`apply(params, state, ...)` returns `(out, new_state)`."

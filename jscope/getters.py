@@ -121,8 +121,8 @@ class lora:
 class ema:
     """Keeps an exponential moving average of each floating-point param, in state beside it: `w_ema/average`.
 
-    Reads give the param, and move the average: once per read. With `average=True` reads give the average, corrected for its start at zero, and
-    nothing moves: for evaluation.
+    Reads give the param, and move the average: once per read. With `average=True` reads give the average,
+    corrected for its start at zero, and nothing moves: for evaluation.
 
     >>> import jax, jax.numpy as jnp, jscope
     >>> def model(scope, average):

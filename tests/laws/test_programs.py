@@ -73,7 +73,7 @@ def test_dropout_is_equal_eager_and_jitted():
     apply = jscope.transform(dropout_model).with_rng(KEY(3)).apply
     first = apply({}, jnp.ones((4, 5)))
     chex.assert_trees_all_equal(apply({}, jnp.ones((4, 5))), first)
-    chex.assert_trees_all_equal(jax.jit(apply)({}, jnp.ones((4, 5))), first)
+    chex.assert_trees_all_close(jax.jit(apply)({}, jnp.ones((4, 5))), first, atol=1e-6)
 
 
 def test_a_jitted_block_runs_its_python_once_over_many_applies():

@@ -1,0 +1,128 @@
+"""Compiling and placing: `remat`, `jit`, `shard_map`. Names stay what they are; state is threaded."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jscope import _rng
+from jscope._same import Same, fingerprint
+from jscope._scope import Scope, view
+from jscope.lift._pure import commit, explaining, is_collecting, pure, settled
+
+
+def remat(
+    function: Callable[..., Any],
+    *,
+    policy: Callable[..., bool] | None = None,
+    prevent_cse: bool = True,
+    static_argnums: int | tuple[int, ...] = (),
+) -> Callable[..., Any]:
+    """Returns `function(scope, *args)` that recomputes in the backward pass: `jax.checkpoint` for scoped functions.
+
+    Its variables, value and gradient are those of `function`. `static_argnums` counts the scope as 0.
+
+    >>> import jax, jax.numpy as jnp, jscope
+    >>> def layer(scope, x):
+    ...     return jnp.sin(x * scope.get_variable("w", ()))
+    >>> jscope.tree.names(jscope.init(jscope.remat(layer), jax.random.key(0), 1.0))
+    ['w']
+    """
+    run = jax.checkpoint(  # pyright: ignore[reportPrivateImportUsage]
+        pure(function), policy=policy, prevent_cse=prevent_cse, static_argnums=static_argnums
+    )
+    return _finished("remat", function, run)
+
+
+def jit(
+    function: Callable[..., Any],
+    *,
+    static_argnums: int | tuple[int, ...] = (),
+    static_argnames: str | tuple[str, ...] = (),
+    donate_argnums: int | tuple[int, ...] = (),
+) -> Callable[..., Any]:
+    """Returns `function(scope, *args)` compiled on its own: `jax.jit` for scoped functions.
+
+    In `apply`, paths inside start at the boundary, and what depends on the path is an argument: so 48 equal layers
+    share one trace, one lowering and one compiled function. (A custom getter that looks at paths switches
+    this off.) `static_argnums` and `donate_argnums` count the scope as 0.
+
+    >>> import jax, jax.numpy as jnp, jscope
+    >>> traces = []
+    >>> @jscope.jit
+    ... def layer(scope, x):
+    ...     traces.append(scope.path)
+    ...     return x * scope.get_variable("w")
+    >>> def model(scope, x):
+    ...     return layer(scope / "b", layer(scope / "a", x))
+    >>> float(jscope.apply(model, {"a": {"w": 2.0}, "b": {"w": 3.0}}, 1.0)), traces
+    (6.0, [''])
+    """
+    options = {"static_argnums": static_argnums, "static_argnames": static_argnames, "donate_argnums": donate_argnums}
+    print_ = fingerprint(function)
+    if print_.by_value:
+        run = _jitted(Same(function, print_), tuple(options.items()))
+    else:
+        run = jax.jit(pure(function), **options)
+    return _finished("jit", function, run, _relative)
+
+
+def shard_map(
+    function: Callable[..., Any],
+    *,
+    mesh: Any = None,
+    in_specs: Any,
+    out_specs: Any,
+    variables: Any = None,
+    **options: Any,
+) -> Callable[..., Any]:
+    """Returns `function(scope, *args)` run on the shards of its arguments: `jax.shard_map` for scoped functions.
+
+    Args:
+      function: A function of a scope and arrays.
+      mesh: As in `jax.shard_map`.
+      in_specs: A tuple with a `PartitionSpec` (or a tree of them) for each argument after the scope.
+      out_specs: Of the output.
+      variables: A `PartitionSpec` for all variables; by default each device sees them whole. State that is written must
+        come out the same on all devices (averaged by `lax.pmean`, say).
+      **options: Others of `jax.shard_map`, such as `axis_names` and `check_vma`.
+    """
+    whole = jax.sharding.PartitionSpec()
+    specs = {"in_specs": (variables or whole, *in_specs), "out_specs": (out_specs, whole)}
+    if mesh is not None:
+        specs["mesh"] = mesh
+    return _finished("shard_map", function, jax.shard_map(pure(function), **specs, **options))
+
+
+def _finished(
+    lift: str,
+    function: Callable[..., Any],
+    run: Callable[..., Any],
+    entering: Callable[[Scope], Scope] = lambda scope: scope,
+) -> Callable[..., Any]:
+    """Returns the lifted function: crosses with `run`, commits, returns the output."""
+
+    @functools.wraps(function)
+    def lifted(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
+        scope = settled(scope)
+        with explaining(scope, lift):
+            out, effects = run(entering(scope), *args, **kwargs)
+        commit(scope, effects)
+        return out
+
+    return lifted
+
+
+@functools.lru_cache(maxsize=1024)
+def _jitted(same: Same, options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    return jax.jit(pure(same.function), **dict(options))
+
+
+def _relative(scope: Scope) -> Scope:
+    """Returns the scope as a root of its own, so that equal blocks at different paths are equal."""
+    if is_collecting(scope) or not all(getattr(g, "ignores_path", False) for g in scope._shared.getters):
+        return scope
+    return view(scope, scope._params, scope._state, anchor=_rng.anchor("", *scope.place()))

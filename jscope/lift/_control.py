@@ -1,0 +1,157 @@
+"""Branches and open loops: `cond`, `switch`, `while_loop`, `fori_loop`. All thread state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jscope import _path
+from jscope._errors import NativeTransformError, StateError
+from jscope._scope import Scope, lifted_view, view
+from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, settled
+from jscope.lift._scan import at_index, joined
+
+
+def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], scope: Scope, *operands: Any) -> Any:
+    """Runs `true_fn(scope, *operands)` or `false_fn(scope, *operands)`: `jax.lax.cond` for scoped functions.
+
+    >>> import jax, jscope
+    >>> def model(scope, x):
+    ...     a = scope / "a"
+    ...     n = a.get_variable("n", initializer=0, trainable=False)
+    ...     jscope.cond(x > 0, lambda s: s.assign("n", n + 1), lambda s: None, a)
+    >>> apply = jscope.transform_with_state(model).apply
+    >>> [int(apply({}, {"a": {"n": 0}}, x)[1]["a"]["n"]) for x in (-1, 1)]
+    [0, 1]
+
+    Raises:
+      StateError: The branches create different state.
+    """
+    scope = settled(scope)
+    branches = (true_fn, false_fn)
+    if is_collecting(scope):
+        with explaining(scope, "cond"):
+            return jax.lax.cond(pred, *_collected(scope, branches), *operands)
+    with explaining(scope, "cond"):
+        out, effects = jax.lax.cond(pred, *(pure(f, all_state=True) for f in branches), scope, *operands)
+    commit(scope, effects)
+    return out
+
+
+def switch(index: Any, branches: Sequence[Callable[..., Any]], scope: Scope, *operands: Any) -> Any:
+    """Runs `branches[index](scope, *operands)`: `jax.lax.switch` for scoped functions.
+
+    Raises:
+      StateError: The branches create different state.
+    """
+    scope = settled(scope)
+    if is_collecting(scope):
+        with explaining(scope, "switch"):
+            return jax.lax.switch(index, _collected(scope, branches), *operands)
+    with explaining(scope, "switch"):
+        out, effects = jax.lax.switch(index, [pure(f, all_state=True) for f in branches], scope, *operands)
+    commit(scope, effects)
+    return out
+
+
+def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: Scope, init: Any) -> Any:
+    """Runs `val = body_fn(scope, val)` while `cond_fn(scope, val)`: `jax.lax.while_loop` for scoped functions.
+
+    Variables are shared by all iterations, state is carried, each iteration has random keys of its own. The condition
+    may read variables, but neither create nor write any.
+    """
+    scope = settled(scope)
+    with explaining(scope, "while_loop"):
+        if is_collecting(scope):
+            refusal = "in the condition of a while_loop: create it before the loop"
+            test = lambda val: cond_fn(lifted_view(scope, refusal=refusal), val)  # noqa: E731
+            return jax.lax.while_loop(test, lambda val: body_fn(lifted_view(scope), val), init)
+        state = dict(_path.items(scope._state))
+
+        def test(loop: tuple[Any, Any, Any]) -> Any:
+            state, i, val = loop
+            out, effects = pure(cond_fn)(_here(scope, state, i), val)
+            if effects.state or effects.sown:
+                written = ", ".join([*effects.state, *effects.sown])
+                raise NativeTransformError(f"The condition of a while_loop over `{scope.path}` writes {written}.")
+            return out
+
+        def step(loop: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+            state, i, val = loop
+            val, effects = pure(body_fn, all_state=True)(_here(scope, state, i), val)
+            _refuse_sown(scope, effects, "while_loop")
+            return effects.state, None if i is None else i + np.uint32(1), val
+
+        count = jnp.uint32(0) if scope.has_rng else None
+        state, _, val = jax.lax.while_loop(test, step, (state, count, init))
+    commit(scope, Effects(state, {}))
+    return val
+
+
+def fori_loop(
+    lower: Any, upper: Any, body_fn: Callable[..., Any], scope: Scope, init: Any, *, unroll: int | bool | None = None
+) -> Any:
+    """Runs `val = body_fn(scope, i, val)` for `i` from `lower` to `upper`: `jax.lax.fori_loop` for scoped functions.
+
+    Variables are shared by all iterations, state is carried, each iteration has random keys of its own.
+    """
+    scope = settled(scope)
+    with explaining(scope, "fori_loop"):
+        if is_collecting(scope):
+            return jax.lax.fori_loop(lower, upper, lambda i, val: body_fn(lifted_view(scope), i, val), init)
+
+        def step(i: Any, loop: tuple[Any, Any]) -> tuple[Any, Any]:
+            state, val = loop
+            index = jnp.asarray(i).astype(np.uint32) if scope.has_rng else None
+            val, effects = pure(body_fn, all_state=True)(_here(scope, state, index), i, val)
+            _refuse_sown(scope, effects, "fori_loop")
+            return effects.state, val
+
+        loop = (dict(_path.items(scope._state)), init)
+        state, val = jax.lax.fori_loop(lower, upper, step, loop, unroll=unroll)
+    commit(scope, Effects(state, {}))
+    return val
+
+
+def _here(scope: Scope, state: dict[str, Any], index: Any) -> Scope:
+    """Returns the scope of one iteration."""
+    return view(scope, scope._params, joined(state), anchor=at_index(scope, index))
+
+
+def _refuse_sown(scope: Scope, effects: Effects, lift: str) -> None:
+    if effects.sown:
+        raise NativeTransformError(
+            f"`{_path.join(scope.path, next(iter(effects.sown)))}` is sown inside `jscope.{lift}`, which has "
+            "no place for one value per iteration.\nUse `jscope.scan`, or sow the result of the loop."
+        )
+
+
+def _collected(scope: Scope, branches: Sequence[Callable[..., Any]]) -> list[Callable[..., Any]]:
+    """Returns the branches, each of which must create the state that the first one creates."""
+    frame = scope._frame()
+    assert frame is not None
+    before = set(frame.specs)
+    made: dict[int, set[str]] = {}
+
+    def collecting(number: int, branch: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*operands: Any) -> Any:
+            around, frame.asked = frame.asked, set()
+            out = branch(lifted_view(scope), *operands)
+            made[number] = {p for p in frame.asked if p not in before and not frame.specs[p].trainable}
+            frame.asked |= around
+            first = made.get(0, made[number])
+            if made[number] != first:
+                raise StateError(
+                    f"Branches over `{scope.path}` create different state: branch 0 {sorted(first) or 'none'}, "
+                    f"branch {number} {sorted(made[number]) or 'none'}.\nCreate state before the branch, so "
+                    "that it exists whichever is taken."
+                )
+            return out
+
+        return run
+
+    return [collecting(number, branch) for number, branch in enumerate(branches)]

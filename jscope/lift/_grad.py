@@ -1,0 +1,250 @@
+"""Derivatives with respect to variables: `grad`, `value_and_grad`, `vjp`, `jvp`, `custom_vjp`.
+
+`wrt` is a regex for the paths of the params to differentiate by (`""`: all under the scope). Derivatives come as a nested
+dict by name below the scope. The random key stays out of the way; state is threaded.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jscope import _path
+from jscope._errors import DTypeMismatchError, InvalidArgumentError, MissingVariableError
+from jscope._scope import Scope, lifted_view, view
+from jscope.lift._pure import commit, explaining, is_collecting, pure, settled
+from jscope.lift._scan import joined
+
+
+def value_and_grad(
+    function: Callable[..., Any],
+    wrt: str | None = "",
+    *,
+    argnums: tuple[int, ...] = (),
+    has_aux: bool = False,
+) -> Callable[..., Any]:
+    """Returns `(scope, *args) -> (value, grads)`: `jax.value_and_grad` with respect to variables.
+
+    >>> import jax, jax.numpy as jnp, jscope
+    >>> def loss(scope, x):
+    ...     return (x * scope.get_variable("w", (), initializer=jscope.initializers.ones)) ** 2
+    >>> value, grads = jscope.apply(jscope.value_and_grad(loss), {"w": jnp.asarray(2.0)}, 3.0)
+    >>> float(value), float(grads["w"])
+    (36.0, 36.0)
+
+    Args:
+      function: A function of a scope that returns a scalar, or `(scalar, aux)` with `has_aux`.
+      wrt: A regex for the paths of params; None for no variables.
+      argnums: Arguments to differentiate by as well; the first after the scope is 1.
+      has_aux: Whether `function` returns more than the scalar.
+
+    Returns:
+      `(value, grads)`, or `((value, aux), grads)`. `grads` is a nested dict of params; with `argnums` it is
+      `(params, arguments)`; the tuple of arguments alone if `wrt` is None.
+
+    Raises:
+      DTypeMismatchError: A variable that `wrt` selects is not of a floating-point or complex dtype.
+      MissingVariableError: `wrt` selects no param.
+    """
+
+    @functools.wraps(function)
+    def lifted(scope: Scope, /, *args: Any) -> Any:
+        scope = settled(scope)
+        by_args = tuple(args[n - 1] for n in argnums)
+        if is_collecting(scope):
+            out = function(lifted_view(scope), *args)
+            return out, _shaped(_collected(scope, wrt), jax.tree.map(jnp.zeros_like, by_args), wrt, argnums)
+        chosen, rest = _chosen(scope, wrt)
+
+        def value(chosen: dict[str, Any], by_args: tuple[Any, ...]) -> Any:
+            given = list(args)
+            for n, arg in zip(argnums, by_args, strict=True):
+                given[n - 1] = arg
+            out, effects = pure(function)(view(scope, joined(rest, chosen), scope._state), *given)
+            return (out[0], (out, effects)) if has_aux else (out, (out, effects))
+
+        with explaining(scope, "value_and_grad"):
+            (_, (out, effects)), grads = jax.value_and_grad(value, (0, 1), has_aux=True)(chosen, by_args)
+        commit(scope, effects)
+        return out, _shaped(joined(grads[0]), grads[1], wrt, argnums)
+
+    return lifted
+
+
+def grad(
+    function: Callable[..., Any], wrt: str | None = "", *, argnums: tuple[int, ...] = (), has_aux: bool = False
+) -> Callable[..., Any]:
+    """Returns `(scope, *args) -> grads`, or `(grads, aux)`: `jax.grad` with respect to variables.
+
+    See `value_and_grad`.
+    """
+    both = value_and_grad(function, wrt, argnums=argnums, has_aux=has_aux)
+
+    @functools.wraps(function)
+    def lifted(scope: Scope, /, *args: Any) -> Any:
+        out, grads = both(scope, *args)
+        return (grads, out[1]) if has_aux else grads
+
+    return lifted
+
+
+def vjp(function: Callable[..., Any], scope: Scope, *args: Any, wrt: str | None = "") -> tuple[Any, Callable[..., Any]]:
+    """Returns `function(scope, *args)` and its pullback: `jax.vjp` with respect to variables and arguments.
+
+    The pullback takes a cotangent of the output and gives `(params, *arguments)`, params as a nested dict.
+
+    >>> import jax.numpy as jnp, jscope
+    >>> def model(scope, x):
+    ...     out, pullback = jscope.vjp(lambda s, x: x * s.get_variable("w"), scope, x)
+    ...     return pullback(jnp.ones_like(out))
+    >>> grads, dx = jscope.apply(model, {"w": jnp.asarray(2.0)}, jnp.asarray(3.0))
+    >>> float(grads["w"]), float(dx)
+    (3.0, 2.0)
+    """
+    scope = settled(scope)
+    if is_collecting(scope):
+        out = function(lifted_view(scope), *args)
+        return out, lambda _: (_collected(scope, wrt), *jax.tree.map(jnp.zeros_like, args))
+    chosen, rest = _chosen(scope, wrt)
+
+    def value(chosen: dict[str, Any], *args: Any) -> Any:
+        return pure(function)(view(scope, joined(rest, chosen), scope._state), *args)
+
+    with explaining(scope, "vjp"):
+        out, pullback, effects = jax.vjp(value, chosen, *args, has_aux=True)
+    commit(scope, effects)
+
+    def pulled(cotangent: Any) -> tuple[Any, ...]:
+        grads, *by_args = pullback(cotangent)
+        return joined(grads), *by_args
+
+    return out, pulled
+
+
+def jvp(
+    function: Callable[..., Any], scope: Scope, args: tuple[Any, ...], tangents: tuple[Any, ...], variables: Any = None
+) -> tuple[Any, Any]:
+    """Returns `function(scope, *args)` and its tangent: `jax.jvp` with respect to variables and arguments.
+
+    `variables` is a nested dict of tangents by name below the scope; variables that it leaves out have none.
+    """
+    scope = settled(scope)
+    if is_collecting(scope):
+        out = function(lifted_view(scope), *args)
+        return out, jax.tree.map(jnp.zeros_like, out)
+    moving = dict(_path.items(variables or {}))
+    params = dict(_path.items(scope._params))
+    unknown = [name for name in moving if name not in params]
+    if unknown:
+        raise MissingVariableError(f"jvp over `{scope.path}`: there is no param {unknown} to have a tangent.")
+    chosen = {name: params.pop(name) for name in moving}
+
+    def value(chosen: dict[str, Any], *args: Any) -> Any:
+        return pure(function)(view(scope, joined(params, chosen), scope._state), *args)
+
+    with explaining(scope, "jvp"):
+        out, tangent, effects = jax.jvp(value, (chosen, *args), (moving, *tangents), has_aux=True)
+    commit(scope, effects)
+    return out, tangent
+
+
+class custom_vjp:
+    """A function of a scope with a backward pass of its own: `jax.custom_vjp` for scoped functions.
+
+    `defvjp(forward, backward)`: `forward(scope, *args) -> (out, residuals)`, and `backward(residuals, cotangent) ->
+    (params, *arguments)`, where `params` is a nested dict by name below the scope; what it leaves out has no gradient.
+
+    >>> import jax, jax.numpy as jnp, jscope
+    >>> @jscope.custom_vjp
+    ... def scale(scope, x):
+    ...     return x * scope.get_variable("w", ())
+    >>> scale.defvjp(lambda s, x: (scale.function(s, x), x), lambda x, ct: ({"w": 10.0 * ct * x}, ct))
+    >>> grads = jax.grad(lambda params: jscope.apply(scale, params, 3.0))({"w": jnp.asarray(2.0)})
+    >>> float(grads["w"])
+    30.0
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self._rules: tuple[Callable[..., Any], Callable[..., Any]] | None = None
+
+    def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
+        """Sets the forward and the backward pass."""
+        self._rules = forward, backward
+
+    def __call__(self, scope: Scope, /, *args: Any) -> Any:
+        if self._rules is None:
+            raise InvalidArgumentError(
+                "A custom_vjp needs its rules before it is called: `f.defvjp(forward, backward)`."
+            )
+        scope = settled(scope)
+        if is_collecting(scope):
+            return self.function(lifted_view(scope), *args)
+        forward, backward = (pure(self._rules[0]), self._rules[1])
+
+        @jax.custom_vjp
+        def run(params: Any, scope: Scope, args: tuple[Any, ...]) -> Any:
+            return pure(self.function)(view(scope, params, scope._state), *args)
+
+        def fwd(params: Any, scope: Scope, args: tuple[Any, ...]) -> Any:
+            (out, residuals), effects = forward(view(scope, params, scope._state), *args)
+            return (out, effects), (residuals, params)
+
+        def bwd(saved: Any, cotangents: Any) -> Any:
+            residuals, params = saved
+            grads, *by_args = backward(residuals, cotangents[0])
+            given = dict(_path.items(grads))
+            flat = {name: given.pop(name, None) for name, _ in _path.items(params)}
+            if given:
+                raise MissingVariableError(f"The backward pass gives gradients of {list(given)}, which are no params.")
+            zeros = {name: jnp.zeros_like(value) for name, value in _path.items(params)}
+            return joined({n: zeros[n] if g is None else g for n, g in flat.items()}), None, tuple(by_args)
+
+        run.defvjp(fwd, bwd)
+        with explaining(scope, "custom_vjp"):
+            out, effects = run(scope._params, view(scope, {}, scope._state), args)
+        commit(scope, effects)
+        return out
+
+
+def _chosen(scope: Scope, wrt: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the params below a scope, by name: those to differentiate by and the rest."""
+    flat = dict(_path.items(scope._params))
+    if wrt is None:
+        return {}, flat
+    chosen = {name: v for name, v in flat.items() if re.search(wrt, _path.join(scope.path, name))}
+    if not chosen:
+        raise MissingVariableError(f"wrt={wrt!r} selects no param under `{scope.path}`. There are: {list(flat)[:8]}.")
+    for name, value in chosen.items():
+        if not jnp.issubdtype(jnp.result_type(value), jnp.inexact):
+            raise DTypeMismatchError(
+                f"`{_path.join(scope.path, name)}` has dtype {jnp.result_type(value)}; derivatives need floating point.\n"
+                "Leave it out by a narrower `wrt=`, or make it state with `trainable=False`."
+            )
+    return chosen, {name: value for name, value in flat.items() if name not in chosen}
+
+
+def _collected(scope: Scope, wrt: str | None) -> dict[str, Any]:
+    """Returns placeholders for the gradients of the params that were just collected."""
+    frame = scope._frame()
+    assert frame is not None
+    lifted = scope._shared.lifted
+    found = {}
+    for path, spec in frame.specs.items():
+        name = _path.relative(path, scope.path)
+        if name and wrt is not None and spec.trainable and re.search(wrt, path):
+            skip = len(lifted.stack_of(path)) if lifted is not None else 0
+            found[name] = frame.placeholder(spec, spec.shape[skip:])
+    return joined(found)
+
+
+def _shaped(variables: Any, by_args: tuple[Any, ...], wrt: str | None, argnums: tuple[int, ...]) -> Any:
+    if wrt is None:
+        return by_args
+    return (variables, by_args) if argnums else variables

@@ -1,0 +1,126 @@
+"""The one recipe behind every lift: make it pure, cross with the JAX transform, commit.
+
+A JAX transform takes values in and values out. `pure(fn)` turns a function of a scope that writes into
+one that returns what it wrote, as `(out, effects)`; outside, `commit` writes it to the scope there.
+
+While collecting there is nothing to hand out: the body records its variables as in any native transform, and may
+"write" because nothing is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+import jax
+
+from jscope import _path
+from jscope._errors import JscopeError
+from jscope._frame import Frame
+from jscope._scope import Scope, lifted_view, view
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a function of a scope wrote, by name below that scope."""
+
+    state: dict[str, Any]
+    sown: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class pure(Generic[P, R]):
+    """Turns `fn(scope, *args) -> out` into `(scope, *args) -> (out, effects)`, without side effects.
+
+    Equal by `fn`, so that JAX's caches see through it. For any transform that has no lift of its own:
+
+    >>> import jax, jscope
+    >>> def count(scope, x):
+    ...     n = scope.get_variable("n", initializer=0, trainable=False)
+    ...     scope.assign("n", n + 1)
+    ...     return x + n
+    >>> def model(scope, x):
+    ...     out, effects = jax.jit(jscope.pure(count))(scope / "a", x)
+    ...     jscope.commit(scope / "a", effects)
+    ...     return out
+    >>> init, apply = jscope.transform_with_state(model)
+    >>> int(apply({}, {"a": {"n": 4}}, 1)[1]["a"]["n"])
+    5
+    """
+
+    fn: Callable[Concatenate[Scope, P], R]
+    all_state: bool = False
+    """Whether the effects have all state below the scope, for transforms whose branches must agree in structure."""
+
+    def __call__(self, scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Effects]:
+        if is_collecting(scope):
+            return self.fn(lifted_view(scope), *args, **kwargs), Effects({}, {})
+        scope = settled(scope)
+        before = _path.copy(scope._state)
+        with inner_frame(scope, scope._params, before) as frame:
+            out = self.fn(view(scope, frame.crossing.params, frame.crossing.state, frame=frame), *args, **kwargs)
+        after = dict(_path.items(frame.crossing.state))
+        old = dict(_path.items(scope._state))
+        state = after if self.all_state else {name: new for name, new in after.items() if new is not old[name]}
+        sown = {_below(scope, path): value for path, value in frame.sown.items()}
+        return out, Effects(state, sown)
+
+
+def commit(scope: Scope, effects: Effects) -> None:
+    """Writes what a `pure` function of `scope` wrote."""
+    for name, value in effects.state.items():
+        scope.assign(name, value)
+    for name, value in effects.sown.items():
+        scope.sow(name, value)
+
+
+def is_collecting(scope: Scope) -> bool:
+    """Whether the body of a lift records variables now. (Not where their values are known already.)"""
+    frame = scope._frame()
+    return scope.collecting and not (frame is not None and frame.known)
+
+
+def settled(scope: Scope) -> Scope:
+    """Returns the scope to apply a lift to: where initial values that depend on data are computed, one with values."""
+    frame = scope._frame()
+    if not scope.collecting or frame is None or not frame.known:
+        return scope
+    params, state = (
+        _path.nested(
+            (_below(scope, path), value)
+            for path, value in frame.values.items()
+            if _path.relative(path, scope.path) and frame.known[path].trainable is trainable
+        )
+        for trainable in (True, False)
+    )
+    return view(scope, params, state)
+
+
+def inner_frame(scope: Scope, params: Any, state: dict[str, Any]) -> Frame:
+    """Makes the frame for one run of a body, which commits to the frame of `scope`."""
+    outer = scope._frame()
+    stateful, capturing = (outer.stateful, outer.capturing) if outer is not None else (True, False)
+    return Frame(path=scope.path, params=params, state=state if stateful else None, capturing=capturing, parent=outer)
+
+
+def _below(scope: Scope, path: str) -> str:
+    name = _path.relative(path, scope.path)
+    assert name is not None
+    return name
+
+
+@contextlib.contextmanager
+def explaining(scope: Scope, lift: str) -> Iterator[None]:
+    """Adds to an error of JAX in which lift, and over which scope, it happened."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if not isinstance(error, JscopeError):
+            error.add_note(f"jscope: in `jscope.{lift}` over the scope `{scope.path}`.")
+        raise

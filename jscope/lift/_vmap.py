@@ -1,0 +1,131 @@
+"""A batch axis: `vmap` for scoped functions."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jscope import _path
+from jscope._errors import InvalidArgumentError, ShapeMismatchError
+from jscope._scope import Scope, lifted_view, view
+from jscope._spec import StackAxis
+from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, settled
+from jscope.lift._scan import EVERYTHING, at_index, divide, joined
+
+
+def vmap(
+    function: Callable[..., Any],
+    in_axes: int | tuple[Any, ...] | None = 0,
+    out_axes: Any = 0,
+    *,
+    axis_size: int | None = None,
+    axis_name: str | None = None,
+    spmd_axis_name: Any = None,
+    variables: Literal["stacked", "shared"] = "stacked",
+    shared: str | None = None,
+    rng: Literal["split", "shared"] = "split",
+    axis: str | None = None,
+) -> Callable[..., Any]:
+    """Returns `function(scope, *args)` mapped over a batch axis: `jax.vmap` for scoped functions.
+
+    >>> import jax, jax.numpy as jnp, jscope
+    >>> def member(scope, x):
+    ...     return x @ scope.get_variable("w", (3, 2))
+    >>> def ensemble(scope, x):
+    ...     return jscope.vmap(member, in_axes=None, axis_size=5)(scope / "members", x).mean(0)
+    >>> jscope.init(ensemble, jax.random.key(0), jnp.ones((4, 3)))["members"]["w"].shape
+    (5, 3, 2)
+
+    Args:
+      function: A function of a scope and arrays.
+      in_axes: For each argument after the scope, as in `jax.vmap`.
+      out_axes: Of the output, as in `jax.vmap`.
+      axis_size: Size of the batch, where no argument tells.
+      axis_name: A name for collectives.
+      spmd_axis_name: As in `jax.vmap`.
+      variables: `"stacked"`: each element has variables of its own. `"shared"`: all have the same; what they write
+        to state must then be the same too (averaged by `lax.pmean`, say).
+      shared: A regex for the paths of variables that are shared while the others are stacked.
+      rng: Whether each element draws random numbers of its own (`"split"`) or all the same (`"shared"`).
+      axis: A logical name for the stacked axis, put before the `axes` of stacked variables.
+    """
+    for name, value, allowed in (("variables", variables, ("stacked", "shared")), ("rng", rng, ("split", "shared"))):
+        if value not in allowed:
+            raise InvalidArgumentError(f"vmap: {name}={value!r} is none of {allowed}.")
+    common = EVERYTHING if variables == "shared" else shared
+    options = {"axis_name": axis_name, "spmd_axis_name": spmd_axis_name}
+
+    @functools.wraps(function)
+    def lifted(scope: Scope, /, *args: Any) -> Any:
+        scope = settled(scope)
+        axes = in_axes if isinstance(in_axes, tuple | list) else (in_axes,) * len(args)
+        size = _size(scope, args, axes, axis_size, common)
+        with explaining(scope, "vmap"):
+            if is_collecting(scope):
+                stack = StackAxis(len(_path.parts(scope.path)), size, axis)
+                body = lambda *args: function(lifted_view(scope, stack, shared=common), *args)  # noqa: E731
+                return jax.vmap(body, tuple(axes), out_axes, axis_size=size, **options)(*args)
+            split = rng == "split" and scope.has_rng
+            return _vmap(pure(function), scope, args, tuple(axes), out_axes, size, common, split, options)
+
+    return lifted
+
+
+def _vmap(
+    body: Callable[..., Any],
+    scope: Scope,
+    args: tuple[Any, ...],
+    in_axes: tuple[Any, ...],
+    out_axes: Any,
+    size: int,
+    common: str | None,
+    split: bool,
+    options: dict[str, Any],
+) -> Any:
+    (params, own_params), (state, own_state) = (divide(scope, tree, common) for tree in (scope._params, scope._state))
+    index = jnp.arange(size, dtype=np.uint32) if split else None
+
+    def element(own_params: Any, own_state: Any, i: Any, *args: Any) -> tuple[Any, ...]:
+        here = view(scope, joined(params, own_params), joined(state, own_state), anchor=at_index(scope, i))
+        out, effects = body(here, *args)
+        own = {name: value for name, value in effects.state.items() if name in own_state}
+        common = {name: value for name, value in effects.state.items() if name not in own_state}
+        return out, own, common, effects.sown
+
+    mapped = jax.vmap(element, (0, 0, 0, *in_axes), (out_axes, 0, None, 0), axis_size=size, **options)
+    out, own, common_state, sown = mapped(own_params, own_state, index, *args)
+    commit(scope, Effects({**own, **common_state}, sown))
+    return out
+
+
+def _size(scope: Scope, args: Any, axes: Any, axis_size: int | None, common: str | None) -> int:
+    sizes = {} if axis_size is None else {"axis_size": axis_size}
+    if len(axes) != len(args):
+        raise InvalidArgumentError(
+            f"vmap over `{scope.path}`: in_axes {axes} has {len(axes)} entries for {len(args)} arguments after the scope."
+        )
+    for number, (arg, axis) in enumerate(zip(args, axes, strict=True)):
+        for leaf, at in _mapped_leaves(arg, axis):
+            sizes[f"argument {number}"] = jnp.shape(leaf)[at]
+    if not is_collecting(scope):
+        stacked = divide(scope, scope._params, common)[1] | divide(scope, scope._state, common)[1]
+        sizes |= {f"variable `{_path.join(scope.path, n)}`": (*jnp.shape(v), -1)[0] for n, v in stacked.items()}
+    if len(set(sizes.values())) == 1:
+        return next(iter(sizes.values()))
+    found = ", ".join(f"{what}: {size}" for what, size in list(sizes.items())[:6]) or "none given"
+    raise ShapeMismatchError(
+        f"vmap over `{scope.path}` does not know the size of its batch: {found}.\nGive it mapped arguments or "
+        '`axis_size`, and name variables that all elements share by `shared=` or `variables="shared"`.'
+    )
+
+
+def _mapped_leaves(arg: Any, axis: Any) -> list[tuple[Any, int]]:
+    """Returns the leaves of an argument that are mapped, each with its axis; `axis` may be a prefix of the tree."""
+    axes = jax.tree.map(lambda at, part: jax.tree.map(lambda _: at, part), axis, arg, is_leaf=lambda at: at is None)
+    pairs = zip(jax.tree.leaves(arg), jax.tree.leaves(axes, is_leaf=lambda at: at is None), strict=True)
+    return [(leaf, at) for leaf, at in pairs if at is not None]

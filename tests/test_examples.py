@@ -1,0 +1,100 @@
+"""The programs in `examples/` run as a reader runs them: each in a process of its own."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(program, *options):
+    """Runs an example, which finds jscope where this process did; returns its exit code, output and errors."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / program, *map(str, options)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_quickstart_learns():
+    """The loss that `quickstart.py` prints falls to less than a tenth."""
+    code, printed, errors = run("quickstart.py")
+    losses = [float(loss) for loss in re.findall(r"loss (\S+)", printed)]
+    assert code == 0, errors
+    assert losses[-1] < losses[0] / 10
+
+
+def test_quickstart_is_the_first_screen_of_the_readme():
+    """The first Python block of README.md is `quickstart.py` without its docstring."""
+    readme, program = ((ROOT / name).read_text() for name in ("README.md", "examples/quickstart.py"))
+    assert readme.split("```python\n")[1].split("```")[0].strip() == program.split('"""\n', 1)[1].strip()
+
+
+def test_digits_trains_saves_and_restores(tmp_path):
+    """A short run does all that the long one does; its checkpoint restores where it fits, and only there."""
+    # One test and not several, so that no two workers of xdist both train.
+    code, printed, errors = run("digits.py", "--steps", 20, "--seed", 1, "--out", tmp_path)
+    assert code == 0, errors
+    assert_summarizes(printed)
+    assert_restores_the_accuracy(printed)
+    assert_wrote_its_files(tmp_path)
+    assert_fails_where_the_accuracy_differs(tmp_path)
+    assert_reports_the_checkpoint_of_another_network(tmp_path)
+
+
+def assert_summarizes(printed):
+    """The table has a row for every variable, params and state."""
+    assert re.search(r"^out/w +192, 10 +float32 +param +glorot_uniform", printed, re.MULTILINE)
+    assert re.search(r"^block_0/conv_0/norm/mean +24 +float32 +state +zeros", printed, re.MULTILINE)
+    assert "22 variables" in printed
+
+
+def assert_restores_the_accuracy(printed):
+    """The fresh process reports the step and the accuracy that the trained network had."""
+    trained, restored = re.findall(r"Test accuracy at step 20: .*", printed)
+    assert restored == trained
+
+
+def assert_wrote_its_files(out):
+    """Both figures and the checkpoint are there, and nothing temporary is left."""
+    arrays = load_file(out / "checkpoint.safetensors")
+    assert {"params/out/w", "state/block_1/conv_1/norm/var", "optimizer/0/mu/out/w"} <= arrays.keys()
+    assert arrays["step"].shape == ()
+    assert arrays["step"] == arrays["optimizer/0/count"] == 20
+    assert {path.name for path in out.iterdir()} == {"checkpoint.safetensors", "loss.png", "misclassified.png"}
+    for name in ("loss.png", "misclassified.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+def assert_fails_where_the_accuracy_differs(out):
+    """A checkpoint that scores other than when it was saved ends the program with an error."""
+    arrays = load_file(out / "checkpoint.safetensors")
+    save_file(arrays | {"correct": np.asarray(7)}, out / "altered.safetensors")
+    code, _, errors = run("digits.py", "--restore", out / "altered.safetensors")
+    assert code == 1
+    assert "It was 7 of 360 when it was saved." in errors
+
+
+def assert_reports_the_checkpoint_of_another_network(out):
+    """Names that do not fit the specs are reported, each with what it may have meant."""
+    arrays = load_file(out / "checkpoint.safetensors")
+    arrays["params/outs/w"] = arrays.pop("params/out/w")
+    save_file(arrays, out / "altered.safetensors")
+    code, _, errors = run("digits.py", "--restore", out / "altered.safetensors")
+    assert code == 1
+    assert "missing:    `out/w` float32[192, 10] (near: `outs/w`)" in errors
+
+
+def test_digits_refuses_to_train_no_steps():
+    """Zero steps are an error of usage."""
+    code, _, errors = run("digits.py", "--steps", 0)
+    assert code == 2
+    assert "--steps must be at least 1" in errors

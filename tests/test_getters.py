@@ -1,0 +1,334 @@
+"""Laws of custom getters, and of each in `jscope.getters`."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jscope
+from jscope import getters, initializers
+from tests.models import KEY, X, linear
+
+ones = initializers.ones
+
+
+def under(*chain, at="a"):
+    """The linear layer at a path, under getters, outermost first."""
+
+    def model(s, x, features=3):
+        for getter in chain:
+            s = s.with_defaults(custom_getter=getter)
+        return linear(s / at, x, features)
+
+    return model
+
+
+def names(function, *args):
+    return list(jscope.specs(function, *args).flat())
+
+
+def test_the_innermost_getter_runs_first_and_wraps_the_outer():
+    """As in TF1."""
+    log = []
+
+    def tell(label):
+        def getter(getter, name, **options):
+            log.append(f"{label} in")
+            value = getter(name, **options)
+            log.append(f"{label} out")
+            return value
+
+        return getter
+
+    def model(s):
+        outer = s.variable_scope("a", custom_getter=tell("outer"))
+        inner = outer.variable_scope("b", custom_getter=tell("inner"))
+        inner.get_variable("w", (1,), custom_getter=tell("call"))
+
+    jscope.specs(model)
+    assert log == ["call in", "inner in", "outer in", "outer out", "inner out", "call out"]
+    log.clear()
+    jscope.apply(model, {"a": {"b": {"w": jnp.ones(1)}}})
+    assert log == ["call in", "inner in", "outer in", "outer out", "inner out", "call out"]
+
+
+def test_a_getter_gets_the_full_path_and_all_options():
+    """Whatever the call said, by name."""
+    got = {}
+
+    def spy(getter, name, **options):
+        got.update(options, name=name, scope=getter.scope.path)
+        return getter(name, **options)
+
+    given = {"shape": (2,), "dtype": jnp.bfloat16, "initializer": ones, "collections": ("c",), "axes": ("x",)}
+    jscope.specs(lambda s: (s / "a").get_variable("b/w", custom_getter=spy, **given))
+    assert got.items() >= {**given, "name": "a/b/w", "scope": "a", "trainable": True, "regularizer": None}.items()
+
+
+def test_a_getter_may_rename():
+    """The variable then has the other name, in init and in apply."""
+
+    def rename(getter, name, **options):
+        return getter(name.replace("w", "kernel"), **options)
+
+    model = under(rename)
+    params = jscope.init(model, KEY(0), X)
+    assert jscope.tree.names(params) == ["a/kernel", "a/b"]
+    chex.assert_trees_all_equal(
+        jscope.apply(model, params, X), X @ params["a"]["kernel"] + jnp.zeros_like(X, shape=(3, 3))
+    )
+
+
+def test_a_getter_may_change_options():
+    """What it passes on is what is asked for."""
+
+    def narrow(getter, name, **options):
+        return getter(name, **{**options, "dtype": jnp.bfloat16, "initializer": ones})
+
+    spec = jscope.specs(lambda s: s.get_variable("w", (2,), custom_getter=narrow))["w"]
+    assert (spec.dtype, spec.initializer) == (jnp.bfloat16, ones)
+
+
+def test_a_getter_may_ask_by_position():
+    """`getter(name, shape, dtype, initializer)`, also through another getter."""
+
+    def positional(getter, name, **_):
+        return getter(name, (3,), jnp.bfloat16, ones)
+
+    def outer(getter, name, **options):
+        return getter(f"{name}_outer", **options)
+
+    def model(s):
+        return s.with_defaults(custom_getter=outer).get_variable("w", (2,), custom_getter=positional)
+
+    spec = jscope.specs(model)["w_outer"]
+    assert (spec.shape, spec.dtype, spec.initializer) == ((3,), jnp.bfloat16, ones)
+
+
+def test_a_getter_may_ask_twice():
+    """Factored matrices: one request, two variables."""
+
+    def factored(getter, name, **options):
+        rows, columns = options.pop("shape")
+        return getter(f"{name}/u", (rows, 1), **options) @ getter(f"{name}/v", (1, columns), **options)
+
+    def model(s):
+        return s.get_variable("w", (4, 3), custom_getter=factored)
+
+    params = jscope.init(model, KEY(0))
+    assert jscope.tree.names(params) == ["w/u", "w/v"]
+    chex.assert_trees_all_equal(jscope.apply(model, params), params["w"]["u"] @ params["w"]["v"])
+
+
+def test_a_getter_may_return_any_value_and_never_ask():
+    """Then there is no variable."""
+    constant = under(lambda getter, name, **options: jnp.zeros(options["shape"]))
+    assert names(constant, X) == []
+    chex.assert_trees_all_equal(jscope.apply(constant, {}, X), jnp.zeros((3, 3)))
+
+
+def test_none_switches_getters_off():
+    """`custom_getter=jscope.NONE` ends the chain."""
+
+    def refuse(getter, name, **options):
+        raise AssertionError(name)
+
+    def model(s):
+        s = s.with_defaults(custom_getter=refuse)
+        return s.with_defaults(custom_getter=jscope.NONE).get_variable("w", (1,))
+
+    assert names(model) == ["w"]
+
+
+def test_a_getter_may_ask_outside_the_scope():
+    """By full path, wherever it is in the model."""
+
+    def shared(getter, name, **options):
+        return getter("shared/w", **options, reuse=jscope.AUTO_REUSE)
+
+    def model(s):
+        s = s.with_defaults(custom_getter=shared)
+        return (s / "a").get_variable("w", (2,)) + (s / "b").get_variable("w", (2,))
+
+    params = jscope.init(model, KEY(0))
+    assert jscope.tree.names(params) == ["shared/w"]
+    chex.assert_trees_all_equal(jscope.apply(model, params), 2 * params["shared"]["w"])
+
+
+def test_a_getter_inside_a_transform_reaches_what_crossed():
+    """What did not cross with the scope is an error that names both."""
+
+    def shared(getter, name, **options):
+        return getter("shared/w", **options)
+
+    def model(s, x):
+        s = s.with_defaults(custom_getter=shared)
+        return jax.jit(lambda s, x: x * s.get_variable("w", ()))(s / "a", x)
+
+    with pytest.raises(jscope.MissingVariableError, match=r"`shared/w` inside a JAX .* scope `a`\.\nPass an outer"):
+        jscope.apply(model, {"shared": {"w": jnp.ones(())}}, 1.0)
+
+
+def test_getters_do_not_retrace():
+    """A getter of `jscope.getters` made anew on every call costs no tracing of a jitted block."""
+    runs = []
+
+    @jax.jit
+    def block(s, x):
+        runs.append(s.path)
+        return linear(s, x, 3)
+
+    def model(s, x):
+        s = s.with_defaults(custom_getter=getters.cast(jnp.bfloat16)).with_defaults(custom_getter=getters.freeze("b$"))
+        return block(s / "a", x.astype(jnp.bfloat16))
+
+    params = jscope.init(model, KEY(0), X)
+    runs.clear()
+    for _ in range(3):
+        jscope.apply(model, params, X)
+    assert runs == ["a"]
+
+
+def test_arrays_of_getters_cross_as_leaves():
+    """`substitute` with other values of the same shapes: one trace, other results; gradients flow."""
+    runs = []
+
+    @jax.jit
+    def block(s, x):
+        runs.append(s.path)
+        return x * s.get_variable("w", ())
+
+    def model(s, fast):
+        return block(s.with_defaults(custom_getter=getters.substitute({"a": {"w": fast}})) / "a", 2.0)
+
+    params = jscope.init(model, KEY(0), jnp.float32(0))
+    runs.clear()
+    assert [float(jscope.apply(model, params, jnp.float32(w))) for w in (3, 4, 5)] == [6, 8, 10]
+    assert runs == ["a"]
+    with jax.checking_leaks():
+        assert float(jax.grad(lambda w: jscope.apply(model, params, w))(jnp.float32(3))) == 2.0
+
+
+def test_cast_computes_in_one_dtype_and_stores_in_another():
+    """Params and gradients stay float32; integers are left alone."""
+    model = under(getters.cast(jnp.bfloat16))
+    params = jscope.init(model, KEY(0), X.astype(jnp.bfloat16))
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    out, grads = jax.value_and_grad(lambda p: jscope.apply(model, p, X.astype(jnp.bfloat16)).sum())(params)
+    assert out.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(grads)} == {jnp.dtype("float32")}
+    counts = jscope.apply(
+        lambda s: s.get_variable("n", custom_getter=getters.cast(jnp.bfloat16)), {"n": jnp.ones((), jnp.int32)}
+    )
+    assert counts.dtype == jnp.int32
+
+
+def test_freeze_stops_gradients_where_it_matches():
+    """And changes no value."""
+    model, plain = under(getters.freeze("/w$")), under()
+    params = jscope.init(model, KEY(0), X)
+    chex.assert_trees_all_equal(jscope.apply(model, params, X), jscope.apply(plain, params, X))
+    grads = jax.grad(lambda p: jscope.apply(model, p, X).sum())(params)
+    assert not grads["a"]["w"].any()
+    assert grads["a"]["b"].all()
+
+
+def test_weight_norm_splits_length_from_direction():
+    """Each output's column has length `g`; vectors are left alone; `v` starts as `w` would."""
+
+    def model(s):
+        s = s.with_defaults(custom_getter=getters.weight_norm())
+        return s.get_variable("w", (4, 3)), s.get_variable("b", (3,), initializer=ones)
+
+    params = jscope.init(model, KEY(0))
+    assert jscope.tree.names(params) == ["w/v", "w/g", "b"]
+    params["w"]["g"] = jnp.array([1.0, 2.0, 3.0])
+    w, _ = jscope.apply(model, params)
+    np.testing.assert_allclose(jnp.linalg.norm(w, axis=0), [1, 2, 3], rtol=1e-5)
+    np.testing.assert_allclose(w / w[:1], params["w"]["v"] / params["w"]["v"][:1], rtol=1e-5)
+
+
+def test_lora_starts_as_the_frozen_model():
+    """`w` keeps its name and gets no gradient; the product starts at zero and learns."""
+    model, plain = under(getters.lora(2, "w$", scale=4.0)), under()
+    params = jscope.init(model, KEY(0), X)
+    assert jscope.tree.names(params) == ["a/w", "a/w_lora/a", "a/w_lora/b", "a/b"]
+    assert list(jscope.specs(model, X).select(collection="lora").flat()) == ["a/w_lora/a", "a/w_lora/b"]
+    chex.assert_trees_all_close(jscope.apply(model, params, X), jscope.apply(plain, params, X))
+    grads = jax.grad(lambda p: (jscope.apply(model, p, X) ** 2).sum())(params)
+    assert not grads["a"]["w"].any()
+    assert grads["a"]["w_lora"]["b"].any()
+    params["a"]["w_lora"]["b"] = jnp.ones((2, 3))
+    w = params["a"]["w"] + 2.0 * params["a"]["w_lora"]["a"] @ jnp.ones((2, 3))
+    chex.assert_trees_all_close(
+        jscope.apply(model, params, X), jscope.apply(plain, {"a": {**params["a"], "w": w}}, X), rtol=1e-5
+    )
+
+
+def test_ema_moves_once_per_apply_and_is_read_in_evaluation():
+    """The average, corrected for its start, is that of the params seen; before any, it is the param."""
+
+    def model(s, x, average=False):
+        return linear(s.with_defaults(custom_getter=getters.ema(0.5, "w$", average=average)) / "a", x, 2)
+
+    init, apply = jscope.transform_with_state(model)
+    params, state = init(KEY(0), X)
+    assert jscope.tree.names(state) == ["a/w_ema/average", "a/w_ema/count"]
+    chex.assert_trees_all_close(apply(params, state, X, average=True)[0], apply(params, state, X)[0])
+    seen = [jax.tree.map(lambda leaf, f=f: leaf * f, params) for f in (1.0, 3.0)]
+    for each in seen:
+        _, state = apply(each, state, X)
+    mean = jax.tree.map(lambda a, b: (0.25 * a + 0.5 * b) / 0.75, *seen)
+    out, after = apply(params, state, X, average=True)
+    chex.assert_trees_all_close(out, apply({"a": {**params["a"], "w": mean["a"]["w"]}}, state, X)[0], rtol=1e-5)
+    chex.assert_trees_all_equal(after, state)
+
+
+def test_ema_of_a_renamed_variable_lies_beside_it():
+    """A getter outside `ema` that renames takes the average along."""
+
+    def rename(getter, name, **options):
+        return getter(name.replace("a/", "z/"), **options)
+
+    init, apply = jscope.transform_with_state(under(getters.ema(0.5, "w$")))
+    params, state = init(KEY(0), X)
+    _, state = apply(params, state, X)
+    assert int(state["a"]["w_ema"]["count"]) == 1
+
+
+def test_substitute_reads_other_values():
+    """Where they are given; the variable exists all the same, with its own initial value."""
+    other = jnp.full((4, 3), 2.0)
+    model = under(getters.substitute({"a": {"w": other}}))
+    params = jscope.init(model, KEY(0), X)
+    chex.assert_trees_all_equal(params, jscope.init(under(), KEY(0), X))
+    chex.assert_trees_all_equal(jscope.apply(model, params, X), X @ other)
+
+
+def test_a_substitute_must_fit():
+    """Another shape is an error with both."""
+    with pytest.raises(jscope.InvalidArgumentError, match=r"`a/w` has shape \(4, 3\), its substitute \(2,\)"):
+        jscope.init(under(getters.substitute({"a": {"w": jnp.ones(2)}})), KEY(0), X)
+
+
+def test_getters_compose():
+    """Cast of a weight-normed, frozen matrix: names of one, values of all."""
+    model = under(getters.weight_norm("w$"), getters.freeze("w$"), getters.cast(jnp.bfloat16))
+    params = jscope.init(model, KEY(0), X.astype(jnp.bfloat16))
+    assert jscope.tree.names(params) == ["a/w/v", "a/w/g", "a/b"]
+    grads = jax.grad(lambda p: jscope.apply(model, p, X.astype(jnp.bfloat16)).sum())(params)
+    assert not grads["a"]["w"]["v"].any()
+
+
+@pytest.mark.parametrize(
+    "getter",
+    [getters.cast(jnp.bfloat16), getters.freeze("w"), getters.weight_norm(), getters.lora(2), getters.ema(0.9)],
+)
+def test_getters_are_values(getter):
+    """Two made alike are equal and hash alike, which keeps jit's caches."""
+    again = type(getter)(*(getattr(getter, name) for name in getter.__slots__))
+    assert again == getter
+    assert hash(again) == hash(getter)

@@ -1,0 +1,238 @@
+"""Misuse: writing where one cannot, keys and params of the wrong kind, scopes outside their call.
+
+The tables read as in `test_errors.py`: what the user did, the error, and what its message must say.
+"""
+
+from __future__ import annotations
+
+import types
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jscope
+from jscope import transform, transform_with_state
+from tests.models import X
+from tests.test_errors import ONES, apply, both, check, counting, create, init
+
+
+def assigning(name, value):
+    return lambda s: (counting(s), s.assign(name, value))
+
+
+STATE = {"n": jnp.zeros(())}
+WHILE_WRITING = {
+    "a param, in init": (
+        lambda: init(both(create("a/w"), lambda s: s.assign("a/w", ONES))),
+        jscope.StateError,
+        r"`a/w` was assigned, but it is a param.*`trainable=False`.*optimizer",
+    ),
+    "a param, in apply": (
+        lambda: apply(lambda s: (s / "encoder").assign("weight", ONES)),
+        jscope.StateError,
+        r"`encoder/weight` was assigned, but it is a param.*`trainable=False`.*optimizer",
+    ),
+    "an unknown name, in init": (
+        lambda: init(assigning("m", 1.0)),
+        jscope.MissingVariableError,
+        r"`m` was assigned, but there is no such variable.*Create it first.*trainable=False",
+    ),
+    "an unknown name, in apply": (
+        lambda: apply(lambda s: s.assign("maen", 1.0), {}, {"mean": ONES}),
+        jscope.MissingVariableError,
+        r"`maen` was assigned, but there is no such variable. Did you mean `mean`\?.*Create it first",
+    ),
+    "another shape, in init": (
+        lambda: init(assigning("n", ONES)),
+        jscope.ShapeMismatchError,
+        r"`n` has shape \(\), assigned a value of shape \(2,\).*reshape or cast",
+    ),
+    "another shape, in apply": (
+        lambda: apply(assigning("n", ONES), {}, STATE),
+        jscope.ShapeMismatchError,
+        r"`n` has shape \(\), assigned a value of shape \(2,\).*reshape or cast",
+    ),
+    "another dtype": (
+        lambda: apply(assigning("n", jnp.int32(1)), {}, STATE),
+        jscope.DTypeMismatchError,
+        r"`n` has dtype float32, assigned a value of dtype int32.*reshape or cast",
+    ),
+    "without state": (
+        lambda: jscope.apply(lambda s: s.assign("n", 1.0), {}),
+        jscope.StateError,
+        r"`n` was assigned, but this call has no state.*transform_with_state.*\(out, new_state\)",
+    ),
+    "one name sown twice": (
+        lambda: transform(lambda s: [(s / "a").sow("h", i) for i in range(2)]).capture().apply({}),
+        jscope.MismatchError,
+        r"`a/h` was sown twice.*`reduce=lambda old, new: old \+ new`",
+    ),
+    "through a copy": (
+        lambda: apply(lambda s: jax.tree.map(lambda leaf: leaf, s).assign("n", 1.0), {}, STATE),
+        jscope.NativeTransformError,
+        r"assigned `n`, but it is a copy .*`jax.tree.map`.*Write through the scope that the model was given",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WHILE_WRITING)
+def test_mistakes_while_writing(case):
+    """The message names the variable, what was found and asked, and what to do."""
+    check(case, WHILE_WRITING)
+
+
+@pytest.mark.parametrize(
+    "key", [0, None, "0", 1.5, X, jax.random.split(jax.random.key(0), 2), jnp.zeros((2, 2), "uint32")]
+)
+def test_a_seed_is_no_key(key):
+    """`init`, `with_rng` and `materialize` say what a key looks like, and what they got."""
+    model = transform(create("w"))
+    calls = [lambda: model.init(key), lambda: model.specs().materialize(key), lambda: model.with_rng(key)]
+    for call in calls[: 2 if key is None else 3]:
+        with pytest.raises(jscope.InvalidArgumentError, match=r"one random key such as `jax.random.key\(0\)`, not "):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("params", "found"),
+    [
+        (None, "a `NoneType`"),
+        ([ONES], "a `list`"),
+        (ONES, r"an array of shape \(2,\)"),
+        ("params.npz", "a `str`"),
+        (({"w": ONES}, {}), r"a `tuple`.*\n.*`params, state = model.init.*`model.apply\(params, state, ...\)`"),
+    ],
+)
+def test_params_must_be_a_nested_dict(params, found):
+    """The message says what was given; for `(params, state)`, how to unpack it."""
+    model = transform(create("w"))
+    for call in (model.apply, model.specs().check):
+        with pytest.raises(jscope.InvalidArgumentError, match=f"params must be a nested dict of arrays.*not {found}"):
+            call(params)
+
+
+def test_a_forgotten_state_is_noticed():
+    """`apply(params, x)` of a model with state takes `x` for the state, and says so."""
+    model = transform_with_state(lambda s, x: x)
+    with pytest.raises(
+        jscope.InvalidArgumentError, match=r"state must be a nested dict .*not an array of shape \(3, 4\)"
+    ):
+        model.apply({}, X)
+
+
+def test_other_mappings_are_read_as_dicts():
+    """Params may be any nested mapping, such as a FrozenDict."""
+    frozen = types.MappingProxyType({"a": types.MappingProxyType({"w": ONES})})
+    assert jscope.apply(create("a/w"), frozen) is ONES
+
+
+def test_only_functions_can_be_transformed():
+    """And the message says of what kind."""
+    with pytest.raises(jscope.InvalidArgumentError, match=r"function of a scope, `f\(scope, \*args\)`, not 3"):
+        transform(3)
+
+
+def kept(run):
+    """A scope that outlives the call `run`."""
+    scopes = []
+    run(scopes.append)
+    return scopes[0]
+
+
+OUTSIDE = {
+    "creating": (init, lambda s: (s / "a").get_variable("w", (2,)), "asked for variable `a/w`"),
+    "assigning": (apply, lambda s: s.assign("n", 1.0), "assigned `n`"),
+    "sowing": (apply, lambda s: (s / "a").sow("h", 1.0), "sowed `a/h`"),
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+@pytest.mark.parametrize("where", ["after its call", "in another init", "in another apply", "in a nested call"])
+def test_a_scope_belongs_to_its_call(case, where):
+    """Creating and writing elsewhere is an error that says what was tried and why it cannot be."""
+    call, use, action = OUTSIDE[case]
+    scope = kept(call) if where != "in a nested call" else None
+    runs = {
+        "after its call": lambda: use(scope),
+        "in another init": lambda: init(lambda s: use(scope)),
+        "in another apply": lambda: apply(lambda s: use(scope)),
+        "in a nested call": lambda: call(lambda outer: init(lambda inner: use(outer))),
+    }
+    with pytest.raises(
+        jscope.ScopeEndedError, match=rf"A scope {action}, outside the `init` or `apply` call it belongs"
+    ):
+        runs[where]()
+
+
+def bug(reason):
+    return pytest.mark.xfail(strict=True, reason=f"BUG: {reason}")
+
+
+KNOWN_BUGS = {
+    "a list as a name, in apply": (
+        lambda: apply(lambda s: s.get_variable(["a"])),
+        jscope.InvalidNameError,
+        r"\['a'\]",
+    ),
+    "a list as the name of a scope": (lambda: init(lambda s: s / ["a"]), jscope.InvalidNameError, r"\['a'\]"),
+    "a misspelt scope": (
+        lambda: apply(lambda s: (s / "encodr").get_variable("weight")),
+        jscope.MissingVariableError,
+        "Did you mean `encoder/weight`",
+    ),
+    "a callable with another signature": (
+        lambda: init(create("a/w", initializer=jscope.initializers.normal)),
+        Exception,
+        "`a/w`",
+    ),
+    "a non-callable initializer names no path": (
+        lambda: init(create("a/w", initializer="zeros")),
+        jscope.InvalidArgumentError,
+        "`a/w`",
+    ),
+    "a string dtype": (lambda: init(create("a/w", dtype=str)), jscope.InvalidArgumentError, "dtype of `a/w`"),
+    "a lossy number": (
+        lambda: init(lambda s: s.get_variable("a/w", dtype=jnp.int32, initializer=0.5)),
+        jscope.InitializerError,
+        "`a/w`",
+    ),
+    "assigning what is no array": (
+        lambda: apply(lambda s: s.assign("n", None), {}, {"n": jnp.zeros(())}),
+        jscope.JscopeError,
+        "`n`",
+    ),
+    "assigning a scope": (
+        lambda: apply(lambda s: s.assign("a", 1.0), {}, {"a": {"n": ONES}}),
+        jscope.JscopeError,
+        "`a`",
+    ),
+    "sowing below a sown value": (
+        lambda: transform(lambda s: (s.sow("a", 1), s.sow("a/b", 2))).capture().apply({}),
+        jscope.JscopeError,
+        "`a/b`",
+    ),
+    "sowing above a sown value": (
+        lambda: transform(lambda s: (s.sow("a/b", 1), s.sow("a", 2))).capture().apply({}),
+        jscope.JscopeError,
+        "`a/b`",
+    ),
+    "a key of a scope that is no key": (
+        lambda: apply(lambda s: (s / "a").with_rng(0).rng()),
+        jscope.InvalidArgumentError,
+        "one random key",
+    ),
+    "randomness after the call": (lambda: kept(init).rng(), jscope.ScopeEndedError, "outside the `init`"),
+    "a shape that is an array, in apply": (
+        lambda: apply(lambda s: s.get_variable("encoder/weight", jnp.ones(2))),
+        jscope.InvalidArgumentError,
+        "shape of `encoder/weight`",
+    ),
+    "params with ints as names": (lambda: apply(create("w"), {3: ONES}), jscope.JscopeError, "3"),
+}
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=bug("no jscope error, or no path")) for case in KNOWN_BUGS])
+def test_mistakes_that_are_not_explained_yet(case):
+    """What still ends in an error of Python's or JAX's, in one without a path, or in none."""
+    check(case, KNOWN_BUGS)

@@ -1,0 +1,106 @@
+"""The public face: what `import jscope` gives."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import itertools
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import jscope
+
+SOURCE = Path(jscope.__file__).read_text(encoding="utf8")
+STATEMENTS = ast.parse(SOURCE).body[1:]
+PUBLIC = [statement.names[0].name for statement in STATEMENTS]
+NAMESPACES = [info.name for info in pkgutil.iter_modules(jscope.__path__) if not info.name.startswith("_")]
+
+
+def test_init_only_re_exports():
+    """A docstring, then `from module import x as x`, one name a line."""
+    for statement in STATEMENTS:
+        assert isinstance(statement, ast.ImportFrom), ast.unparse(statement)
+        (alias,) = statement.names
+        assert alias.asname == alias.name
+
+
+def test_init_is_sorted():
+    """Namespaces first, then by module and name."""
+    lines = [(s.module != "jscope", s.module, s.names[0].name) for s in STATEMENTS]
+    assert lines == sorted(lines, key=lambda line: (line[0], line[1], line[2].isupper() is False, line[2]))
+
+
+def test_every_namespace_is_public():
+    """A module without an underscore is there after `import jscope`, unless it needs an optional dependency."""
+    eager = {statement.names[0].name for statement in STATEMENTS if statement.module == "jscope"}
+    assert eager <= set(NAMESPACES)
+    assert {"constraints", "getters", "initializers", "regularizers", "tree"} <= eager
+
+
+def test_what_is_exported_is_what_the_modules_define():
+    """The very same objects; and every error class is exported."""
+    for statement in STATEMENTS:
+        module, name = importlib.import_module(statement.module), statement.names[0].name
+        found = getattr(module, name, None) or importlib.import_module(f"jscope.{name}")
+        assert getattr(jscope, name) is found
+    errors = importlib.import_module("jscope._errors")
+    assert {name for name in vars(errors) if name.endswith("Error")} <= set(PUBLIC)
+
+
+def test_nothing_else_is_public():
+    """`dir(jscope)` has the names of the file, modules, and nothing by accident."""
+    modules = {info.name for info in pkgutil.iter_modules(jscope.__path__)}
+    extra = {name for name in dir(jscope) if not name.startswith("__")} - set(PUBLIC) - modules
+    assert not extra
+
+
+def documented(name):
+    """Whether a public name has a docstring of its own: as an object, or below its assignment."""
+    value = getattr(jscope, name)
+    if callable(value) or inspect.ismodule(value):
+        return bool((value.__doc__ or "").strip())
+    (module,) = (s.module for s in STATEMENTS if s.names[0].name == name)
+    body = ast.parse(inspect.getsource(importlib.import_module(module))).body
+    pairs = itertools.pairwise(body)
+    return any(
+        isinstance(statement, ast.AnnAssign) and statement.target.id == name and isinstance(below, ast.Expr)
+        for statement, below in pairs
+    )
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_documented(name):
+    """With a docstring of one sentence at least."""
+    assert documented(name)
+
+
+def members():
+    for name in ("Scope", "Specs", "VariableSpec"):
+        for member, value in vars(getattr(jscope, name)).items():
+            if not member.startswith("_") and (callable(value) or isinstance(value, property | classmethod)):
+                yield f"{name}.{member}", value
+    for space in ("constraints", "getters", "initializers", "regularizers", "tree"):
+        module = getattr(jscope, space)
+        for member, value in vars(module).items():
+            if not member.startswith("_") and getattr(value, "__module__", None) == module.__name__ and callable(value):
+                yield f"{space}.{member}", value
+
+
+MEMBERS = dict(members())
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_every_public_member_is_documented(name):
+    """Methods, properties, and what the namespaces define."""
+    assert (MEMBERS[name].__doc__ or "").strip()
+    assert not MEMBERS[name].__doc__.startswith(f"{name.partition('.')[2]}("), "only the dataclass's own signature"
+
+
+def test_models_have_documented_options():
+    """`init`, `apply`, `specs`, `with_rng`, `with_axes`, `capture`, with and without state."""
+    for model in (jscope.transform(lambda s: None), jscope.transform_with_state(lambda s: None)):
+        for option in ("init", "apply", "specs", "with_rng", "with_axes", "capture"):
+            assert getattr(type(model), option).__doc__
