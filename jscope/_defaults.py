@@ -63,6 +63,9 @@ class Defaults:
 
     def override(self, **changes: Any) -> Defaults:
         """Returns these defaults with `changes`: None inherits, `NONE` resets. These are unchanged."""
+        if unknown := changes.keys() - _LIBRARY:
+            known = ", ".join([*_LIBRARY, "custom_getter"])
+            raise InvalidArgumentError(f"There is no default called {', '.join(sorted(unknown))}. There are: {known}.")
         reuse = changes.pop("reuse", None)
         if not (reuse is None or isinstance(reuse, bool) or reuse in (AUTO_REUSE, NONE)):
             raise InvalidArgumentError(

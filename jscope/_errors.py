@@ -4,7 +4,7 @@
     ├── InvalidNameError       (ValueError)    a name that is no path component
     ├── InvalidArgumentError   (TypeError)     an argument of the wrong kind
     ├── DuplicateVariableError (ValueError)    created twice without reuse
-    ├── MissingVariableError   (LookupError)   asked for, but not there
+    ├── MissingVariableError   (KeyError)      asked for, but not there
     ├── NameConflictError      (ValueError)    both a variable and a prefix of others
     ├── MismatchError          (ValueError)    found something other than what was asked
     │   ├── ShapeMismatchError
@@ -36,8 +36,10 @@ class DuplicateVariableError(JscopeError, ValueError):
     """A variable was created a second time where nothing allowed sharing it."""
 
 
-class MissingVariableError(JscopeError, LookupError):
+class MissingVariableError(JscopeError, KeyError):
     """A variable was asked for that does not exist."""
+
+    __str__ = Exception.__str__  # A KeyError would show the message as a quoted literal.
 
 
 class NameConflictError(JscopeError, ValueError):

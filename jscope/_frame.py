@@ -42,7 +42,7 @@ class Crossing:
 
     path: str
     params: Mapping[str, Any]
-    state: dict[str, Any]
+    state: Mapping[str, Any]
     taken: dict[Hashable, int] = field(default_factory=dict)
     asked: dict[Hashable, int] = field(default_factory=dict)
 
@@ -94,7 +94,8 @@ class Frame:
     Attributes:
       collecting: Whether variables are being created (true) or looked up.
       parent: For a lift's inner frame, the frame it commits to.
-      crossing: Where the scope that the call hands out begins: its path, params, and state with the writes so far.
+      state: State with the writes so far, as a nested dict below the path of `crossing`.
+      crossing: Where the scope that the call hands out begins: its path, params and state.
       stateful: Whether there is state to write to.
       capturing: Whether what is sown is kept.
       values: While collecting, initial values that are known already, by path.
@@ -120,8 +121,9 @@ class Frame:
         parent: Frame | None = None,
     ) -> None:
         self.collecting = collecting
-        self.crossing = Crossing(path, params or {}, {} if state is None else state)
+        self.state = {} if state is None else state
         self.stateful = state is not None
+        self.crossing = Crossing(path, params or {}, self.state)
         self.capturing = capturing
         self.values = {} if values is None else values
         self.key = key
@@ -216,7 +218,7 @@ class Frame:
         """Makes the error for a variable that reuse expected to exist."""
         return MissingVariableError(
             f"Variable `{path}` does not exist, but was asked for with `reuse=True` at {site}."
-            f"{did_you_mean(path, self.specs)}\nCreate it first, or allow both with `reuse=jscope.AUTO_REUSE`."
+            f"{_path.did_you_mean(path, self.specs)}\nCreate it first, or allow both with `reuse=jscope.AUTO_REUSE`."
         )
 
     def placeholder(self, spec: VariableSpec, shape: Shape) -> jax.Array:
@@ -259,12 +261,6 @@ class Frame:
 def trace_state() -> Any:
     """Returns a token of the running JAX trace, to compare with `==`. Keeps no trace alive."""
     return jax.extend.core.get_opaque_trace_state()
-
-
-def did_you_mean(path: str, candidates: Any) -> str:
-    """Returns a sentence with the nearest names, or nothing."""
-    near = _path.nearest(path, candidates)
-    return f" Did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
 
 
 def call_site() -> str:

@@ -49,7 +49,7 @@ def name_of(value: Any) -> str:
     if isinstance(value, functools.partial):
         given = [*map(repr, value.args), *(f"{name}={item!r}" for name, item in value.keywords.items())]
         return f"{name_of(value.func)}({', '.join(given)})"
-    return getattr(value, "__qualname__", None) or str(value)
+    return getattr(value, "__qualname__", str(value)).rpartition("<locals>.")[2]
 
 
 def _row(spec: VariableSpec) -> dict[str, Any]:

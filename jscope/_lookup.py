@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from jscope import _path
 from jscope._errors import InvalidArgumentError, MissingVariableError, NameConflictError, ShapeMismatchError
-from jscope._frame import Frame, did_you_mean
+from jscope._frame import Frame
 from jscope._request import checked_shape
 from jscope._types import ShapeLike
 
@@ -32,18 +32,26 @@ def find(path: str, name: str, params: Mapping[str, Any], state: Mapping[str, An
     full = _path.join(path, name)
     if value is None:
         below = [_path.join(path, name) for tree in (params, state) for name, _ in _path.items(tree)]
-        listing = did_you_mean(full, below) or (
+        listing = _path.did_you_mean(full, below) or (
             f" There are: {', '.join(map('`{}`'.format, below[:8]))}" if below else ""
         )
         raise MissingVariableError(
-            f"Variable `{full}` is not in the params (nor in the state) given to `apply`.{listing}\nParams made by "
-            "`init` of this very function have it; `model.specs(*inputs).check(params)` lists all that differs."
+            f"Variable `{full}` is not in the params (nor in the state).{listing}\nParams made by `init` of this very "
+            f"function have it; `model.specs(*inputs).check(params)` lists all that differs.{_stacked_hint(full)}"
         )
     names = ", ".join(f"`{_path.join(full, name)}`" for name, _ in list(_path.items(value))[:4])
     raise NameConflictError(
         f"`{full}` is asked for as a variable, but in the params it is a prefix of {names}.\n"
         f'Read those through `scope / "{name}"`, or give the variable another name.'
     )
+
+
+def _stacked_hint(path: str) -> str:
+    index = next((i for i, part in enumerate(_path.parts(path)) if part.isdecimal()), 0)
+    if not index:
+        return ""
+    stack = _path.join(*_path.parts(path)[:index])
+    return f'\nIf they are those of a scanned model: `jscope.tree.unstack(params, at="{stack}")`.'
 
 
 def check_shape(path: str, value: Any, shape: ShapeLike) -> None:

@@ -7,11 +7,12 @@ Whatever splits, joins, walks or compares paths does so here; no other file know
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from jscope._errors import InvalidNameError
+from jscope._errors import InvalidArgumentError, InvalidNameError
 
 SEPARATOR = "/"
 
@@ -24,10 +25,10 @@ def split(name: str) -> tuple[str, ...]:
     ('encoder', 'w')
     """
     parts = tuple(name.split(SEPARATOR)) if isinstance(name, str) else ("",)
-    if not all(parts):
+    if not all(parts) or not name.isprintable():
         raise InvalidNameError(
-            f"{name!r} is not a name. A name is a non-empty string; `{SEPARATOR}` may stand "
-            "between two parts of it (`encoder/w`), but not at an end and not twice in a row."
+            f"{name!r} is not a name. A name is a non-empty string of printable characters; `{SEPARATOR}` may "
+            "stand between two parts of it (`encoder/w`), but not at an end and not twice in a row."
         )
     return parts
 
@@ -149,6 +150,14 @@ def copy(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {name: copy(value) if isinstance(value, Mapping) else value for name, value in tree.items()}
 
 
+def pattern(regex: str) -> re.Pattern[str]:
+    """Compiles a regular expression for paths, or raises an error that says what is wrong with it."""
+    try:
+        return re.compile(regex)
+    except (re.error, TypeError) as error:
+        raise InvalidArgumentError(f"{regex!r} is no regular expression for paths: {error}.") from error
+
+
 def nearest(path: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     """Returns the candidates that a misspelt `path` may have meant, best first.
 
@@ -156,6 +165,16 @@ def nearest(path: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     ['encoder/w']
     """
     return difflib.get_close_matches(path, list(candidates), n=count, cutoff=0.6)
+
+
+def did_you_mean(path: str, candidates: Iterable[str]) -> str:
+    """Returns a sentence with the nearest names, or nothing.
+
+    >>> did_you_mean("encoder/W", ["encoder/w", "decoder/b"])
+    ' Did you mean `encoder/w`?'
+    """
+    near = nearest(path, candidates)
+    return f" Did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
 
 
 def child(path: str, name: str) -> str:

@@ -93,7 +93,7 @@ class Scope:
         return self._shared.key is not None
 
     def __truediv__(self, name: str) -> Scope:
-        """Returns the child scope `name`; `"a/b"` is two steps, of which the last is an entry. This scope is unchanged."""
+        """Returns the child scope `name`; `"a/b"` is two steps, the last of which is an entry. This scope is unchanged."""
         parts = _path.split(name)
         params, state = subtree(self._params, parts[0]), subtree(self._state, parts[0])
         for part in parts[1:]:
@@ -209,6 +209,7 @@ class Scope:
           MissingRngError: The call was given no key.
         """
         key = self._shared.key
+        _path.check(stream)
         if key is None:
             raise MissingRngError(
                 f"Scope `{self._path}` was asked for a random key, but this call has none.\n"
@@ -347,7 +348,7 @@ jax.tree_util.register_pytree_with_keys(Scope, _flatten_with_keys, _unflatten, _
 def view(
     scope: Scope,
     params: Mapping[str, Any],
-    state: dict[str, Any],
+    state: Mapping[str, Any],
     *,
     anchor: _rng.Anchor | None = None,
     frame: Frame | None = None,

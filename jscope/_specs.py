@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 
 from jscope import _json, _path
 from jscope._check import differences
-from jscope._errors import InvalidArgumentError, StructureMismatchError
+from jscope._errors import InvalidArgumentError, MissingVariableError, StructureMismatchError
 from jscope._lookup import as_tree, find
 from jscope._materialize import materialize
 from jscope._spec import VariableSpec
@@ -47,7 +46,9 @@ class Specs(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         found = _path.walk(self._tree, _path.split(name))
         if found is None:
-            raise KeyError(name)
+            raise MissingVariableError(
+                f"There is no variable or scope `{name}`.{_path.did_you_mean(name, self.flat())}"
+            )
         return Specs(found) if isinstance(found, Mapping) else found
 
     def __iter__(self) -> Iterator[str]:
@@ -59,9 +60,9 @@ class Specs(Mapping[str, Any]):
     def __str__(self) -> str:
         specs = list(self.flat().values())
         size, nbytes = sum(spec.size for spec in specs), sum(spec.nbytes for spec in specs)
-        total = f"{len(specs)} variable{'s' * (len(specs) != 1)}, {size:,} elements, {nbytes:,} bytes"
+        total = f"{len(specs)} variable{'s' * (len(specs) != 1)}, {size:,} element{'s' * (size != 1)}, {nbytes:,} bytes"
         rows = [
-            (name, ", ".join(map(str, spec.shape)), spec.dtype.name, spec.kind, _json.name_of(spec.initializer))
+            (name, ", ".join(map(str, spec.shape)) or "()", spec.dtype.name, spec.kind, _json.name_of(spec.initializer))
             for name, spec in self.flat().items()
         ]
         return table(("name", "shape", "dtype", "kind", "initializer"), rows) + f"\n{total}"
@@ -108,10 +109,13 @@ class Specs(Mapping[str, Any]):
         Raises:
           InvalidArgumentError: Nothing matches a variable, and there is no default.
         """
+        if not isinstance(rules, Mapping):
+            raise InvalidArgumentError(f"labels needs a dict of regex: label, not {rules!r}.")
+        patterns = [(_path.pattern(regex), value) for regex, value in rules.items()]
 
         def label(spec: VariableSpec) -> str:
-            for pattern, value in rules.items():
-                if re.search(pattern, spec.path):
+            for pattern, value in patterns:
+                if pattern.search(spec.path):
                     return value
             if default is None:
                 raise InvalidArgumentError(
@@ -189,8 +193,10 @@ def specs_of(specs: Iterable[VariableSpec]) -> Specs:
 
 
 def _chooser(which: Which, collection: str | None) -> Callable[[VariableSpec], bool]:
+    pattern = _path.pattern(which) if not callable(which) else None
+
     def chosen(spec: VariableSpec) -> bool:
-        matches = bool(re.search(which, spec.path)) if isinstance(which, str) else bool(which(spec))
+        matches = bool(pattern.search(spec.path) if pattern is not None else which(spec))  # pyright: ignore
         return matches and (collection is None or collection in spec.collections)
 
     return chosen

@@ -39,7 +39,7 @@ class Program:
     stateful: bool
     rng: Key | None = None
     axes: tuple[tuple[str, int], ...] = ()
-    pattern: str | None = None
+    pattern: re.Pattern[str] | None = None
 
     def collect(self, key: Key | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[VariableSpec]:
         """Returns the specs of all variables, in the order in which they are created."""
@@ -69,12 +69,12 @@ class Program:
 
     def apply(self, params: Any, state: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Returns the output and the new state."""
+        params = as_tree("params", params)
         live = _path.copy(as_tree("state", state)) if self.stateful else None
-        capturing = self.pattern is not None
-        with Frame(params=as_tree("params", params), state=live, capturing=capturing) as frame:
+        with Frame(params=params, state=live, capturing=self.pattern is not None) as frame:
             out = self.function(root(frame, self.rng), *args, **kwargs)
         if self.pattern is not None:
-            sown = {path: value for path, value in frame.sown.items() if re.search(self.pattern, path)}
+            sown = {path: value for path, value in frame.sown.items() if self.pattern.search(path)}
             out = out, _path.nested(sown.items())
         return out, live
 
@@ -132,7 +132,7 @@ class Transformed(
 
     def capture(self, pattern: str = "") -> Transformed[P, tuple[R, Captured]]:
         """Returns the model whose `apply` gives `(out, captured)`: what was sown under paths that match the regex."""
-        return Transformed(replace(self.program, pattern=pattern))
+        return Transformed(replace(self.program, pattern=_path.pattern(pattern)))
 
 
 class TransformedWithState(
@@ -175,7 +175,7 @@ class TransformedWithState(
 
     def capture(self, pattern: str = "") -> TransformedWithState[P, tuple[R, Captured]]:
         """Returns the model whose `apply` gives `((out, captured), new_state)`: what was sown under matching paths."""
-        return TransformedWithState(replace(self.program, pattern=pattern))
+        return TransformedWithState(replace(self.program, pattern=_path.pattern(pattern)))
 
 
 def transform(function: Callable[Concatenate[Scope, P], R]) -> Transformed[P, R]:

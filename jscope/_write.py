@@ -17,7 +17,7 @@ from jscope._errors import (
     ShapeMismatchError,
     StateError,
 )
-from jscope._frame import Crossing, Frame, Lifted, did_you_mean, lift_for_here
+from jscope._frame import Crossing, Frame, Lifted, lift_for_here
 from jscope._types import Reduce
 
 
@@ -63,7 +63,7 @@ def assign(frame: Frame, path: str, value: Any, stack: int) -> None:
                 "State keeps its shape and dtype from one call to the next: reshape or cast the value first."
             )
     if not frame.collecting:
-        _path.insert(frame.crossing.state, _parts(frame, path), value)
+        _path.insert(frame.state, _parts(frame, path), value)
     elif path in frame.values:
         frame.values[path] = value
 
@@ -112,7 +112,7 @@ def _state_variable(frame: Frame, path: str, stack: int) -> Any:
         )
     if old is None:
         raise MissingVariableError(
-            f"`{path}` was assigned, but there is no such variable.{did_you_mean(path, known)}\n"
+            f"`{path}` was assigned, but there is no such variable.{_path.did_you_mean(path, known)}\n"
             "Create it first: `scope.get_variable(name, ..., trainable=False)`."
         )
     return old

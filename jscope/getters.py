@@ -1,7 +1,9 @@
 """Custom getters: what stands between `get_variable` and the variable.
 
-    def getter(getter, name, **options):
-        return 2.0 * getter(name, **options)
+```python
+def doubled(getter, name, **options):
+    return 2.0 * getter(name, **options)
+```
 
 `name` is the full path, `getter` the rest of the chain (and `getter.scope` the scope that was asked). A getter may pass
 on another name or other options, call on several times or never, and return any value. Those here are values that

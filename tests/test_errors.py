@@ -275,7 +275,7 @@ WHILE_READING = {
     "no params at all": (
         lambda: apply(lambda s: s.get_variable("w"), {}),
         jscope.MissingVariableError,
-        r"`w` is not in the params \(nor in the state\) given to `apply`",
+        r"`w` is not in the params \(nor in the state\)",
     ),
     "another shape": (
         lambda: apply(lambda s: (s / "encoder").get_variable("weight", (3,))),

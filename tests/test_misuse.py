@@ -228,6 +228,11 @@ KNOWN_BUGS = {
         jscope.InvalidArgumentError,
         "shape of `encoder/weight`",
     ),
+    "a scope of another mapping inside a dict": (
+        lambda: apply(lambda s: s.get_variable("a"), {"a": types.MappingProxyType({"w": ONES})}),
+        jscope.NameConflictError,
+        "`a`",
+    ),
     "params with ints as names": (lambda: apply(create("w"), {3: ONES}), jscope.JscopeError, "3"),
 }
 

@@ -78,9 +78,6 @@ def test_any_other_name_is_hashed_whole(name):
     assert _rng.lanes_of(name) == tuple(np.frombuffer(digest, "<u4").tolist())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: `mix` of a Python int with a traced integer", raises=(OverflowError, RuntimeWarning)
-)
 def test_a_traced_index_is_a_part_like_any_other():
     """A traced path part gives the lanes of the path written out."""
     layers = _rng.extend(_rng.SEED, ["layers"])

@@ -133,6 +133,20 @@ def test_an_object_with_identity_is_itself_alone():
     assert not fingerprint(one).by_value
 
 
+@pytest.mark.xfail(strict=True, reason="BUG: globals compare by the identity of their dict: stale initial values")
+def test_a_global_that_changed_makes_another_function():
+    """A function that reads a global is another one once the global has another value, as in a notebook."""
+    namespace = {"jnp": jnp, "scale": 1.0}
+    exec("def f(key, shape, dtype): return jnp.full(shape, scale, dtype)", namespace)
+
+    def model(s):
+        return s.get_variable("w", (2,), initializer=namespace["f"])
+
+    assert jscope.init(model, jax.random.key(0))["w"].tolist() == [1, 1]
+    namespace["scale"] = 5.0
+    assert jscope.init(model, jax.random.key(0))["w"].tolist() == [5, 5]
+
+
 @pytest.mark.xfail(strict=True, reason="BUG: `_parts` reads the contents of an empty cell", raises=ValueError)
 def test_an_unset_closure_cell_is_no_error():
     """A function whose closure is not filled yet can be an initializer, as long as nobody needs the value."""

@@ -31,9 +31,7 @@ def remat(
     >>> jscope.tree.names(jscope.init(jscope.remat(layer), jax.random.key(0), 1.0))
     ['w']
     """
-    run = jax.checkpoint(  # pyright: ignore[reportPrivateImportUsage]
-        pure(function), policy=policy, prevent_cse=prevent_cse, static_argnums=static_argnums
-    )
+    run = jax.checkpoint(pure(function), policy=policy, prevent_cse=prevent_cse, static_argnums=static_argnums)
     return _finished("remat", function, run)
 
 

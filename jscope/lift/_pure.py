@@ -62,11 +62,9 @@ class pure(Generic[P, R]):
         if is_collecting(scope):
             return self.fn(lifted_view(scope), *args, **kwargs), Effects({}, {})
         scope = settled(scope)
-        before = _path.copy(scope._state)
-        with inner_frame(scope, scope._params, before) as frame:
-            out = self.fn(view(scope, frame.crossing.params, frame.crossing.state, frame=frame), *args, **kwargs)
-        after = dict(_path.items(frame.crossing.state))
-        old = dict(_path.items(scope._state))
+        with _inner_frame(scope) as frame:
+            out = self.fn(view(scope, scope._params, frame.state, frame=frame), *args, **kwargs)
+        after, old = dict(_path.items(frame.state)), dict(_path.items(scope._state))
         state = after if self.all_state else {name: new for name, new in after.items() if new is not old[name]}
         sown = {_below(scope, path): value for path, value in frame.sown.items()}
         return out, Effects(state, sown)
@@ -102,11 +100,12 @@ def settled(scope: Scope) -> Scope:
     return view(scope, params, state)
 
 
-def inner_frame(scope: Scope, params: Any, state: dict[str, Any]) -> Frame:
+def _inner_frame(scope: Scope) -> Frame:
     """Makes the frame for one run of a body, which commits to the frame of `scope`."""
     outer = scope._frame()
     stateful, capturing = (outer.stateful, outer.capturing) if outer is not None else (True, False)
-    return Frame(path=scope.path, params=params, state=state if stateful else None, capturing=capturing, parent=outer)
+    state = _path.copy(scope._state) if stateful else None
+    return Frame(path=scope.path, params=scope._params, state=state, capturing=capturing, parent=outer)
 
 
 def _below(scope: Scope, path: str) -> str:

@@ -93,9 +93,7 @@ def _scan(
     return carry, ys
 
 
-def map(
-    function: Callable[..., Any], scope: Scope, xs: Any, *, shared: str | None = EVERYTHING
-) -> Any:
+def map(function: Callable[..., Any], scope: Scope, xs: Any, *, shared: str | None = EVERYTHING) -> Any:
     """Runs `function(scope, x)` for each slice of `xs`, one after the other: `jax.lax.map` for scoped functions.
 
     Variables are shared, unless `shared` is None (all stacked) or a regex for those that are. State is
