@@ -1,9 +1,9 @@
 """Trains sixteen networks at once on scikit-learn's digits: an ensemble on a shared trunk, in a quarter of a minute.
 
 `jscope.vmap` runs one member's function for all members. Variables below `trunk` are shared (`shared=`), those of
-the heads are stacked on a leading axis: each member starts from values of its own, draws a dropout mask of its own, and
-learns from a sample of the images of its own. The average of the members is right more often than they are, and where they
-disagree it is more often wrong: what it is unsure of can be left to somebody else.
+the heads are stacked on a leading axis: each member starts from values of its own, draws dropout masks of its own, and
+learns from a sample of the images of its own. The average of the members is right more often than they are, and where
+they disagree it is more often wrong: what it is unsure of can be left to somebody else.
 """
 
 import argparse
@@ -113,7 +113,9 @@ def main():
     specs = model.specs(train_images, options.members)
     print(specs)
     params = specs.materialize(init_key)
-    params = train(params, jnp.asarray(train_images), jnp.asarray(train_labels), options.members, options.steps, train_key)
+    params = train(
+        params, jnp.asarray(train_images), jnp.asarray(train_labels), options.members, options.steps, train_key
+    )
     report(jax.jit(model.apply, static_argnums=2)(params, test_images, options.members), test_labels)
 
 

@@ -57,6 +57,8 @@ def complete(
 ) -> dict[str, Any]:
     """Returns the initial values that depend on data, by path: one jitted forward pass on the other values."""
     arrays, rebuild = _split_arrays(args, kwargs)
+    if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays):
+        next(spec.initializer for spec in known.values() if isinstance(spec.initializer, DataDependent)).refuse()
 
     def run(key: Key, values: dict[str, Any], arrays: list[Any]) -> dict[str, Any]:
         with Frame(collecting=True, values=dict(values), key=key, known=known) as frame:
@@ -96,6 +98,6 @@ def _under_axes(function: Callable[..., Any], axes: Mapping[str, int]) -> Callab
 def _explaining(trace: Callable[[], Any]) -> None:
     try:
         trace()
-    except jax.errors.ConcretizationTypeError as error:
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         error.add_note(CONTROL_FLOW_NOTE)
         raise

@@ -19,6 +19,11 @@
 Every message says what, where (the full path), found versus asked, and what to do next.
 """
 
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
 
 class JscopeError(Exception):
     """The base of every error that jscope raises on purpose."""
@@ -80,3 +85,13 @@ class ScopeEndedError(JscopeError, RuntimeError):
 
 class NativeTransformError(JscopeError, RuntimeError):
     """Something was written inside a plain JAX transform, where it could only leak."""
+
+
+@contextlib.contextmanager
+def noting(note: str) -> Iterator[None]:
+    """Adds to any error raised inside where it happened."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"jscope: {note}")
+        raise

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from jscope import _path
 from jscope._errors import InvalidArgumentError, MissingVariableError, NameConflictError, ShapeMismatchError
-from jscope._frame import Frame
+from jscope._frame import Crossing, Frame
 from jscope._request import checked_shape
 from jscope._types import ShapeLike
 
@@ -24,14 +24,19 @@ def peek(name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
     return _path.walk(state, parts) if found is None or (isinstance(found, Mapping) and not found) else found
 
 
-def find(path: str, name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
-    """Returns the variable `name` of the scope `path`, or raises an error with the nearest names."""
+def find(
+    path: str, name: str, params: Mapping[str, Any], state: Mapping[str, Any], around: Crossing | None = None
+) -> Any:
+    """Returns the variable `name` of the scope `path`, or raises an error with the nearest names (in `around`, too)."""
+    _path.check(name)
     value = peek(name, params, state)
     if value is not None and not isinstance(value, Mapping):
         return value
     full = _path.join(path, name)
     if value is None:
-        below = [_path.join(path, name) for tree in (params, state) for name, _ in _path.items(tree)]
+        below = [n for tree in (params, state) for n, _ in _path.items(tree, path)]
+        if not below and around is not None:
+            below = [n for tree in (around.params, around.state) for n, _ in _path.items(tree, around.path)]
         listing = _path.did_you_mean(full, below) or (
             f" There are: {', '.join(map('`{}`'.format, below[:8]))}" if below else ""
         )
@@ -104,8 +109,6 @@ def _brief(value: Any) -> str:
 
 def as_tree(role: str, tree: Any) -> dict[str, Any]:
     """Returns `tree` if it is a dict, or raises an error that says what params look like."""
-    if isinstance(tree, dict):
-        return tree
     if isinstance(tree, Mapping):
         return _path.copy(tree)
     raise InvalidArgumentError(

@@ -20,8 +20,8 @@ from jax.core import Tracer
 
 from jscope import _path, _rng
 from jscope._defaults import is_value
-from jscope._errors import InitializerError, InvalidArgumentError
-from jscope._same import Fingerprint, fingerprint
+from jscope._errors import InitializerError, InvalidArgumentError, noting
+from jscope._same import Same, same
 from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key, Shape
 
@@ -32,7 +32,7 @@ Draw: TypeAlias = Callable[[Key, Any, Any], Any]
 class Kind:
     """What one compiled initializer serves: all variables that agree in this."""
 
-    fingerprint: Fingerprint
+    initializer: Same
     shape: Shape
     dtype: Any
     stack: Shape
@@ -86,45 +86,32 @@ def _kind(spec: VariableSpec, sharding: Any) -> Kind:
     if isinstance(spec.initializer, DataDependent):
         spec.initializer.refuse()
     stack = tuple(axis.size for axis in spec.stack)
-    return Kind(fingerprint(spec.initializer), spec.unstacked_shape, spec.dtype, stack, sharding)
+    return Kind(same(spec.initializer), spec.unstacked_shape, spec.dtype, stack, sharding)
 
 
 def _draw_group(kind: Kind, group: list[VariableSpec], key: Key) -> list[jax.Array]:
-    initializer = group[0].initializer
     lanes = [_stacked_lanes(spec) for spec in group]
-    make = _cached_program if kind.fingerprint.by_value else _program
-    if isinstance(key, Tracer) and _vmap_is_exact(key):
-        a, b = (np.stack(lane) for lane in zip(*lanes, strict=True))
-        drawn = make(Held(kind, initializer), len(kind.stack) + 1)(key, a, b)
-        drawn = [drawn[i] for i in range(len(group))]
-    else:
-        draw = make(Held(kind, initializer), len(kind.stack))
-        drawn = [draw(key, a, b) for a, b in lanes]
+    make = _cached_program if kind.initializer.by_value else _program
+    with noting(f"while making the initial value of `{group[0].path}` (created at {group[0].site})."):
+        if isinstance(key, Tracer) and _vmap_is_exact(key):
+            a, b = (np.stack(lane) for lane in zip(*lanes, strict=True))
+            drawn = make(kind, len(kind.stack) + 1)(key, a, b)
+            drawn = [None if drawn is None else drawn[i] for i in range(len(group))]
+        else:
+            draw = make(kind, len(kind.stack))
+            drawn = [draw(key, a, b) for a, b in lanes]
     return [_checked(spec, value) for spec, value in zip(group, drawn, strict=True)]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Held:
-    """An initializer with its kind: equal where the kinds are."""
-
-    kind: Kind
-    initializer: Any
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Held) and self.kind == other.kind
-
-    def __hash__(self) -> int:
-        return hash(self.kind)
-
-
-def _program(held: Held, batch_axes: int) -> Draw:
+def _program(kind: Kind, batch_axes: int) -> Draw:
     """Returns the compiled function from a key and a path's lanes to an initial value."""
-    kind = held.kind
 
     def draw(key: Key, a: Any, b: Any) -> Any:
-        value = held.initializer(_rng.fold(key, (a, b)), kind.shape, kind.dtype)
+        value = kind.initializer.function(_rng.fold(key, (a, b)), kind.shape, kind.dtype)
+        if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex):
+            return None
         # Strips weak types, which would make the first training step compile twice.
-        return jax.lax.convert_element_type(value, value.dtype) if isinstance(value, jax.Array) else value
+        return jax.lax.convert_element_type(jnp.asarray(value), jnp.result_type(value))
 
     def drawn(key: Key, a: Any, b: Any) -> Any:
         mapped = draw
@@ -174,7 +161,7 @@ def _stacked_value(spec: VariableSpec) -> jax.Array:
 def _checked(spec: VariableSpec, value: Any) -> jax.Array:
     if not isinstance(value, jax.Array):
         raise InitializerError(
-            f"The initializer of `{spec.path}` (created at {spec.site}) returned {value!r}, not an array.\n"
+            f"The initializer of `{spec.path}` (created at {spec.site}) returned no array.\n"
             "An initializer is `(key, shape, dtype) -> array`."
         )
     if value.shape != spec.shape or value.dtype != spec.dtype:

@@ -33,6 +33,15 @@ def split(name: str) -> tuple[str, ...]:
     return parts
 
 
+def scope_at(path: str) -> str:
+    """Returns how messages call the scope at a path.
+
+    >>> scope_at("a"), scope_at("")
+    ('scope `a`', 'the root scope')
+    """
+    return f"scope `{path}`" if path else "the root scope"
+
+
 def check(name: object) -> None:
     """Raises `InvalidNameError` unless `name` is a name."""
     if not isinstance(name, str):
@@ -146,7 +155,10 @@ def nested(leaves: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def copy(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Copies the dicts of a nested mapping, not what they hold."""
+    """Copies a nested mapping into dicts, without what they hold, after checking that all names are strings."""
+    for name in tree:
+        if not isinstance(name, str):
+            raise InvalidArgumentError(f"Names of variables are strings, not {name!r} of type `{type(name).__name__}`.")
     return {name: copy(value) if isinstance(value, Mapping) else value for name, value in tree.items()}
 
 
@@ -170,7 +182,7 @@ def nearest(path: str, candidates: Iterable[str], count: int = 3) -> list[str]:
 def did_you_mean(path: str, candidates: Iterable[str]) -> str:
     """Returns a sentence with the nearest names, or nothing.
 
-    >>> did_you_mean("encoder/W", ["encoder/w", "decoder/b"])
+    >>> did_you_mean("encoder/W", ["encoder/w", "b"])
     ' Did you mean `encoder/w`?'
     """
     near = nearest(path, candidates)

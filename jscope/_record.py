@@ -9,12 +9,12 @@ import jax
 from jax.core import Tracer
 
 from jscope._defaults import Defaults, Reuse, is_value
-from jscope._errors import InvalidArgumentError, NativeTransformError
+from jscope._errors import InvalidArgumentError, NativeTransformError, noting
 from jscope._frame import Frame, Lifted
 from jscope._materialize import initial_value
 from jscope._request import check_agrees, new_spec
 from jscope._rng import Entry
-from jscope._same import fingerprint
+from jscope._same import same
 from jscope._spec import DataDependent, StackAxis, VariableSpec
 
 
@@ -29,15 +29,17 @@ def record(
     options: dict[str, Any],
 ) -> jax.Array:
     """Creates the variable `path`, or shares it where it exists; returns a placeholder of its shape and dtype."""
+    only_reads = reuse is None and options.get("shape") is None and options.get("initializer") is None
     reuse = defaults.reuse if reuse is None else reuse
     stack = lifted.stack_of(path) if lifted is not None else ()
     frame.asked.add(path)
     spec = frame.specs.get(path)
     if spec is not None:
-        if reuse is False:
+        if reuse is False and not only_reads:
             frame.share(path, entry, site)
         one = replace(spec, shape=spec.shape[len(stack) :])
-        check_agrees(one, options.get("shape"), options.get("dtype"), options.get("trainable", True), site)
+        trainable = spec.trainable if only_reads else options.get("trainable", True)
+        check_agrees(one, options.get("shape"), options.get("dtype"), trainable, site)
     elif reuse is True:
         raise frame.missing(path, site)
     elif lifted is not None and lifted.refusal is not None:
@@ -72,9 +74,10 @@ def _settled(frame: Frame, spec: VariableSpec) -> VariableSpec:
 def _is_traced(spec: VariableSpec) -> bool:
     if is_value(spec.initializer):
         return isinstance(spec.initializer, Tracer)
-    if fingerprint(spec.initializer).by_value:
+    if same(spec.initializer).by_value:
         return False
     key = jax.eval_shape(lambda: jax.random.key(0))
     assert callable(spec.initializer)
-    jaxpr = jax.make_jaxpr(spec.initializer, static_argnums=(1, 2))(key, spec.shape, spec.dtype)
+    with noting(f"while making the initial value of `{spec.path}` (created at {spec.site})."):
+        jaxpr = jax.make_jaxpr(spec.initializer, static_argnums=(1, 2))(key, spec.shape, spec.dtype)
     return any(isinstance(const, Tracer) for const in jaxpr.consts)

@@ -6,7 +6,7 @@ Everything that can be wrong with such a call is found here, before anything is 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -21,6 +21,7 @@ from jscope._errors import (
     InvalidArgumentError,
     MismatchError,
     ShapeMismatchError,
+    noting,
 )
 from jscope._spec import VariableSpec
 from jscope._types import Axes, DType, Partitioner, Shape, ShapeLike
@@ -42,9 +43,10 @@ def new_spec(
     collections: Iterable[str] = (),
 ) -> VariableSpec:
     """Returns the spec of a variable that is being created, defaults filled in and everything checked."""
-    given = defaults.override(
-        initializer=initializer, regularizer=regularizer, constraint=constraint, partitioner=partitioner
-    )
+    with noting(f"while creating `{path}` at {site}"):
+        given = defaults.override(
+            initializer=initializer, regularizer=regularizer, constraint=constraint, partitioner=partitioner
+        )
     full_shape, full_dtype = _shape_and_dtype(path, shape, dtype, given)
     if not isinstance(trainable, bool):
         raise InvalidArgumentError(f"trainable={trainable!r} of `{path}` is neither True nor False.")
@@ -81,7 +83,7 @@ def checked_shape(path: str, shape: ShapeLike) -> Shape:
     ((3,), (2, 3))
     """
     try:
-        if isinstance(shape, str):
+        if isinstance(shape, str | bool | Mapping):
             raise TypeError
         dims = (shape,) if hasattr(shape, "__index__") and np.ndim(shape) == 0 else shape
         result = tuple(operator.index(dim) for dim in dims)  # pyright: ignore[reportGeneralTypeIssues]
@@ -98,7 +100,10 @@ def checked_shape(path: str, shape: ShapeLike) -> Shape:
 def checked_dtype(path: str, dtype: DType) -> np.dtype[Any]:
     """Returns a dtype as JAX will use it (without 64 bits unless they are enabled)."""
     try:
-        return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
+        known = np.dtype(jax.dtypes.canonicalize_dtype(dtype))
+        if known.kind in "OSUM":
+            raise TypeError
+        return known
     except TypeError:
         raise InvalidArgumentError(
             f"The dtype of `{path}` is {dtype!r}, which JAX does not know. Use `jnp.float32`, `jnp.bfloat16`, ..."
@@ -132,6 +137,8 @@ def _of_value(path: str, shape: ShapeLike | None, dtype: DType, value: Any) -> t
                 f"Variable `{path}` was asked for with dtype {np.dtype(dtype).name}, but its initializer is a value of "
                 f"dtype {np.dtype(natural).name}. Cast the value, or leave the dtype out."
             )
+        if np.asarray(value, checked_dtype(path, dtype)) != value:
+            raise InitializerError(f"Variable `{path}` of dtype {np.dtype(dtype).name} cannot start at {value!r}.")
         return found, checked_dtype(path, dtype)
     return found, np.dtype(natural)
 
@@ -160,6 +167,6 @@ def _collections(path: str, collections: Iterable[str]) -> tuple[str, ...]:
 def _differs(spec: VariableSpec, what: str, found: Any, asked: Any, site: str) -> str:
     return (
         f"Variable `{spec.path}` has {what} {found} (created at {spec.site}), asked for with {what} {asked} "
-        f"at {site}.\nIf the two are meant to share it, make them agree on the {what}; otherwise give one of them a "
+        f"at {site}.\nIf the two are meant to share it, make them agree; otherwise give one of them a "
         "scope of its own."
     )

@@ -8,19 +8,11 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import numpy as np
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """Equal for two functions that compute the same; `by_value` is false where only identity could tell."""
-
-    parts: Hashable
-    by_value: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,37 +30,39 @@ class ById:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Same:
-    """A callable that equals others of the same fingerprint."""
+    """A callable that equals all that are made of the same parts.
+
+    `by_value` is false where only the identity of some part could tell.
+    """
 
     function: Any
-    fingerprint: Fingerprint
+    parts: Hashable
+    by_value: bool
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.fingerprint == other.fingerprint
+        return isinstance(other, Same) and self.parts == other.parts
 
     def __hash__(self) -> int:
-        return hash(self.fingerprint)
+        return hash(self.parts)
 
 
-def fingerprint(function: Any) -> Fingerprint:
-    """Returns what tells `function` from others.
+def same(function: Any) -> Same:
+    """Returns `function` as something that compares by what it does.
 
     >>> def normal(scale):
     ...     return lambda key, shape, dtype: scale
-    >>> fingerprint(normal(0.02)) == fingerprint(normal(0.02)), fingerprint(normal(0.02)) == fingerprint(normal(0.1))
+    >>> same(normal(0.02)) == same(normal(0.02)), same(normal(0.02)) == same(normal(0.1))
     (True, False)
     """
     opaque: list[Any] = []
-    parts = _parts(function, opaque, ())
-    return Fingerprint(parts, by_value=not opaque)
+    return Same(function, _parts(function, opaque, ()), by_value=not opaque)
 
 
 def _parts(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
     """Takes a value apart into hashable pieces; what resists goes into `opaque` and stands for itself."""
     if id(value) in seen:
         return "recursion", seen.index(id(value))
-    seen = (*seen, id(value))
-    inner = functools.partial(_parts, opaque=opaque, seen=seen)
+    inner = functools.partial(_parts, opaque=opaque, seen=(*seen, id(value)))
     match value:
         case None | bool() | int() | str() | bytes() | np.dtype():
             return type(value), value
@@ -81,19 +75,36 @@ def _parts(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
         case dict():
             return dict, *((inner(name), inner(item)) for name, item in value.items())
         case functools.partial():
-            return functools.partial, inner(value.func), inner(value.args), inner(value.keywords)
+            return functools.partial, *map(inner, (value.func, value.args, value.keywords))
         case types.MethodType():
             return types.MethodType, inner(value.__func__), inner(value.__self__)
+        case _ if getattr(value, "__module__", None) and value.__module__.startswith("jax") and callable(value):
+            return ById(value) if not getattr(value, "__closure__", None) else _of_function(value, inner)
         case types.FunctionType():
-            cells = [cell.cell_contents for cell in value.__closure__ or ()]
-            return (
-                value.__code__,
-                ById(value.__globals__),
-                *map(inner, (cells, value.__defaults__, value.__kwdefaults__)),
-            )
+            return _of_function(value, inner)
         case _ if is_dataclass(value) and type(value).__hash__ not in (None, object.__hash__):
             return type(value), value
-        case _ if getattr(value, "__module__", "").startswith(("jax.", "jaxlib.")) and callable(value):
-            return ById(value)
     opaque.append(value)
     return ById(value)
+
+
+def _of_function(function: types.FunctionType, inner: Callable[[Any], Hashable]) -> Hashable:
+    """Takes a function apart: its code, and the values that the code reads from around it."""
+    cells = [inner(_contents(cell)) for cell in function.__closure__ or ()]
+    named = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+    return function.__code__, *cells, *map(inner, (function.__defaults__, function.__kwdefaults__, named))
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """Yields the names that a code object, or one inside it, may look up in the globals."""
+    yield from code.co_names
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            yield from _names(const)
+
+
+def _contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # Not assigned yet.
+        return None

@@ -21,11 +21,12 @@ from typing_extensions import Unpack
 from jscope import _path, _rng
 from jscope._defaults import LIBRARY_DEFAULTS, NONE, Defaults, Off, Overrides, Reuse, check_callable
 from jscope._errors import InvalidArgumentError, MissingRngError
-from jscope._frame import Crossing, Frame, Lifted, call_site
+from jscope._frame import Crossing, Frame, Lifted
 from jscope._getter import End, as_node, through
 from jscope._lookup import check_shape, describe, find, is_variable, outside, subtree
+from jscope._materialize import check_key
 from jscope._record import record
-from jscope._spec import StackAxis
+from jscope._stack import call_site
 from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
 from jscope._write import assign, running, sow, writable
 
@@ -93,7 +94,8 @@ class Scope:
         return self._shared.key is not None
 
     def __truediv__(self, name: str) -> Scope:
-        """Returns the child scope `name`; `"a/b"` is two steps, the last of which is an entry. This scope is unchanged."""
+        """Returns the child scope `name`; `"a/b"` is two steps. This scope is unchanged."""
+        _path.check(name)
         parts = _path.split(name)
         params, state = subtree(self._params, parts[0]), subtree(self._state, parts[0])
         for part in parts[1:]:
@@ -139,10 +141,10 @@ class Scope:
         """
         shared = self._shared
         if not (shared.collecting or shared.getters or custom_getter is not None):
-            value = self._params.get(name)
+            value = self._params.get(name) if name.__class__ is str else None
             if value is None or value.__class__ is dict:
-                value = find(self._path, name, self._params, self._state)
-            if shape is not None and getattr(value, "shape", shape) != shape:
+                value = find(self._path, name, self._params, self._state, shared.crossing)
+            if shape is not None and (shape.__class__ is not tuple or getattr(value, "shape", shape) != shape):
                 check_shape(_path.join(self._path, name), value, shape)
             return value
         _path.check(name)
@@ -186,6 +188,8 @@ class Scope:
 
     def with_rng(self, key: Key | None) -> Scope:
         """Returns the same scope with another key, or with none. This scope is unchanged."""
+        if key is not None:
+            check_key(key)
         return self._sharing(replace(self._shared, key=key))
 
     def unique(self, name: str) -> str:
@@ -210,9 +214,11 @@ class Scope:
         """
         key = self._shared.key
         _path.check(stream)
+        if self._shared.collecting:
+            running(self._frame(), f"was asked for a random key at `{self._path}`")
         if key is None:
             raise MissingRngError(
-                f"Scope `{self._path}` was asked for a random key, but this call has none.\n"
+                f"In {_path.scope_at(self._path)}, a random key was asked for, but this call has none.\n"
                 "Give it one with `model.with_rng(key).apply(params, ...)`, or ask `scope.has_rng` first."
             )
         asked = self._shared.crossing.ask((self._path, self._entry, stream))
@@ -343,33 +349,3 @@ def _unflatten(aux: tuple[Any, ...], children: Iterable[Any]) -> Scope:
 
 
 jax.tree_util.register_pytree_with_keys(Scope, _flatten_with_keys, _unflatten, _flatten)
-
-
-def view(
-    scope: Scope,
-    params: Mapping[str, Any],
-    state: Mapping[str, Any],
-    *,
-    anchor: _rng.Anchor | None = None,
-    frame: Frame | None = None,
-) -> Scope:
-    """Returns the scope with other variables, as if it had just crossed a boundary: what lifts hand to a body.
-
-    With an `anchor`, it is at that place.
-    """
-    shared = scope._shared
-    path, entry = (scope._path, scope._entry) if anchor is None else (anchor.path, ())
-    own = Crossing(path, params, state) if frame is None else frame.crossing
-    ref = shared.frame if frame is None else weakref.ref(frame)
-    shared = replace(shared, collecting=False, crossing=own, frame=ref, anchor=anchor or shared.anchor, lifted=None)
-    return Scope(path, params, state, entry, shared)
-
-
-def lifted_view(scope: Scope, *stack: StackAxis, shared: str | None = None, refusal: str | None = None) -> Scope:
-    """Returns a collecting scope for the body of a lift, which may write, and whose variables get the axes `stack`."""
-    frame, before = running(scope._frame(), "was given to a lift"), scope._shared.lifted
-    axes = (*(before.stack if before is not None else ()), *stack)
-    outer = before.shared if before is not None else None
-    lifted = Lifted(frame.trace(), axes, shared if outer is None else outer, refusal)
-    own = replace(scope._shared, crossing=Crossing(scope._path, scope._params, {}), lifted=lifted)
-    return Scope(scope._path, scope._params, {}, scope._entry, own)

@@ -196,7 +196,7 @@ def _chooser(which: Which, collection: str | None) -> Callable[[VariableSpec], b
     pattern = _path.pattern(which) if not callable(which) else None
 
     def chosen(spec: VariableSpec) -> bool:
-        matches = bool(pattern.search(spec.path) if pattern is not None else which(spec))  # pyright: ignore
+        matches = bool(pattern.search(spec.path) if pattern is not None else which(spec))  # pyright: ignore[reportCallIssue]
         return matches and (collection is None or collection in spec.collections)
 
     return chosen

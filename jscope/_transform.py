@@ -12,7 +12,7 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
 from jscope import _path
 from jscope._collect import collect, complete, is_data_dependent
@@ -88,6 +88,16 @@ class _Bound:
         """Returns the specs of all variables. Takes arrays or `jax.ShapeDtypeStruct`s; runs nothing."""
         return specs_of(self.program.collect(None, args, kwargs))
 
+    def with_rng(self, key: Key | None) -> Self:
+        """Returns the model with a random key for `apply`."""
+        if key is not None:
+            check_key(key)
+        return type(self)(replace(self.program, rng=key))  # pyright: ignore[reportCallIssue]
+
+    def with_axes(self, **sizes: int) -> Self:
+        """Returns the model with named axes of these sizes, so that `lax.pmean(x, "batch")` can be collected."""
+        return type(self)(replace(self.program, axes=tuple(sizes.items())))  # pyright: ignore[reportCallIssue]
+
     def __repr__(self) -> str:
         name = getattr(self.program.function, "__qualname__", repr(self.program.function))
         return f"{type(self).__name__}({name})"
@@ -99,10 +109,10 @@ class Transformed(
     """A function of a scope, as `init, apply`. An immutable value."""
 
     def __new__(cls, program: Program) -> Transformed[P, R]:
-        def init(key: Key, *args: P.args, **kwargs: P.kwargs) -> Params:
+        def init(key: Key, /, *args: P.args, **kwargs: P.kwargs) -> Params:
             return program.init(key, args, kwargs)[0]
 
-        def apply(params: Params, *args: P.args, **kwargs: P.kwargs) -> R:
+        def apply(params: Params, /, *args: P.args, **kwargs: P.kwargs) -> R:
             return program.apply(params, {}, args, kwargs)[0]
 
         self = tuple.__new__(cls, (init, apply))
@@ -122,14 +132,6 @@ class Transformed(
         """`apply(params, *args, **kwargs) -> out`: runs the function on these params."""
         return self[1]
 
-    def with_rng(self, key: Key | None) -> Transformed[P, R]:
-        """Returns the model with a random key for `apply`."""
-        return Transformed(_with_rng(self.program, key))
-
-    def with_axes(self, **sizes: int) -> Transformed[P, R]:
-        """Returns the model with named axes of these sizes, so that `lax.pmean(x, "batch")` can be collected."""
-        return Transformed(replace(self.program, axes=tuple(sizes.items())))
-
     def capture(self, pattern: str = "") -> Transformed[P, tuple[R, Captured]]:
         """Returns the model whose `apply` gives `(out, captured)`: what was sown under paths that match the regex."""
         return Transformed(replace(self.program, pattern=_path.pattern(pattern)))
@@ -145,10 +147,10 @@ class TransformedWithState(
     """A function of a scope that has state, as `init, apply`. An immutable value."""
 
     def __new__(cls, program: Program) -> TransformedWithState[P, R]:
-        def init(key: Key, *args: P.args, **kwargs: P.kwargs) -> tuple[Params, State]:
+        def init(key: Key, /, *args: P.args, **kwargs: P.kwargs) -> tuple[Params, State]:
             return program.init(key, args, kwargs)
 
-        def apply(params: Params, state: State, *args: P.args, **kwargs: P.kwargs) -> tuple[R, State]:
+        def apply(params: Params, state: State, /, *args: P.args, **kwargs: P.kwargs) -> tuple[R, State]:
             return program.apply(params, state, args, kwargs)
 
         self = tuple.__new__(cls, (init, apply))
@@ -164,14 +166,6 @@ class TransformedWithState(
     def apply(self) -> Callable[Concatenate[Params, State, P], tuple[R, State]]:
         """`apply(params, state, *args, **kwargs) -> (out, new_state)`: runs the function on these variables."""
         return self[1]
-
-    def with_rng(self, key: Key | None) -> TransformedWithState[P, R]:
-        """Returns the model with a random key for `apply`."""
-        return TransformedWithState(_with_rng(self.program, key))
-
-    def with_axes(self, **sizes: int) -> TransformedWithState[P, R]:
-        """Returns the model with named axes of these sizes, so that `lax.pmean(x, "batch")` can be collected."""
-        return TransformedWithState(replace(self.program, axes=tuple(sizes.items())))
 
     def capture(self, pattern: str = "") -> TransformedWithState[P, tuple[R, Captured]]:
         """Returns the model whose `apply` gives `((out, captured), new_state)`: what was sown under matching paths."""
@@ -264,9 +258,3 @@ def _checked(function: Any) -> Callable[..., Any]:
     if not callable(function):
         raise InvalidArgumentError(f"Expected a function of a scope, `f(scope, *args)`, not {function!r}.")
     return function
-
-
-def _with_rng(program: Program, key: Key | None) -> Program:
-    if key is not None:
-        check_key(key)
-    return replace(program, rng=key)

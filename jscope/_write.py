@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jscope import _path
@@ -12,12 +12,14 @@ from jscope._errors import (
     DTypeMismatchError,
     MismatchError,
     MissingVariableError,
+    NameConflictError,
     NativeTransformError,
     ScopeEndedError,
     ShapeMismatchError,
     StateError,
 )
-from jscope._frame import Crossing, Frame, Lifted, lift_for_here
+from jscope._frame import Crossing, Frame, Lifted
+from jscope._stack import lift_for_here
 from jscope._types import Reduce
 
 
@@ -52,14 +54,14 @@ def writable(frame: Frame | None, crossing: Crossing, lifted: Lifted | None, act
 
 def assign(frame: Frame, path: str, value: Any, stack: int) -> None:
     """Writes a state variable, after checking that there is one of this shape (less its stacked axes) and dtype."""
-    old = _state_variable(frame, path, stack)
+    shape, dtype = _kind_of_state(frame, path, stack)
     if isinstance(value, bool | int | float | complex):
-        value = jnp.asarray(value, jnp.result_type(old))
-    for what, read, error in (("shape", jnp.shape, ShapeMismatchError), ("dtype", jnp.result_type, DTypeMismatchError)):
-        found, asked = read(old), read(value)
-        if found != asked:
+        value = jnp.asarray(value, dtype)
+    found = getattr(value, "shape", None), getattr(value, "dtype", None)
+    for what, old, new, error in zip(("shape", "dtype"), (shape, dtype), found, _MISMATCH, strict=True):
+        if old != new:
             raise error(
-                f"State variable `{path}` has {what} {found}, assigned a value of {what} {asked}.\n"
+                f"State variable `{path}` has {what} {old}, assigned a value of {what} {new}.\n"
                 "State keeps its shape and dtype from one call to the next: reshape or cast the value first."
             )
     if not frame.collecting:
@@ -72,6 +74,11 @@ def sow(frame: Frame, path: str, value: Any, reduce: Reduce | None) -> None:
     """Keeps a sown value if anybody captures, combined with an earlier one of the same path."""
     if not frame.capturing:
         return
+    for other in frame.sown:
+        if other != path and (_path.relative(path, other) or _path.relative(other, path)):
+            raise NameConflictError(
+                f"`{path}` was sown, and so was `{other}`: one is a prefix of the other. Sow under another name."
+            )
     if path in frame.sown:
         if reduce is None:
             raise MismatchError(
@@ -88,19 +95,19 @@ def _parts(frame: Frame, path: str) -> tuple[str, ...]:
     return _path.parts(below)
 
 
-def _state_variable(frame: Frame, path: str, stack: int) -> Any:
-    """Returns what is known of the state variable at `path`, or raises an error that says what is there instead."""
-    if path in frame.values and path not in frame.specs:
-        return frame.values[path]
-    if frame.collecting:
-        spec = frame.specs.get(path)
-        trainable, known = spec is not None and spec.trainable, list(frame.specs)
-        old = spec and jax.ShapeDtypeStruct(spec.shape[stack:], spec.dtype)
+_MISMATCH = ShapeMismatchError, DTypeMismatchError
+
+
+def _kind_of_state(frame: Frame, path: str, stack: int) -> tuple[Any, Any]:
+    """Returns shape and dtype of the state variable at `path`, or raises an error that says what is there instead."""
+    spec = frame.specs.get(path) or frame.known.get(path)
+    if spec is not None:
+        param, old, known = spec.trainable, spec, list(frame.specs)
     else:
-        trees = (frame.crossing.params, frame.crossing.state)
-        param, old = (_path.walk(tree, _parts(frame, path)) for tree in trees)
-        trainable, known = old is None and param is not None, [name for name, _ in _path.items(trees[1])]
-    if trainable:
+        params, state = frame.crossing.params, frame.state
+        param, old = (_path.walk(tree, _parts(frame, path)) for tree in (params, state))
+        param, known = old is None and param is not None, [name for name, _ in _path.items(state)]
+    if param:
         raise StateError(
             f"`{path}` was assigned, but it is a param. Only state can be written: create it with "
             "`trainable=False`, and let the optimizer update params outside `apply`."
@@ -110,9 +117,9 @@ def _state_variable(frame: Frame, path: str, stack: int) -> Any:
             f"`{path}` was assigned, but this call has no state.\nUse `jscope.transform_with_state(f)`: its "
             "`apply(params, state, ...)` returns `(out, new_state)`."
         )
-    if old is None:
+    if old is None or isinstance(old, Mapping):
         raise MissingVariableError(
             f"`{path}` was assigned, but there is no such variable.{_path.did_you_mean(path, known)}\n"
             "Create it first: `scope.get_variable(name, ..., trainable=False)`."
         )
-    return old
+    return jnp.shape(old)[stack if spec is not None else 0 :], jnp.result_type(old)

@@ -130,12 +130,9 @@ VALUES = {
     "mask": lambda s, x: x[x > 0],
     "a variable": lambda s, x: 1 if s.get_variable("w", (1,)).sum() > 0 else 2,
 }
-BUG = pytest.mark.xfail(strict=True, reason="BUG: only ConcretizationTypeError gets the note")
 
 
-@pytest.mark.parametrize(
-    "use", [pytest.param(use, marks=BUG if use in ("index", "range", "numpy", "mask") else ()) for use in VALUES]
-)
+@pytest.mark.parametrize("use", VALUES)
 @pytest.mark.parametrize("call", ["init", "specs"])
 def test_control_flow_on_a_traced_value_says_what_to_do(call, use):
     """JAX's own error, with a note about `init`, static arguments and `jax.lax.cond`."""

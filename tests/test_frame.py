@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import pytest
 
 import jscope
-from jscope._frame import Frame, call_site
+from jscope._frame import Frame
+from jscope._stack import call_site
 from tests.models import KEY, MODELS, X, linear
 
 FEW = ("mlp", "convnet", "siamese", "act_norm", "weight_normed", "tied", "rnn", "autoencoder")

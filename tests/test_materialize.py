@@ -253,7 +253,6 @@ def test_weak_types_are_stripped(name):
     assert not jscope.init(lambda s: s.get_variable("w", shape, initializer=WEAK[name]), KEY(0))["w"].weak_type
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: `_program` strips weak types of arrays only", raises=AssertionError)
 def test_a_number_from_an_initializer_is_not_weak():
     """An initializer that returns a Python number gives no weakly typed param (or an error)."""
     params = jscope.init(lambda s: s.get_variable("w", (), initializer=lambda key, shape, dtype: 0.0), KEY(0))

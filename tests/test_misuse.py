@@ -165,11 +165,7 @@ def test_a_scope_belongs_to_its_call(case, where):
         runs[where]()
 
 
-def bug(reason):
-    return pytest.mark.xfail(strict=True, reason=f"BUG: {reason}")
-
-
-KNOWN_BUGS = {
+ODDITIES = {
     "a list as a name, in apply": (
         lambda: apply(lambda s: s.get_variable(["a"])),
         jscope.InvalidNameError,
@@ -237,7 +233,7 @@ KNOWN_BUGS = {
 }
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, marks=bug("no jscope error, or no path")) for case in KNOWN_BUGS])
-def test_mistakes_that_are_not_explained_yet(case):
-    """What still ends in an error of Python's or JAX's, in one without a path, or in none."""
-    check(case, KNOWN_BUGS)
+@pytest.mark.parametrize("case", ODDITIES)
+def test_odd_mistakes_are_explained_too(case):
+    """What JAX or Python would answer with an error of their own gets one that names the path."""
+    check(case, ODDITIES)

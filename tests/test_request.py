@@ -142,7 +142,6 @@ def test_apply_takes_the_shapes_that_init_takes(shape):
     assert jscope.apply(lambda s: s.get_variable("w", shape), params) is params["w"]
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: `!=` in Scope.get_variable broadcasts over an array", raises=ValueError)
 def test_apply_takes_a_shape_that_is_an_array():
     """A numpy shape, which `init` takes, finds its variable again."""
     params = jscope.init(lambda s: s.get_variable("w", np.array([2, 3])), KEY(0))

@@ -55,9 +55,6 @@ def test_arguments_are_the_users():
     assert float(jscope.transform(model).apply(params, x=1.0)) == 6.0
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: the first arguments of init and apply are not positional-only", raises=TypeError
-)
 def test_the_users_keywords_may_have_any_name():
     """A model whose own keywords are `key`, `params` and `state` has them passed on."""
 
@@ -297,7 +294,6 @@ def test_data_dependent_values_need_data_in_materialize():
     assert "data-dependent" in str(specs)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: JAX's own TypeError, without a path", raises=TypeError)
 def test_data_dependent_values_need_data_in_init():
     """Abstract inputs have no data: the error names the path and what to call."""
     with pytest.raises(jscope.InitializerError, match=r"`norm/mean` depends on the model's inputs.*\n.*arrays"):

@@ -26,7 +26,7 @@ from jscope._errors import (
 )
 
 NAMES = st.one_of(st.sampled_from(["a", "b", "w", "0", "10", "~"]), st.text(min_size=1, max_size=4)).filter(
-    lambda name: "/" not in name
+    lambda name: name.isprintable() and "/" not in name
 )
 LEAVES = st.one_of(st.none(), st.integers(), st.lists(st.integers(), max_size=2), st.builds(object))
 DTYPES = st.sampled_from(["float32", "bfloat16", "int8", "uint32", "bool", "complex64"])

@@ -9,9 +9,10 @@ from typing import Any
 import jax
 
 from jscope import _rng
-from jscope._same import Same, fingerprint
-from jscope._scope import Scope, view
+from jscope._same import Same, same
+from jscope._scope import Scope
 from jscope.lift._pure import commit, explaining, is_collecting, pure, settled
+from jscope.lift._view import view
 
 
 def remat(
@@ -60,11 +61,8 @@ def jit(
     (6.0, [''])
     """
     options = {"static_argnums": static_argnums, "static_argnames": static_argnames, "donate_argnums": donate_argnums}
-    print_ = fingerprint(function)
-    if print_.by_value:
-        run = _jitted(Same(function, print_), tuple(options.items()))
-    else:
-        run = jax.jit(pure(function), **options)
+    it = same(function)
+    run = _jitted(it, tuple(options.items())) if it.by_value else jax.jit(pure(function), **options)
     return _finished("jit", function, run, _relative)
 
 
@@ -115,8 +113,8 @@ def _finished(
 
 
 @functools.lru_cache(maxsize=1024)
-def _jitted(same: Same, options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
-    return jax.jit(pure(same.function), **dict(options))
+def _jitted(it: Same, options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    return jax.jit(pure(it.function), **dict(options))
 
 
 def _relative(scope: Scope) -> Scope:

@@ -11,9 +11,10 @@ import numpy as np
 
 from jscope import _path
 from jscope._errors import NativeTransformError, StateError
-from jscope._scope import Scope, lifted_view, view
-from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, settled
+from jscope._scope import Scope
+from jscope.lift._pure import Effects, commit, explaining, is_collecting, place, pure, settled
 from jscope.lift._scan import at_index, joined
+from jscope.lift._view import lifted_view, view
 
 
 def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], scope: Scope, *operands: Any) -> Any:
@@ -76,8 +77,11 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
             state, i, val = loop
             out, effects = pure(cond_fn)(_here(scope, state, i), val)
             if effects.state or effects.sown:
-                written = ", ".join([*effects.state, *effects.sown])
-                raise NativeTransformError(f"The condition of a while_loop over `{scope.path}` writes {written}.")
+                written = ", ".join(f"`{_path.join(scope.path, name)}`" for name in [*effects.state, *effects.sown])
+                raise NativeTransformError(
+                    f"The condition of a while_loop over {place(scope)} writes {written}.\n"
+                    "Only the body may write: move it there, or before or after the loop."
+                )
             return out
 
         def step(loop: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
@@ -146,8 +150,8 @@ def _collected(scope: Scope, branches: Sequence[Callable[..., Any]]) -> list[Cal
             first = made.get(0, made[number])
             if made[number] != first:
                 raise StateError(
-                    f"Branches over `{scope.path}` create different state: branch 0 {sorted(first) or 'none'}, "
-                    f"branch {number} {sorted(made[number]) or 'none'}.\nCreate state before the branch, so "
+                    f"Branches over {place(scope)} create different state: branch 0 {_listed(first)}, "
+                    f"branch {number} {_listed(made[number])}.\nCreate state before the branch, so "
                     "that it exists whichever is taken."
                 )
             return out
@@ -155,3 +159,7 @@ def _collected(scope: Scope, branches: Sequence[Callable[..., Any]]) -> list[Cal
         return run
 
     return [collecting(number, branch) for number, branch in enumerate(branches)]
+
+
+def _listed(paths: set[str]) -> str:
+    return ", ".join(f"`{path}`" for path in sorted(paths)) or "none"

@@ -1,7 +1,7 @@
 """Derivatives with respect to variables: `grad`, `value_and_grad`, `vjp`, `jvp`, `custom_vjp`.
 
-`wrt` is a regex for the paths of the params to differentiate by (`""`: all under the scope). Derivatives come as a nested
-dict by name below the scope. The random key stays out of the way; state is threaded.
+`wrt` is a regex for the paths of the params to differentiate by (`""`: all under the scope). Derivatives come as a
+nested dict by name below the scope. The random key stays out of the way; state is threaded.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import jax.numpy as jnp
 
 from jscope import _path
 from jscope._errors import DTypeMismatchError, InvalidArgumentError, MissingVariableError
-from jscope._scope import Scope, lifted_view, view
-from jscope.lift._pure import commit, explaining, is_collecting, pure, settled
+from jscope._scope import Scope
+from jscope.lift._pure import check_pattern, commit, explaining, is_collecting, place, pure, settled
 from jscope.lift._scan import joined
+from jscope.lift._view import lifted_view, view
 
 
 def value_and_grad(
     function: Callable[..., Any],
     wrt: str | None = "",
     *,
-    argnums: tuple[int, ...] = (),
+    argnums: int | tuple[int, ...] = (),
     has_aux: bool = False,
 ) -> Callable[..., Any]:
     """Returns `(scope, *args) -> (value, grads)`: `jax.value_and_grad` with respect to variables.
@@ -40,12 +41,13 @@ def value_and_grad(
     Args:
       function: A function of a scope that returns a scalar, or `(scalar, aux)` with `has_aux`.
       wrt: A regex for the paths of params; None for no variables.
-      argnums: Arguments to differentiate by as well; the first after the scope is 1.
+      argnums: Arguments to differentiate by as well; the first after the scope is 1. As in `jax.grad`, one number gives
+        one gradient, a tuple gives a tuple.
       has_aux: Whether `function` returns more than the scalar.
 
     Returns:
       `(value, grads)`, or `((value, aux), grads)`. `grads` is a nested dict of params; with `argnums` it is
-      `(params, arguments)`; the tuple of arguments alone if `wrt` is None.
+      `(params, arguments)`; those of the arguments alone if `wrt` is None.
 
     Raises:
       DTypeMismatchError: A variable that `wrt` selects is not of a floating-point or complex dtype.
@@ -55,7 +57,8 @@ def value_and_grad(
     @functools.wraps(function)
     def lifted(scope: Scope, /, *args: Any) -> Any:
         scope = settled(scope)
-        by_args = tuple(args[n - 1] for n in argnums)
+        numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        by_args = tuple(args[n - 1] for n in _checked(scope, numbers, len(args)))
         if is_collecting(scope):
             out = function(lifted_view(scope), *args)
             return out, _shaped(_collected(scope, wrt), jax.tree.map(jnp.zeros_like, by_args), wrt, argnums)
@@ -63,7 +66,7 @@ def value_and_grad(
 
         def value(chosen: dict[str, Any], by_args: tuple[Any, ...]) -> Any:
             given = list(args)
-            for n, arg in zip(argnums, by_args, strict=True):
+            for n, arg in zip(numbers, by_args, strict=True):
                 given[n - 1] = arg
             out, effects = pure(function)(view(scope, joined(rest, chosen), scope._state), *given)
             return (out[0], (out, effects)) if has_aux else (out, (out, effects))
@@ -77,7 +80,7 @@ def value_and_grad(
 
 
 def grad(
-    function: Callable[..., Any], wrt: str | None = "", *, argnums: tuple[int, ...] = (), has_aux: bool = False
+    function: Callable[..., Any], wrt: str | None = "", *, argnums: int | tuple[int, ...] = (), has_aux: bool = False
 ) -> Callable[..., Any]:
     """Returns `(scope, *args) -> grads`, or `(grads, aux)`: `jax.grad` with respect to variables.
 
@@ -141,7 +144,7 @@ def jvp(
     params = dict(_path.items(scope._params))
     unknown = [name for name in moving if name not in params]
     if unknown:
-        raise MissingVariableError(f"jvp over `{scope.path}`: there is no param {unknown} to have a tangent.")
+        raise MissingVariableError(f"jvp over {place(scope)}: there is no param {unknown} to have a tangent.")
     chosen = {name: params.pop(name) for name in moving}
 
     def value(chosen: dict[str, Any], *args: Any) -> Any:
@@ -202,7 +205,10 @@ class custom_vjp:
             given = dict(_path.items(grads))
             flat = {name: given.pop(name, None) for name, _ in _path.items(params)}
             if given:
-                raise MissingVariableError(f"The backward pass gives gradients of {list(given)}, which are no params.")
+                raise MissingVariableError(
+                    f"The backward pass over {place(scope)} gives gradients of {sorted(given)}, "
+                    f"but the params are {sorted(flat)}."
+                )
             zeros = {name: jnp.zeros_like(value) for name, value in _path.items(params)}
             return joined({n: zeros[n] if g is None else g for n, g in flat.items()}), None, tuple(by_args)
 
@@ -216,18 +222,26 @@ class custom_vjp:
 def _chosen(scope: Scope, wrt: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the params below a scope, by name: those to differentiate by and the rest."""
     flat = dict(_path.items(scope._params))
+    chosen = _select(scope, flat, wrt)
+    return chosen, {name: value for name, value in flat.items() if name not in chosen}
+
+
+def _select(scope: Scope, params: dict[str, Any], wrt: str | None) -> dict[str, Any]:
+    """Returns the params that `wrt` selects, after checking that there are derivatives by them."""
     if wrt is None:
-        return {}, flat
-    chosen = {name: v for name, v in flat.items() if re.search(wrt, _path.join(scope.path, name))}
+        return {}
+    check_pattern("wrt", wrt)
+    chosen = {name: value for name, value in params.items() if re.search(wrt, _path.join(scope.path, name))}
     if not chosen:
-        raise MissingVariableError(f"wrt={wrt!r} selects no param under `{scope.path}`. There are: {list(flat)[:8]}.")
+        names = ", ".join(f"`{_path.join(scope.path, name)}`" for name in list(params)[:8])
+        raise MissingVariableError(f"wrt={wrt!r} selects no param of {place(scope)}. There is {names or 'none'}.")
     for name, value in chosen.items():
         if not jnp.issubdtype(jnp.result_type(value), jnp.inexact):
             raise DTypeMismatchError(
-                f"`{_path.join(scope.path, name)}` has dtype {jnp.result_type(value)}; derivatives need floating point.\n"
-                "Leave it out by a narrower `wrt=`, or make it state with `trainable=False`."
+                f"`{_path.join(scope.path, name)}` has dtype {jnp.result_type(value)}; derivatives need "
+                "floating point.\nLeave it out by a narrower `wrt=`, or make it state with `trainable=False`."
             )
-    return chosen, {name: value for name, value in flat.items() if name not in chosen}
+    return chosen
 
 
 def _collected(scope: Scope, wrt: str | None) -> dict[str, Any]:
@@ -238,13 +252,25 @@ def _collected(scope: Scope, wrt: str | None) -> dict[str, Any]:
     found = {}
     for path, spec in frame.specs.items():
         name = _path.relative(path, scope.path)
-        if name and wrt is not None and spec.trainable and re.search(wrt, path):
+        if name and spec.trainable:
             skip = len(lifted.stack_of(path)) if lifted is not None else 0
             found[name] = frame.placeholder(spec, spec.shape[skip:])
-    return joined(found)
+    return joined(_select(scope, found, wrt))
 
 
-def _shaped(variables: Any, by_args: tuple[Any, ...], wrt: str | None, argnums: tuple[int, ...]) -> Any:
+def _shaped(variables: Any, by_args: tuple[Any, ...], wrt: str | None, argnums: int | tuple[int, ...]) -> Any:
+    if isinstance(argnums, int):
+        by_args = by_args[0]
     if wrt is None:
         return by_args
-    return (variables, by_args) if argnums else variables
+    return variables if argnums == () else (variables, by_args)
+
+
+def _checked(scope: Scope, argnums: tuple[int, ...], count: int) -> tuple[int, ...]:
+    for n in argnums:
+        if not 1 <= n <= count:
+            raise InvalidArgumentError(
+                f"argnums={n} over {place(scope)}: the arguments after the scope are 1 to {count}. "
+                "For variables, use `wrt`."
+            )
+    return argnums

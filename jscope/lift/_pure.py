@@ -10,6 +10,7 @@ While collecting there is nothing to hand out: the body records its variables as
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -17,9 +18,10 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 import jax
 
 from jscope import _path
-from jscope._errors import JscopeError
+from jscope._errors import InvalidArgumentError, JscopeError
 from jscope._frame import Frame
-from jscope._scope import Scope, lifted_view, view
+from jscope._scope import Scope
+from jscope.lift._view import lifted_view, view
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,7 +81,7 @@ def commit(scope: Scope, effects: Effects) -> None:
 
 
 def is_collecting(scope: Scope) -> bool:
-    """Whether the body of a lift records variables now. (Not where their values are known already.)"""
+    """Whether the body of a lift records variables now, and does not know their values already."""
     frame = scope._frame()
     return scope.collecting and not (frame is not None and frame.known)
 
@@ -121,5 +123,18 @@ def explaining(scope: Scope, lift: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         if not isinstance(error, JscopeError):
-            error.add_note(f"jscope: in `jscope.{lift}` over the scope `{scope.path}`.")
+            error.add_note(f"jscope: in `jscope.{lift}` over {place(scope)}.")
         raise
+
+
+def place(scope: Scope) -> str:
+    """Returns how messages call the scope of a lift."""
+    return f"the scope `{scope.path}`" if scope.path else "the root scope"
+
+
+def check_pattern(what: str, pattern: str | None) -> None:
+    """Raises unless `pattern` is None or a regular expression."""
+    try:
+        re.compile(pattern or "")
+    except (re.error, TypeError) as error:
+        raise InvalidArgumentError(f"{what}={pattern!r} is no regular expression: {error}.") from error

@@ -7,8 +7,10 @@ checkpoints move between the two by `jscope.tree.stack` and `unstack`.
 
 from __future__ import annotations
 
+import contextlib
+import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -16,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope import _path, _rng
-from jscope._errors import ShapeMismatchError
-from jscope._scope import Scope, lifted_view, view
+from jscope._errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
+from jscope._scope import Scope
 from jscope._spec import StackAxis
-from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, settled
+from jscope.lift._pure import Effects, check_pattern, commit, explaining, is_collecting, place, pure, settled
+from jscope.lift._view import lifted_view, view
 
 EVERYTHING = ""
 
@@ -63,13 +66,15 @@ def scan(
     Raises:
       ShapeMismatchError: `xs`, `length` and the stacked variables disagree on the number of iterations.
     """
+    check_pattern("shared", shared)
     scope = settled(scope)
     size = _size(scope, xs, length, shared)
     loop = {"length": size, "reverse": reverse, "unroll": unroll}
-    with explaining(scope, "scan"):
+    with explaining(scope, "scan"), restoring(scope, size, shared):
         if is_collecting(scope):
             stack = StackAxis(len(_path.parts(scope.path)), size, axis)
-            return jax.lax.scan(lambda c, x: body(lifted_view(scope, stack, shared=shared), c, x), carry, xs, **loop)
+            collected = lambda c, x: _pair(scope, body(lifted_view(scope, stack, shared=shared), c, x))  # noqa: E731
+            return jax.lax.scan(collected, carry, xs, **loop)
         return _scan(pure(body), scope, carry, xs, shared, loop)
 
 
@@ -82,7 +87,8 @@ def _scan(
     def step(loop: tuple[Any, Any], inputs: tuple[Any, ...]) -> tuple[Any, Any]:
         (carried, carry), (own_params, own_state, x, i) = loop, inputs
         here = view(scope, joined(params, own_params), joined(carried, own_state), anchor=at_index(scope, i))
-        (carry, y), effects = body(here, carry, x)
+        out, effects = body(here, carry, x)
+        carry, y = _pair(scope, out)
         written = {name: value for name, value in effects.state.items() if name not in own_state}
         stacked = {name: value for name, value in effects.state.items() if name in own_state}
         return ({**carried, **written}, carry), (y, Effects(stacked, effects.sown))
@@ -91,6 +97,14 @@ def _scan(
     (carried, carry), (ys, effects) = jax.lax.scan(step, *loop_in, **loop)
     commit(scope, Effects({**carried, **effects.state}, effects.sown))
     return carry, ys
+
+
+def _pair(scope: Scope, out: Any) -> tuple[Any, Any]:
+    if not isinstance(out, tuple | list) or len(out) != 2:
+        raise InvalidArgumentError(
+            f"The body of a scan over {place(scope)} must return a pair `(carry, y)`, not {out!r}."
+        )
+    return out[0], out[1]
 
 
 def map(function: Callable[..., Any], scope: Scope, xs: Any, *, shared: str | None = EVERYTHING) -> Any:
@@ -144,30 +158,84 @@ def joined(*flat: dict[str, Any]) -> dict[str, Any]:
     return _path.nested(item for part in flat for item in part.items())
 
 
-def _size(scope: Scope, xs: Any, length: int | None, shared: str | None) -> int:
-    """Returns the number of iterations, on which `length`, `xs` and the stacked variables must agree."""
-    sizes = {} if length is None else {"length": int(length)}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(xs):
-        sizes[f"xs{jax.tree_util.keystr(path)}"] = jnp.shape(leaf)[0]
-    if not is_collecting(scope):
-        stacked = divide(scope, scope._params, shared)[1] | divide(scope, scope._state, shared)[1]
-        for name, value in stacked.items():
-            sizes[f"variable `{_path.join(scope.path, name)}`"] = (*jnp.shape(value), None)[0]
+@contextlib.contextmanager
+def restoring(scope: Scope, size: int, shared: str | None) -> Iterator[None]:
+    """Adds to an error about variables that do not fit which of `tree.stack` and `unstack` may make them fit."""
+    try:
+        yield
+    except (MissingVariableError, ShapeMismatchError) as error:
+        missing = isinstance(error, MissingVariableError)
+        for note in _unrolled_advice(scope) if missing else stacking_advice(scope, size, shared):
+            error.add_note(note)
+        raise
+
+
+def stacking_advice(scope: Scope, size: int, shared: str | None) -> list[str]:
+    """Returns what to do about the variables of another form of a model: unrolled, stacked or shared."""
+    advice = _unrolled_advice(scope)
+    if advice or is_collecting(scope):
+        return advice
+    common, own = divide(scope, scope._params, shared)
+    if any(jnp.shape(value)[:1] == (size,) for value in common.values()):
+        advice.append(
+            "If the params are those of a model that stacks what is shared here, leave `shared=` out; "
+            f'`jscope.tree.unstack(params, at="{scope.path}")` gives one copy for each of the {size}.'
+        )
+    if own:
+        advice.append(
+            "If the params are those of a model that shares what is stacked here, name them by `shared=`, or "
+            f"give each of the {size} a copy: `jscope.tree.stack` of `{{str(i): copy for i in range({size})}}`."
+        )
+    return advice
+
+
+def _unrolled_advice(scope: Scope) -> list[str]:
+    if is_collecting(scope) or not scope._params or not all(name.isdecimal() for name in scope._params):
+        return []
+    first = _path.join(scope.path, next(iter(scope._params)))
+    fix = f'`jscope.tree.stack(params, at="{scope.path}")`'
+    return [f"If the params (`{first}`, ...) are those of the unrolled model: {fix}."]
+
+
+def variable_sizes(scope: Scope, shared: str | None) -> dict[str, int | None]:
+    """Returns the leading size of each stacked variable, by how a message calls it."""
+    if is_collecting(scope):
+        return {}
+    stacked = divide(scope, scope._params, shared)[1] | divide(scope, scope._state, shared)[1]
+    named = ((f"variable `{_path.join(scope.path, name)}`", value) for name, value in stacked.items())
+    return {what: (*jnp.shape(value), None)[0] for what, value in named}
+
+
+def one_size(sizes: dict[str, Any], what: str, scope: Scope, shared: str | None) -> int:
+    """Returns the leading size on which all agree."""
     if len(set(sizes.values())) == 1 and None not in sizes.values():
         return next(iter(sizes.values()))
-    if not sizes:
-        raise ShapeMismatchError(f"scan over `{scope.path}` does not know how often to run: give it `xs` or `length`.")
-    found = ", ".join(f"{what}: {size}" for what, size in list(sizes.items())[:6])
+    found = ", ".join(f"{what}: {'no axis' if size is None else size}" for what, size in list(sizes.items())[:6])
+    advice = stacking_advice(scope, next(iter(sizes.values())) or 0, shared)
     raise ShapeMismatchError(
-        f"scan over `{scope.path}` runs once per leading index, but these disagree on how many there are: {found}."
-        + _stacking_advice(scope)
+        "\n".join([f"{what} over {place(scope)} needs one leading size, but found {found}.", *advice])
     )
 
 
-def _stacking_advice(scope: Scope) -> str:
-    if not all(name.isdecimal() for name in scope._params):
-        return "\nVariables that all iterations share must be named by `shared=`."
-    return (
-        f"\nThe params are those of the unrolled model (`{_path.join(scope.path, next(iter(scope._params), '0'))}`, "
-        f'...): stack them with `jscope.tree.stack(params, at="{scope.path}")`.'
-    )
+def _size(scope: Scope, xs: Any, length: int | None, shared: str | None) -> int:
+    """Returns the number of iterations, on which `length`, `xs` and the stacked variables must agree."""
+    sizes: dict[str, Any] = {} if length is None else {"length": _checked_length(scope, length)}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(xs):
+        sizes[f"xs{jax.tree_util.keystr(path)}"] = (*jnp.shape(leaf), None)[0]
+    sizes |= variable_sizes(scope, shared)
+    if not sizes:
+        raise ShapeMismatchError(f"scan over {place(scope)} does not know how often to run: give it `xs` or `length`.")
+    return one_size(sizes, "scan", scope, shared)
+
+
+def _checked_length(scope: Scope, length: Any) -> int:
+    try:
+        number = operator.index(length)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise InvalidArgumentError(
+            f"scan over {place(scope)}: length={length!r} must be a Python int, at least 0. "
+            "For a number that is computed, use `jscope.while_loop` or `jscope.fori_loop`."
+        )
+    return number

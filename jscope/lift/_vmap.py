@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import jax
@@ -11,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope import _path
-from jscope._errors import InvalidArgumentError, ShapeMismatchError
-from jscope._scope import Scope, lifted_view, view
+from jscope._errors import InvalidArgumentError, JscopeError, ShapeMismatchError
+from jscope._scope import Scope
 from jscope._spec import StackAxis
-from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, settled
-from jscope.lift._scan import EVERYTHING, at_index, divide, joined
+from jscope.lift._pure import Effects, check_pattern, commit, explaining, is_collecting, place, pure, settled
+from jscope.lift._scan import EVERYTHING, at_index, divide, joined, one_size, restoring, variable_sizes
+from jscope.lift._view import lifted_view, view
 
 
 def vmap(
@@ -57,6 +59,7 @@ def vmap(
     for name, value, allowed in (("variables", variables, ("stacked", "shared")), ("rng", rng, ("split", "shared"))):
         if value not in allowed:
             raise InvalidArgumentError(f"vmap: {name}={value!r} is none of {allowed}.")
+    check_pattern("shared", shared)
     common = EVERYTHING if variables == "shared" else shared
     options = {"axis_name": axis_name, "spmd_axis_name": spmd_axis_name}
 
@@ -65,7 +68,7 @@ def vmap(
         scope = settled(scope)
         axes = in_axes if isinstance(in_axes, tuple | list) else (in_axes,) * len(args)
         size = _size(scope, args, axes, axis_size, common)
-        with explaining(scope, "vmap"):
+        with explaining(scope, "vmap"), restoring(scope, size, common):
             if is_collecting(scope):
                 stack = StackAxis(len(_path.parts(scope.path)), size, axis)
                 body = lambda *args: function(lifted_view(scope, stack, shared=common), *args)  # noqa: E731
@@ -95,33 +98,51 @@ def _vmap(
         out, effects = body(here, *args)
         own = {name: value for name, value in effects.state.items() if name in own_state}
         common = {name: value for name, value in effects.state.items() if name not in own_state}
+        written.extend(_path.join(scope.path, name) for name in common)
         return out, own, common, effects.sown
 
+    written: list[str] = []
     mapped = jax.vmap(element, (0, 0, 0, *in_axes), (out_axes, 0, None, 0), axis_size=size, **options)
-    out, own, common_state, sown = mapped(own_params, own_state, index, *args)
+    with _explaining_shared(written):
+        out, own, common_state, sown = mapped(own_params, own_state, index, *args)
     commit(scope, Effects({**own, **common_state}, sown))
     return out
 
 
+@contextlib.contextmanager
+def _explaining_shared(written: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        if written and not isinstance(error, JscopeError):
+            error.add_note(
+                f"jscope: all elements share the state {', '.join(map('`{}`'.format, written))}, so all must write the "
+                "same value: average it by `jax.lax.pmean` over `axis_name`, say, or stack it."
+            )
+        raise
+
+
 def _size(scope: Scope, args: Any, axes: Any, axis_size: int | None, common: str | None) -> int:
-    sizes = {} if axis_size is None else {"axis_size": axis_size}
+    sizes: dict[str, Any] = {} if axis_size is None else {"axis_size": axis_size}
     if len(axes) != len(args):
         raise InvalidArgumentError(
-            f"vmap over `{scope.path}`: in_axes {axes} has {len(axes)} entries for {len(args)} arguments after the scope."
+            f"vmap over {place(scope)}: in_axes {axes} has {len(axes)} entries "
+            f"for {len(args)} arguments after the scope."
         )
     for number, (arg, axis) in enumerate(zip(args, axes, strict=True)):
         for leaf, at in _mapped_leaves(arg, axis):
+            if not -jnp.ndim(leaf) <= at < jnp.ndim(leaf):
+                raise InvalidArgumentError(
+                    f"vmap over {place(scope)}: argument {number} of shape {jnp.shape(leaf)} "
+                    f"has no axis {at} to map over."
+                )
             sizes[f"argument {number}"] = jnp.shape(leaf)[at]
-    if not is_collecting(scope):
-        stacked = divide(scope, scope._params, common)[1] | divide(scope, scope._state, common)[1]
-        sizes |= {f"variable `{_path.join(scope.path, n)}`": (*jnp.shape(v), -1)[0] for n, v in stacked.items()}
-    if len(set(sizes.values())) == 1:
-        return next(iter(sizes.values()))
-    found = ", ".join(f"{what}: {size}" for what, size in list(sizes.items())[:6]) or "none given"
-    raise ShapeMismatchError(
-        f"vmap over `{scope.path}` does not know the size of its batch: {found}.\nGive it mapped arguments or "
-        '`axis_size`, and name variables that all elements share by `shared=` or `variables="shared"`.'
-    )
+    sizes |= variable_sizes(scope, common)
+    if not sizes:
+        raise ShapeMismatchError(
+            f"vmap over {place(scope)} does not know the size of its batch: give it mapped arguments or `axis_size`."
+        )
+    return one_size(sizes, "vmap", scope, common)
 
 
 def _mapped_leaves(arg: Any, axis: Any) -> list[tuple[Any, int]]:

@@ -1,0 +1,76 @@
+"""What it takes for an object to stand for an array: `__jax_array__`, the operators, and the methods of arrays."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class ArrayLike:
+    """Something with a `value()`, which it stands for in arithmetic and in `jax.numpy`."""
+
+    __slots__ = ()
+    __array_ufunc__ = None  # So that NumPy's arrays leave `array + variable` to us.
+    __array_priority__ = 200
+
+    def value(self) -> Any:
+        """Returns the array."""
+        raise NotImplementedError
+
+    def __jax_array__(self) -> jax.Array:
+        return jnp.asarray(self.value())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.asarray(self.value(), dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(jax.Array, name):
+            raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`, and neither have arrays.")
+        return getattr(self.value(), name)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.value()[index]
+
+    def __len__(self) -> int:
+        return len(self.value())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.value())
+
+    def __bool__(self) -> bool:
+        return bool(self.value())
+
+    def __int__(self) -> int:
+        return int(self.value())
+
+    def __float__(self) -> float:
+        return float(self.value())
+
+
+def plain(value: Any) -> Any:
+    """Returns the array that `value` stands for, or `value` itself."""
+    return value.value() if isinstance(value, ArrayLike) else value
+
+
+def _forward(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: function(self.value(), plain(other))
+
+
+def _backward(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: function(jnp.asarray(plain(other)), self.value())
+
+
+_BINARY = "add sub mul truediv floordiv mod pow matmul and_ or_ xor lshift rshift".split()
+for _name in _BINARY:
+    _plain = _name.rstrip("_")
+    setattr(ArrayLike, f"__{_plain}__", _forward(getattr(operator, _name)))
+    setattr(ArrayLike, f"__r{_plain}__", _backward(getattr(operator, _name)))
+for _name in ("lt", "le", "gt", "ge"):
+    setattr(ArrayLike, f"__{_name}__", _forward(getattr(operator, _name)))
+for _name in ("neg", "pos", "abs", "invert"):
+    setattr(ArrayLike, f"__{_name}__", (lambda function: lambda self: function(self.value()))(getattr(operator, _name)))

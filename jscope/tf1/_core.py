@@ -1,0 +1,85 @@
+"""The one bridge to the core: a variable by its full name.
+
+TensorFlow's names are joined strings, and may have empty parts (`foo//v`), which no scope of jscope's can be entered by. So
+the facade asks for full paths, through the custom getters of the scope it runs under.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jscope import _path
+from jscope._defaults import AUTO_REUSE
+from jscope._errors import MissingVariableError
+from jscope._frame import Frame, call_site
+from jscope._getter import End, through
+from jscope._lookup import check_shape, find, outside
+from jscope._scope import Scope
+
+SEPARATOR = _path.SEPARATOR
+MISSING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The end of a chain of getters in `apply`: what stands at the path."""
+
+    scope: Scope
+
+    def __call__(self, path: str, /, *args: Any, **options: Any) -> Any:
+        found, shape = stored(self.scope, path), args[0] if args else options.get("shape")
+        if found is MISSING:
+            found = find("", path, {}, {})
+        if shape is not None:
+            check_shape(path, found, shape)
+        return found
+
+
+def get(scope: Scope, path: str, **options: Any) -> Any:
+    """Returns the variable with this full path; while collecting, creates it where it does not exist."""
+    getters = scope._shared.getters
+    if scope.collecting:
+        return through(getters, End(scope, call_site()), path, options | {"reuse": AUTO_REUSE})
+    return through(getters, Read(scope), path, {"shape": options.get("shape")})
+
+
+def stored(scope: Scope, path: str) -> Any:
+    """Returns what stands at a full path in the params or else the state of a call, or `MISSING`."""
+    below = _path.relative(path, scope.path)
+    if below is None:
+        outside(path, scope.path)
+    parts = below.split(SEPARATOR)
+    for tree in (scope._params, scope._state):
+        found = _path.walk(tree, parts)
+        if found is not None and not isinstance(found, dict):
+            return found
+    return MISSING
+
+
+def exists(scope: Scope, path: str) -> bool:
+    """Whether explicit code has created the variable (while collecting), or it is in the params or state."""
+    frame = scope._frame()
+    if scope.collecting:
+        return frame is not None and path in frame.specs
+    try:
+        return stored(scope, path) is not MISSING
+    except MissingVariableError:
+        return False
+
+
+def specs(scope: Scope) -> Any:
+    """Returns the specs of all variables created so far, by path."""
+    frame = scope._frame()
+    return frame.specs if frame is not None else {}
+
+
+def is_collecting_again(scope: Scope) -> bool:
+    """Whether the values are known already, and only those that depend on data are still to be computed."""
+    frame = Frame.current()
+    return scope.collecting and frame is not None and bool(frame.known)
+
+
+def join(prefix: str, name: Any) -> Any:
+    """Joins a scope's name and a name as TensorFlow does: `foo` and the empty name give `foo/`."""
+    return prefix + SEPARATOR + name if prefix else name

@@ -1,0 +1,88 @@
+"""Dtypes as TensorFlow takes them: by name, by NumPy's or JAX's object, or as Python's `float`, `bool`, `int`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jscope.tf1._errors import ArgumentTypeError, advised
+
+FLOAT32 = np.dtype("float32")
+_PYTHON: dict[Any, str] = {float: "float32", bool: "bool"}
+
+
+def as_dtype(dtype: Any) -> np.dtype[Any]:
+    """Returns the dtype that was meant, 64 bits and all.
+
+    >>> as_dtype("float64"), as_dtype(float), as_dtype(jnp.bfloat16).name
+    (dtype('float64'), dtype('float32'), 'bfloat16')
+    """
+    try:
+        found = jnp.dtype(_PYTHON.get(dtype, dtype) if isinstance(dtype, type) else dtype)
+    except TypeError:
+        if dtype == "string":
+            raise _no_strings(dtype) from None
+        raise ArgumentTypeError(
+            advised(
+                f"Cannot convert the argument `type_value`: {dtype!r} to a TensorFlow DType.",
+                "Use `jnp.float32`, `jnp.int32`, ..., or their names.",
+            )
+        ) from None
+    if dtype is None or found.kind in "OSU":
+        raise _no_strings(dtype)
+    return found
+
+
+def canonical(dtype: Any) -> np.dtype[Any]:
+    """Returns the dtype as JAX stores it: without 64 bits unless they are enabled."""
+    return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
+
+
+def as_constant(value: Any, dtype: Any = None) -> Any:
+    """Returns an array of a constant, with the dtype that TensorFlow gives it: int32 for 4, float32 for 4.5.
+
+    Arrays of JAX stay what they are; anything else becomes a NumPy array, which is no tracer in any trace.
+
+    >>> as_constant([1, 2]).dtype, as_constant(4.5).dtype, as_constant(np.zeros(2)).dtype
+    (dtype('int32'), dtype('float32'), dtype('float64'))
+    """
+    if isinstance(value, jax.Array):
+        return value if dtype is None else value.astype(canonical(dtype))
+    array = np.asarray(value)
+    if array.dtype.kind in "OSU":
+        raise _no_strings(value)
+    if dtype is not None:
+        return array.astype(dtype)
+    if not hasattr(value, "dtype"):
+        natural = {"i": "int32", "f": "float32", "c": "complex128"}.get(array.dtype.kind)
+        return array if natural is None or _holds_numpy(value) else array.astype(natural)
+    return array
+
+
+def name(dtype: Any) -> str:
+    """Returns how TensorFlow prints a dtype.
+
+    >>> name(np.float32)
+    "<dtype: 'float32'>"
+    """
+    try:
+        return f"<dtype: '{as_dtype(dtype).name}'>"
+    except TypeError:
+        return repr(dtype)
+
+
+def _holds_numpy(value: Any) -> bool:
+    """Whether a nested list holds NumPy's scalars or arrays, whose dtype counts."""
+    if isinstance(value, list | tuple):
+        return any(map(_holds_numpy, value))
+    return hasattr(value, "dtype")
+
+
+def _no_strings(value: Any) -> ArgumentTypeError:
+    return ArgumentTypeError(
+        f"{value!r} is, or has, a dtype that JAX has no arrays of: it has numbers and bools, but neither strings nor "
+        "objects.\nKeep strings in Python, outside the variables."
+    )

@@ -1,0 +1,270 @@
+"""`variable_scope`: entering and leaving, with all that TensorFlow does on the way.
+
+Two things are kept apart, as there. The `_Level` changes the current variable scope and its counts; the `variable_scope`
+around it also opens a name scope, and makes a default name unique. Both objects remember their first entry, so entering
+one again is not the same as making a new one.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jscope._frame import call_site
+from jscope.tf1 import _core
+from jscope.tf1._ambient import Ambient, current
+from jscope.tf1._errors import ArgumentError, ArgumentTypeError, NestingError, advised
+from jscope.tf1._names import NameScope
+from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse, extended
+
+
+class variable_scope:  # noqa: N801 - TensorFlow's name.
+    """Enters a variable scope: a name prefix and defaults for the variables created inside.
+
+    >>> from jscope import tf1
+    >>> def model():
+    ...     with tf1.variable_scope("foo"), tf1.variable_scope("bar"):
+    ...         return tf1.get_variable("v", [1]).name
+    >>> print(tf1.transform(model).apply({"foo": {"bar": {"v": jnp.ones(1)}}}))
+    foo/bar/v:0
+
+    Args:
+      name_or_scope: The name, below the current scope; or a `VariableScope` to go on with, wherever the current scope is.
+      default_name: The name to take, numbered where it was there before, if `name_or_scope` is None.
+      values: Accepted for compatibility.
+      initializer: Default initializer inside.
+      regularizer: Default regularizer inside; `tf1.no_regularizer` switches an inherited one off.
+      caching_device: Accepted for compatibility.
+      partitioner: Default partitioner inside.
+      custom_getter: A getter around those of the scopes outside.
+      reuse: True (variables must exist), `AUTO_REUSE` (get or create); None and False inherit.
+      dtype: Default dtype inside.
+      use_resource: Accepted for compatibility.
+      constraint: Default constraint in this very scope.
+      auxiliary_name_scope: Whether to open a name scope, too.
+    """
+
+    def __init__(
+        self,
+        name_or_scope: str | VariableScope | None,
+        default_name: str | None = None,
+        values: Sequence[Any] | None = None,
+        initializer: Any = None,
+        regularizer: Any = None,
+        caching_device: Any = None,
+        partitioner: Any = None,
+        custom_getter: Callable[..., Any] | None = None,
+        reuse: Any = None,
+        dtype: Any = None,
+        use_resource: bool | None = None,
+        constraint: Any = None,
+        auxiliary_name_scope: bool = True,
+    ) -> None:
+        if default_name is None and name_or_scope is None:
+            raise ArgumentTypeError("If default_name is None then name_or_scope is required")
+        self._target, self._default_name = name_or_scope, default_name
+        self._reuse = _checked_reuse(reuse)
+        self._site = call_site() if self._reuse else ""
+        if not isinstance(auxiliary_name_scope, bool):
+            raise ArgumentTypeError(
+                f"The auxiliary_name_scope must be `True` or `False`, while get {auxiliary_name_scope}"
+            )
+        self._auxiliary = auxiliary_name_scope
+        self._overrides = {
+            "initializer": initializer,
+            "regularizer": regularizer,
+            "caching_device": caching_device,
+            "partitioner": partitioner,
+            "custom_getter": custom_getter,
+            "dtype": dtype,
+            "use_resource": use_resource,
+            "constraint": constraint,
+        }
+        self._ambient: weakref.ref[Ambient] | None = None
+        self._level: Level | None = None
+        self._names: NameScope | None = None
+
+    def __enter__(self) -> VariableScope:
+        ambient = current("variable_scope")
+        ambient.arrive("A variable scope was entered")
+        if self._ambient is None or self._ambient() is not ambient:
+            self._ambient, self._level, self._names = weakref.ref(ambient), None, None
+        if self._level is None:
+            return self._enter_first(ambient)
+        if self._names is not None:
+            self._names.__enter__()
+        return self._level.enter(ambient)
+
+    def __exit__(self, *error: object) -> None:
+        ambient, level = current("variable_scope"), self._level
+        assert level is not None
+        try:
+            level.leave(ambient)
+        finally:
+            if self._names is not None:
+                self._names.__exit__(*error)
+
+    def _enter_first(self, ambient: Ambient) -> VariableScope:
+        """Enters the name scope, then the variable scope; both are kept only if both succeed."""
+        target = self._target
+        if target is None and self._reuse:
+            raise ArgumentError(
+                advised(
+                    "reuse=True cannot be used without a name_or_scope",
+                    f"(`variable_scope` at {self._site}.) A default name is made unique, so nothing under it can exist: "
+                    "give the scope a name, or enter the scope around it with reuse.",
+                )
+            )
+        if target is not None and not isinstance(target, str | VariableScope):
+            raise ArgumentTypeError(
+                advised(
+                    "VariableScope: name_or_scope must be a string or VariableScope.",
+                    f"It is {target!r}. To enter a scope again, keep what `with variable_scope(...) as scope` gives.",
+                )
+            )
+        names = self._name_scope(ambient)
+        opened = names.__enter__() if names is not None else None
+        try:
+            level = Level(*self._destination(ambient, opened), self._overrides, self._site)
+            scope = level.enter(ambient)
+        except BaseException:
+            if names is not None:
+                names.__exit__(None, None, None)
+            raise
+        self._names, self._level = names, level
+        return scope
+
+    def _name_scope(self, ambient: Ambient) -> NameScope | None:
+        """Returns the name scope to open: named like the last part of the variable scope, or the one that is open."""
+        if not self._auxiliary:
+            inner = ambient.memory.name_stack
+            return NameScope(_core.join(inner, "") if inner else "")
+        target = self._default_name if self._target is None else self._target
+        name = target.name.split(_core.SEPARATOR)[-1] if isinstance(target, VariableScope) else target
+        return NameScope(name) if name or self._target is None else None
+
+    def _destination(self, ambient: Ambient, opened: str | None) -> tuple[Any, Any, str | None]:
+        """Returns the target, the reuse flag and the original name scope of the variable scope to enter."""
+        target = self._target
+        if target is None:
+            return unique_scope_name(ambient, self._default_name), None, opened
+        if isinstance(target, VariableScope) and opened is not None:
+            return target, self._reuse, target.original_name_scope
+        return target, self._reuse, opened
+
+
+class Level:
+    """One change of the current variable scope, to be entered and left, and entered again."""
+
+    def __init__(
+        self, target: Any, reuse: Any, name_scope: str | None, overrides: dict[str, Any], reuse_site: str = ""
+    ) -> None:
+        self._target, self._reuse, self._name_scope = target, reuse, name_scope
+        self._overrides, self._site = overrides, reuse_site
+        self._kept: VariableScope | None = None
+        self._outer: VariableScope | None = None
+        self._entered: VariableScope | None = None
+        self._counts: dict[str, int] = {}
+        if isinstance(target, VariableScope):
+            self._kept = extended(
+                target, target.name, reuse or target.reuse, target.original_name_scope, overrides, self._told(target.name)
+            )
+
+    def enter(self, ambient: Ambient) -> VariableScope:
+        """Makes the target the current scope, and counts that it was opened."""
+        memory = ambient.memory
+        self._outer = outer = memory.current
+        if self._kept is not None:
+            scope = self._kept
+            _count(memory.counts, scope.name)
+            self._counts = dict(memory.counts)
+        else:
+            name = _core.join(outer.name, self._target)
+            # The flag sticks to this object, once it was set.
+            self._reuse = self._reuse or outer.reuse
+            name_scope = self._target if self._name_scope is None else self._name_scope
+            scope = extended(outer, name, self._reuse, name_scope, self._overrides, self._told(name))
+            _count(memory.counts, name)
+        memory.current = self._entered = scope
+        return scope
+
+    def leave(self, ambient: Ambient) -> None:
+        """Makes the scope around it the current one, and forgets what was counted inside."""
+        memory, entered = ambient.memory, self._entered
+        assert entered is not None
+        if memory.current is not entered:
+            raise NestingError(
+                advised(
+                    "Improper nesting of variable_scope.",
+                    f"`{entered.name}` is being left while `{memory.current.name}` is the current scope. Leave scopes in the "
+                    "reverse order of entering them; `with` blocks do.",
+                )
+            )
+        if self._kept is not None:
+            memory.counts = self._counts
+        else:
+            inside = _core.join(entered.name, "") if entered.name else _core.SEPARATOR
+            for name in memory.counts:
+                if name.startswith(inside):
+                    memory.counts[name] = 0
+        assert self._outer is not None
+        memory.current = self._outer
+
+    def _told(self, name: str) -> str:
+        return f"`variable_scope` of `{name}` at {self._site}" if self._reuse and self._site else ""
+
+
+def unique_scope_name(ambient: Ambient, prefix: Any) -> str:
+    """Returns `prefix`, numbered if a scope of that name was opened in the current scope."""
+    memory, candidate, number = ambient.memory, prefix, 0
+    while memory.counts.get(_core.join(memory.current.name, candidate), 0):
+        number += 1
+        candidate = f"{prefix}_{number}"
+    return candidate
+
+
+def variable_op_scope(
+    values: Sequence[Any] | None,
+    name_or_scope: str | VariableScope | None,
+    default_name: str | None = None,
+    initializer: Any = None,
+    regularizer: Any = None,
+    caching_device: Any = None,
+    partitioner: Any = None,
+    custom_getter: Callable[..., Any] | None = None,
+    reuse: Any = None,
+    dtype: Any = None,
+    use_resource: bool | None = None,
+    constraint: Any = None,
+) -> variable_scope:
+    """Returns `variable_scope` with `values` as its first argument: TensorFlow's deprecated spelling."""
+    return variable_scope(
+        name_or_scope,
+        default_name,
+        values,
+        initializer,
+        regularizer,
+        caching_device,
+        partitioner,
+        custom_getter,
+        reuse,
+        dtype,
+        use_resource,
+        constraint,
+    )
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
+
+
+def _checked_reuse(reuse: Any) -> Any:
+    reuse = as_reuse(reuse)
+    if reuse is False:
+        return None
+    if not (reuse is True or reuse is None or reuse is AUTO_REUSE):
+        raise ArgumentError(
+            advised("The reuse parameter must be True or False or None.", f"It is {reuse!r}; it may be `AUTO_REUSE`, too.")
+        )
+    return reuse

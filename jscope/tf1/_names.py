@@ -1,0 +1,113 @@
+"""Name scopes: how TensorFlow numbers them, and what JAX is told of them.
+
+Unlike variable scopes, name scopes never repeat: the second `a` of a call is `a_1`, whatever their case. The table of names
+belongs to the call; `jax.named_scope` carries the name into profiles and HLO.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from jscope.tf1._ambient import Ambient, current
+from jscope.tf1._errors import ArgumentError, ArgumentTypeError
+
+ROOT_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
+NESTED_NAME = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
+
+
+def check_root_name(name: str) -> None:
+    """Raises unless `name` may stand at the root: of scopes, and of all variables."""
+    if not ROOT_NAME.match(name):
+        raise ArgumentError(
+            f"'{name}' is not a valid root scope name. A root scope name has to match the following pattern: "
+            f"{ROOT_NAME.pattern}"
+        )
+
+
+def unique_name(ambient: Ambient, name: str) -> str:
+    """Returns `name` below the current name scope, numbered where it was there before, and takes it."""
+    memory = ambient.memory
+    full = f"{memory.name_stack}/{name}" if memory.name_stack else name
+    key, names = full.lower(), memory.names_in_use
+    count = names.get(key, 0)
+    names[key] = count + 1
+    if not count:
+        return full
+    numbered = key
+    while numbered in names:
+        numbered = f"{key}_{count}"
+        count += 1
+    names[numbered] = 1
+    return f"{full}_{count - 1}"
+
+
+class NameScope:
+    """A name scope to enter. Each entry, also of the same object, is a scope of its own."""
+
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+        self._entries: list[tuple[Ambient, str, contextlib.AbstractContextManager[Any]]] = []
+
+    def __enter__(self) -> str:
+        ambient, name = current("name_scope"), self._name
+        memory, before = ambient.memory, ambient.memory.name_stack
+        if name:
+            _check(name, nested=bool(before))
+        if not name:
+            memory.name_stack, entered = "", ""
+        elif name.endswith("/"):
+            memory.name_stack, entered = name[:-1], name
+        else:
+            memory.name_stack = unique_name(ambient, name)
+            entered = f"{memory.name_stack}/"
+        inner = memory.name_stack.rpartition("/")[2]
+        profiled = jax.named_scope(inner) if inner else contextlib.nullcontext()
+        profiled.__enter__()
+        self._entries.append((ambient, before, profiled))
+        return entered
+
+    def __exit__(self, *error: object) -> None:
+        ambient, before, profiled = self._entries.pop()
+        profiled.__exit__(None, None, None)
+        ambient.memory.name_stack = before
+
+
+def name_scope(name: str | None, default_name: str | None = None, values: Sequence[Any] | None = None) -> NameScope:
+    """Returns a name scope to enter: for profiles and `original_name_scope`. It never changes the name of a variable.
+
+    >>> def model():
+    ...     with tf1.name_scope("a") as first, tf1.name_scope("b") as inner:
+    ...         pass
+    ...     with tf1.name_scope("a") as second:
+    ...         return first, inner, second
+    >>> from jscope import tf1
+    >>> tf1.transform(model).apply({})
+    ('a/', 'a/b/', 'a_1/')
+
+    Args:
+      name: The name; None takes `default_name`; `""` (and None without a default) goes back to the root; one that ends
+        in `/` goes to just that scope.
+      default_name: The name to take where `name` is None.
+      values: Accepted for compatibility.
+    """
+    chosen = default_name if name is None else name
+    if chosen is None and values is not None:
+        raise ArgumentError(f"At least one of name ({name}) and default_name ({default_name}) must be provided.")
+    if chosen is not None and not isinstance(chosen, str):
+        raise ArgumentTypeError(f"`name` of name_scope must be a string, not {chosen!r}.")
+    return NameScope(chosen)
+
+
+def _check(name: str, *, nested: bool) -> None:
+    if not nested:
+        check_root_name(name)
+    elif not NESTED_NAME.match(name):
+        raise ArgumentError(
+            f"'{name}' is not a valid scope name. A scope name has to match the following pattern: "
+            f"{NESTED_NAME.pattern}"
+        )

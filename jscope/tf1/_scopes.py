@@ -1,0 +1,225 @@
+"""`VariableScope`: the defaults that `get_variable` takes, as an object that can be kept and entered again.
+
+Unlike a scope of jscope's it is mutable, as in TensorFlow 1: its setters act at once, and on scopes opened below it by name
+from then on. `constraint` alone is not inherited.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any, Final
+
+from jscope._defaults import AUTO_REUSE as CORE_AUTO_REUSE
+from jscope._frame import call_site
+from jscope.tf1 import _core
+from jscope.tf1._ambient import current
+from jscope.tf1._collections import GraphKeys, get_collection
+from jscope.tf1._dtypes import FLOAT32
+
+ROLES = ("initializer", "regularizer", "caching_device", "partitioner", "dtype", "use_resource")
+"""What a scope inherits, but for the reuse flag, which only goes one way, and the getter, which is wrapped."""
+
+
+class _ReuseMode(enum.Enum):
+    AUTO_REUSE = 1
+
+    def __repr__(self) -> str:
+        return "tf1.AUTO_REUSE"
+
+
+AUTO_REUSE: Final = _ReuseMode.AUTO_REUSE
+"""As `reuse=`: get the variable if it exists, else create it."""
+
+
+def as_reuse(reuse: Any) -> Any:
+    """Returns the facade's flag for one that may be the core's."""
+    return AUTO_REUSE if reuse is CORE_AUTO_REUSE else reuse
+
+
+class VariableScope:
+    """The defaults under one name prefix. `variable_scope` makes one; entering it again goes on with it.
+
+    >>> from jscope import tf1
+    >>> def model():
+    ...     with tf1.variable_scope("foo") as foo:
+    ...         pass
+    ...     with tf1.variable_scope("bar"), tf1.variable_scope(foo, reuse=tf1.AUTO_REUSE) as again:
+    ...         return again.name, again.reuse, again.original_name_scope
+    >>> tf1.transform(model).apply({})
+    ('foo', tf1.AUTO_REUSE, 'foo/')
+
+    Attributes are those of the constructor, read-only; there are setters for all but `name` and `constraint`.
+    """
+
+    def __init__(
+        self,
+        reuse: Any,
+        name: str = "",
+        initializer: Any = None,
+        regularizer: Any = None,
+        caching_device: Any = None,
+        partitioner: Any = None,
+        custom_getter: Any = None,
+        name_scope: str = "",
+        dtype: Any = FLOAT32,
+        use_resource: bool | None = None,
+        constraint: Any = None,
+    ) -> None:
+        self._name = name
+        self._reuse = as_reuse(reuse)
+        self._initializer = initializer
+        self._regularizer = regularizer
+        self._caching_device = caching_device
+        self._partitioner = partitioner
+        self._custom_getter = custom_getter
+        self._name_scope = name_scope
+        self._dtype = dtype
+        self._use_resource = use_resource
+        self._constraint = constraint
+        self.reuse_site = ""
+
+    @property
+    def name(self) -> str:
+        """The prefix of the names of variables, without a slash at the end."""
+        return self._name
+
+    @property
+    def original_name_scope(self) -> str:
+        """The name scope that the scope opened when it was first entered, with a slash at the end."""
+        return self._name_scope or ""
+
+    @property
+    def reuse(self) -> Any:
+        """True: variables must exist; False: they must not; `AUTO_REUSE` (and None): either."""
+        return self._reuse
+
+    @property
+    def initializer(self) -> Any:
+        """The default initializer."""
+        return self._initializer
+
+    @property
+    def regularizer(self) -> Any:
+        """The default regularizer."""
+        return self._regularizer
+
+    @property
+    def caching_device(self) -> Any:
+        """Kept for compatibility: without effect."""
+        return self._caching_device
+
+    @property
+    def partitioner(self) -> Any:
+        """The default partitioner."""
+        return self._partitioner
+
+    @property
+    def custom_getter(self) -> Any:
+        """The chain of getters, innermost scope first."""
+        return self._custom_getter
+
+    @property
+    def dtype(self) -> Any:
+        """The default dtype."""
+        return self._dtype
+
+    @property
+    def use_resource(self) -> bool | None:
+        """Kept for compatibility: without effect."""
+        return self._use_resource
+
+    @property
+    def constraint(self) -> Any:
+        """The default constraint; inner scopes do not inherit it."""
+        return self._constraint
+
+    def reuse_variables(self) -> None:
+        """Switches reuse on for this object, and so for what is opened by name below it from now on."""
+        self._reuse = True
+        self.reuse_site = f"`reuse_variables()` of scope `{self._name}` at {call_site()}"
+
+    def set_initializer(self, initializer: Any) -> None:
+        """Sets the default initializer; None is the library's."""
+        self._initializer = initializer
+
+    def set_regularizer(self, regularizer: Any) -> None:
+        """Sets the default regularizer; None is none."""
+        self._regularizer = regularizer
+
+    def set_caching_device(self, caching_device: Any) -> None:
+        """Kept for compatibility: without effect."""
+        self._caching_device = caching_device
+
+    def set_partitioner(self, partitioner: Any) -> None:
+        """Sets the default partitioner; None is none."""
+        self._partitioner = partitioner
+
+    def set_custom_getter(self, custom_getter: Any) -> None:
+        """Sets the getter, in place of the whole chain."""
+        self._custom_getter = custom_getter
+
+    def set_dtype(self, dtype: Any) -> None:
+        """Sets the default dtype."""
+        self._dtype = dtype
+
+    def set_use_resource(self, use_resource: bool | None) -> None:
+        """Kept for compatibility: without effect."""
+        self._use_resource = use_resource
+
+    def get_collection(self, name: Any) -> list[Any]:
+        """Returns the items of a collection whose names begin (as a regex matches) with this scope's."""
+        return get_collection(name, _core.join(self._name, "") if self._name else "")
+
+    def trainable_variables(self) -> list[Any]:
+        """Returns this scope's trainable variables."""
+        return self.get_collection(GraphKeys.TRAINABLE_VARIABLES)
+
+    def global_variables(self) -> list[Any]:
+        """Returns this scope's variables that are not local."""
+        return self.get_collection(GraphKeys.GLOBAL_VARIABLES)
+
+    def local_variables(self) -> list[Any]:
+        """Returns this scope's local variables."""
+        return self.get_collection(GraphKeys.LOCAL_VARIABLES)
+
+    def __repr__(self) -> str:
+        return f"<tf1.VariableScope {self._name!r} reuse={self._reuse}>"
+
+
+def get_variable_scope() -> VariableScope:
+    """Returns the current variable scope: the object itself, whose setters act at once."""
+    ambient = current("get_variable_scope")
+    ambient.arrive("The variable scope was asked for")
+    return ambient.memory.current
+
+
+def wrapped(getter: Callable[..., Any] | None, outer: Callable[..., Any] | None) -> Any:
+    """Returns `getter` with `outer` as the next in the chain."""
+    return getter if outer is None or getter is None else Chain(getter, outer)
+
+
+class Chain:
+    """Two getters: the inner one is called with the outer one, bound to the true getter, as its `getter`."""
+
+    def __init__(self, inner: Callable[..., Any], outer: Callable[..., Any]) -> None:
+        self.inner = inner
+        self.outer = outer
+
+    def __call__(self, getter: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        return self.inner(lambda *a, **k: self.outer(getter, *a, **k), *args, **options)
+
+
+def extended(
+    base: VariableScope, name: str, reuse: Any, name_scope: str, overrides: dict[str, Any], reuse_site: str
+) -> VariableScope:
+    """Returns a new scope with what `base` has and `overrides` replace, where they are not None."""
+    inherited = {role: getattr(base, role) if overrides[role] is None else overrides[role] for role in ROLES}
+    getter = base.custom_getter
+    if overrides["custom_getter"] is not None:
+        getter = wrapped(overrides["custom_getter"], getter)
+    scope = VariableScope(
+        reuse, name, name_scope=name_scope, custom_getter=getter, constraint=overrides["constraint"], **inherited
+    )
+    scope.reuse_site = reuse_site or base.reuse_site
+    return scope

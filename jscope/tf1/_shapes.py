@@ -1,0 +1,116 @@
+"""Shapes as TensorFlow has them: a dimension may be unknown, and so may all of them.
+
+`TensorShape` is a tuple of ints (None where unknown), so JAX takes it as a shape; what TensorFlow code asks of a shape
+(`as_list()`, `num_elements()`, `.dims[0].value`) it answers. A shape of which nothing is known is `None`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from jscope.tf1._errors import ArgumentError, ArgumentTypeError
+
+
+class Dimension(int):
+    """One known dimension: an int that also has TensorFlow 1's `.value`.
+
+    >>> Dimension(3).value + Dimension(1)
+    4
+    """
+
+    @property
+    def value(self) -> int:
+        """The dimension as a plain int."""
+        return int(self)
+
+
+class TensorShape(tuple[Any, ...]):
+    """A shape of known rank: a tuple of ints, None where a dimension is unknown.
+
+    >>> TensorShape([2, None]).as_list(), TensorShape((2, 3)).num_elements()
+    ([2, None], 6)
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, dims: Any = ()) -> TensorShape:
+        return tuple.__new__(cls, _dims(dims))
+
+    @property
+    def ndims(self) -> int:
+        """The number of dimensions; also `rank`."""
+        return len(self)
+
+    rank = ndims
+
+    @property
+    def dims(self) -> list[Any]:
+        """The dimensions as a list."""
+        return list(self)
+
+    def as_list(self) -> list[int | None]:
+        """Returns the dimensions as plain ints, None where unknown."""
+        return [None if dim is None else int(dim) for dim in self]
+
+    def is_fully_defined(self) -> bool:
+        """Whether every dimension is known."""
+        return None not in self
+
+    def num_elements(self) -> int | None:
+        """Returns the number of elements, or None where a dimension is unknown."""
+        return math.prod(self) if self.is_fully_defined() else None
+
+    def is_compatible_with(self, other: Any) -> bool:
+        """Whether the ranks agree, and all dimensions that both know."""
+        theirs = as_shape(other)
+        if theirs is None:
+            return True
+        pairs = zip(self, theirs, strict=False)
+        return len(self) == len(theirs) and all(a is None or b is None or a == b for a, b in pairs)
+
+    def __str__(self) -> str:
+        return repr(tuple(self.as_list()))
+
+    __repr__ = __str__
+
+
+def as_shape(shape: Any) -> TensorShape | None:
+    """Returns what TensorFlow would take `shape` for: None where even the rank is unknown.
+
+    >>> as_shape(3), as_shape([2, None]), as_shape(np.array([4, 5])), as_shape(None) is None
+    ((3,), (2, None), (4, 5), True)
+    """
+    if shape is None or isinstance(shape, TensorShape):
+        return shape
+    return TensorShape(shape)
+
+
+def _dims(shape: Any) -> Iterable[Dimension | None]:
+    if isinstance(shape, TensorShape):
+        return tuple(shape)
+    if isinstance(shape, np.ndarray) and shape.ndim:
+        shape = shape.tolist()
+    if not isinstance(shape, str | bytes) and not hasattr(shape, "__iter__"):
+        shape = (shape,)
+    return [_dimension(dim) for dim in shape]
+
+
+def _dimension(dim: Any) -> Dimension | None:
+    if dim is None:
+        return None
+    dim = getattr(dim, "value", dim)
+    try:
+        size = operator.index(dim)
+    except TypeError:
+        kind = type(dim)
+        raise ArgumentTypeError(
+            f"Dimension value must be integer or None or have an __index__ method, got value '{dim!r}' with type '{kind!r}'"
+        ) from None
+    if size < 0:
+        raise ArgumentError(f"Dimension {size} must be >= 0")
+    return Dimension(size)

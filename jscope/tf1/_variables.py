@@ -1,0 +1,223 @@
+"""Handles of variables: what `get_variable` returns.
+
+A handle stands for the variable, not for a value: it reads the core's scope each time, so that it sees what was assigned. It is
+the same object whenever the same variable is asked for, and `==` is identity, as in TensorFlow 1. It is a pytree with its
+value as the only leaf; what comes out of a JAX transform is a handle of that one value.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jscope import _path
+from jscope._errors import ScopeEndedError, StateError
+from jscope._write import assign, writable
+from jscope.tf1 import _core
+from jscope.tf1._ambient import Ambient, running
+from jscope.tf1._arrays import ArrayLike, plain
+from jscope.tf1._errors import ArgumentTypeError
+from jscope.tf1._shapes import TensorShape, as_shape
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """What is left of a variable's op: its name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a variable from the call that created it.
+
+    Attributes:
+      path: The full name.
+      shape: The shape.
+      dtype: The dtype that was asked for; reuse compares with it.
+      trainable: Whether it is a param (true) or state.
+      constraint: The projection onto its allowed values, if any.
+      caching_device: What was given as `caching_device`; without effect.
+      partitions: What the partitioner returned, if there was one.
+      site: Where it was created, as `file:line`.
+    """
+
+    path: str
+    shape: TensorShape | None
+    dtype: Any
+    trainable: bool
+    constraint: Callable[..., Any] | None = None
+    caching_device: Any = None
+    partitions: Any = None
+    site: str = ""
+
+
+class Variable(ArrayLike):
+    """A variable, as `get_variable` returns it. Not to be made by hand.
+
+    >>> from jscope import tf1
+    >>> def model(x):
+    ...     with tf1.variable_scope("foo"):
+    ...         w = tf1.get_variable("w", [2, 3])
+    ...     print(w.name, w.op.name, w.get_shape().as_list(), w.dtype.name, w.trainable)
+    ...     return x @ w
+    >>> params = tf1.transform(model).init(jax.random.key(0), jnp.ones((1, 2)))
+    foo/w:0 foo/w [2, 3] float32 True
+    """
+
+    __slots__ = ("__weakref__", "_ambient", "_detached", "_facts")
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise ArgumentTypeError(
+            "`tf1.Variable(...)` cannot create a variable: what has no scope has no name that a checkpoint could keep.\n"
+            "Use `tf1.get_variable(name, initializer=value)`, with `trainable=False` for what is no param."
+        )
+
+    @property
+    def facts(self) -> Facts:
+        """What is known from the call that created it."""
+        return self._facts
+
+    @property
+    def name(self) -> str:
+        """The full name and `":0"`, as TensorFlow names the variable's first output."""
+        return f"{self._facts.path}:0"
+
+    @property
+    def op(self) -> Op:
+        """Has the full name as `.name`."""
+        return Op(self._facts.path)
+
+    @property
+    def shape(self) -> TensorShape:
+        """The shape."""
+        found = self._facts.shape if self._detached is None else getattr(self._detached, "shape", None)
+        shape = as_shape(found)
+        return as_shape(jnp.shape(self.value())) if shape is None else shape  # pyright: ignore[reportReturnType]
+
+    def get_shape(self) -> TensorShape:
+        """Returns the shape."""
+        return self.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the value."""
+        return np.dtype(jnp.result_type(self.value()))
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it is a param (true) or state."""
+        return self._facts.trainable
+
+    @property
+    def constraint(self) -> Callable[..., Any] | None:
+        """The projection onto its allowed values, if any."""
+        return self._facts.constraint
+
+    def value(self) -> Any:
+        """Returns the value: while collecting, a placeholder; after an `assign` in this call, what was assigned."""
+        if self._detached is not None:
+            return self._detached
+        ambient = self._running("read")
+        ambient.arrive(f"Variable `{self._facts.path}` was read")
+        facts = self._facts
+        return _core.get(ambient.scope, facts.path, shape=None, trainable=facts.trainable)
+
+    read_value = value
+
+    def assign(
+        self, value: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
+    ) -> Any:
+        """Writes the variable, which must not be trainable; returns the new value.
+
+        Raises:
+          StateError: It is a param, or the call has no state (`tf1.transform_with_state` has).
+          NativeTransformError: Inside a JAX transform, from where it could not get out.
+        """
+        ambient, path, new = self._running("assigned"), self._facts.path, plain(value)
+        scope = ambient.scope
+        frame = writable(scope._frame(), scope._shared.crossing, scope._shared.lifted, f"assigned `{path}`")
+        if isinstance(new, np.ndarray | np.generic | list | tuple):
+            new = jnp.asarray(new, self.dtype)
+        lifted = scope._shared.lifted
+        assign(frame, path, new, len(lifted.stack_of(path)) if lifted is not None else 0)
+        return new
+
+    def assign_add(
+        self, delta: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
+    ) -> Any:
+        """Adds to the variable; as `assign`."""
+        return self.assign(self.value() + jnp.asarray(plain(delta), self.dtype))
+
+    def assign_sub(
+        self, delta: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
+    ) -> Any:
+        """Subtracts from the variable; as `assign`."""
+        return self.assign(self.value() - jnp.asarray(plain(delta), self.dtype))
+
+    def __repr__(self) -> str:
+        facts = self._facts
+        return f"<tf1.Variable '{facts.path}:0' shape={facts.shape} dtype={getattr(facts.dtype, 'name', facts.dtype)}>"
+
+    def _running(self, action: str) -> Ambient:
+        ambient = self._ambient() if self._ambient is not None else None
+        if ambient is None and self._detached is not None:
+            raise StateError(
+                f"`{self._facts.path}` was {action} through a handle that went through a JAX transform: it holds a value.\n"
+                "Assign outside the transform, to what `get_variable` returned."
+            )
+        if ambient is None:
+            raise ScopeEndedError(
+                f"Variable `{self._facts.path}` was {action} after the `init` or `apply` call it belongs to.\n"
+                "Return its value from the function instead."
+            )
+        return ambient
+
+
+def attached(ambient: Ambient, facts: Facts) -> Variable:
+    """Returns a new handle of a variable of the running call."""
+    return _handle(facts, weakref.ref(ambient), None)
+
+
+def _handle(facts: Facts, ambient: Any, value: Any) -> Variable:
+    self = object.__new__(Variable)
+    self._facts, self._ambient, self._detached = facts, ambient, value
+    return self
+
+
+def _flatten(variable: Variable) -> tuple[tuple[Any], tuple[Any, ...]]:
+    facts = variable._facts
+    return (variable.value(),), (facts.path, str(facts.dtype), facts.trainable)
+
+
+def _unflatten(aux: tuple[Any, ...], children: tuple[Any]) -> Variable:
+    path, dtype, trainable = aux
+    ambient = running()
+    known = ambient.made.get(path) if ambient is not None else None
+    facts = known.facts if isinstance(known, Variable) else Facts(path, None, dtype, trainable)
+    return _handle(facts, None, children[0])
+
+
+jax.tree_util.register_pytree_node(Variable, _flatten, _unflatten)
+
+
+def name_of(item: Any) -> str | None:
+    """Returns the name by which collections filter, if an item has one."""
+    name = getattr(item, "name", None)
+    return name if isinstance(name, str) else None
+
+
+def key_of(name: str) -> str:
+    """Returns the full name of a variable that may have been given with `":0"`."""
+    return name.removesuffix(":0")
+
+
+def parts(path: str) -> tuple[str, ...]:
+    """Splits a TensorFlow name, empty parts included."""
+    return tuple(path.split(_path.SEPARATOR))
