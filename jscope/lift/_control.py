@@ -69,8 +69,8 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
     with explaining(scope, "while_loop"):
         if is_collecting(scope):
             refusal = "in the condition of a while_loop: create it before the loop"
-            test = lambda val: cond_fn(lifted_view(scope, refusal=refusal), val)  # noqa: E731
-            return jax.lax.while_loop(test, lambda val: body_fn(lifted_view(scope), val), init)
+            reading = lambda val: cond_fn(lifted_view(scope, refusal=refusal), val)  # noqa: E731
+            return jax.lax.while_loop(reading, lambda val: body_fn(lifted_view(scope), val), init)
         state = dict(_path.items(scope._state))
 
         def test(loop: tuple[Any, Any, Any]) -> Any:

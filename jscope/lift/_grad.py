@@ -190,6 +190,7 @@ class custom_vjp:
         if is_collecting(scope):
             return self.function(lifted_view(scope), *args)
         forward, backward = (pure(self._rules[0]), self._rules[1])
+        where = place(scope)
 
         @jax.custom_vjp
         def run(params: Any, scope: Scope, args: tuple[Any, ...]) -> Any:
@@ -200,23 +201,27 @@ class custom_vjp:
             return (out, effects), (residuals, params)
 
         def bwd(saved: Any, cotangents: Any) -> Any:
+            # Runs when the call is over, so it may hold no scope.
             residuals, params = saved
             grads, *by_args = backward(residuals, cotangents[0])
-            given = dict(_path.items(grads))
-            flat = {name: given.pop(name, None) for name, _ in _path.items(params)}
-            if given:
-                raise MissingVariableError(
-                    f"The backward pass over {place(scope)} gives gradients of {sorted(given)}, "
-                    f"but the params are {sorted(flat)}."
-                )
-            zeros = {name: jnp.zeros_like(value) for name, value in _path.items(params)}
-            return joined({n: zeros[n] if g is None else g for n, g in flat.items()}), None, tuple(by_args)
+            return _completed(where, grads, params), None, tuple(by_args)
 
         run.defvjp(fwd, bwd)
         with explaining(scope, "custom_vjp"):
             out, effects = run(scope._params, view(scope, {}, scope._state), args)
         commit(scope, effects)
         return out
+
+
+def _completed(where: str, grads: Any, params: Any) -> dict[str, Any]:
+    """Returns the gradients that a backward pass gave, with zeros for the params it left out."""
+    given = dict(_path.items(grads))
+    known = dict(_path.items(params))
+    if unknown := given.keys() - known:
+        raise MissingVariableError(
+            f"The backward pass over {where} gives gradients of {sorted(unknown)}, but the params are {sorted(known)}."
+        )
+    return joined({name: given[name] if name in given else jnp.zeros_like(value) for name, value in known.items()})
 
 
 def _chosen(scope: Scope, wrt: str | None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -23,7 +23,8 @@ import jax
 from jax.core import Tracer
 
 from jscope._errors import NativeTransformError
-from jscope._frame import lift_for_here, trace_state
+from jscope._frame import trace_state
+from jscope._stack import lift_for_here
 
 _context = jax.make_user_context()
 _serials = itertools.count(1)

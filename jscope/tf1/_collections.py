@@ -89,6 +89,8 @@ def get_collection(key: Any, scope: str | None = None) -> list[Any]:
     ambient = current("get_collection")
     ambient.arrive(f"The collection {key!r} was read")
     items = list(ambient.memory.collections.get(key, ()))
+    if key == GraphKeys.REGULARIZATION_LOSSES and not ambient.collecting:
+        items = [item for item in items if getattr(item, "counts", True)]
     if not scope:
         return items
     return [item for item in items if (name := name_of(item)) is not None and re.match(scope, name)]

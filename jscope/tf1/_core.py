@@ -12,7 +12,7 @@ from typing import Any
 from jscope import _path
 from jscope._defaults import AUTO_REUSE
 from jscope._errors import MissingVariableError
-from jscope._frame import Frame, call_site
+from jscope._stack import call_site
 from jscope._getter import End, through
 from jscope._lookup import check_shape, find, outside
 from jscope._scope import Scope
@@ -57,6 +57,13 @@ def stored(scope: Scope, path: str) -> Any:
     return MISSING
 
 
+def is_state(scope: Scope, path: str) -> bool:
+    """Whether a full path leads to a state variable."""
+    below = _path.relative(path, scope.path) or ""
+    found = _path.walk(scope._state, below.split(SEPARATOR))
+    return found is not None and not isinstance(found, dict)
+
+
 def exists(scope: Scope, path: str) -> bool:
     """Whether explicit code has created the variable (while collecting), or it is in the params or state."""
     frame = scope._frame()
@@ -72,12 +79,6 @@ def specs(scope: Scope) -> Any:
     """Returns the specs of all variables created so far, by path."""
     frame = scope._frame()
     return frame.specs if frame is not None else {}
-
-
-def is_collecting_again(scope: Scope) -> bool:
-    """Whether the values are known already, and only those that depend on data are still to be computed."""
-    frame = Frame.current()
-    return scope.collecting and frame is not None and bool(frame.known)
 
 
 def join(prefix: str, name: Any) -> Any:

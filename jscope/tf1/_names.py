@@ -46,6 +46,15 @@ def unique_name(ambient: Ambient, name: str) -> str:
     return f"{full}_{count - 1}"
 
 
+def mark(ambient: Ambient, path: str) -> None:
+    """Takes the name of a new variable, so that a name scope of that name gets another one."""
+    memory = ambient.memory
+    before, memory.name_stack = memory.name_stack, ""
+    if not path.endswith("/"):
+        unique_name(ambient, path)
+    memory.name_stack = before
+
+
 class NameScope:
     """A name scope to enter. Each entry, also of the same object, is a scope of its own."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -51,6 +53,18 @@ SAME = {
 }
 
 
+@functools.cache
+def run_block(lift, keyed):
+    """Names, initial variables, and the outcome of eager `apply`, traced before under a check for leaks."""
+    model = jscope.transform_with_state(lambda scope, x: SAME[lift](everything, scope / "a", x))
+    with jax.checking_leaks():
+        specs = model.specs(X)
+        applied = model.with_rng(KEY(1) if keyed else None).capture()
+        jax.eval_shape(applied.apply, specs.params.shape_dtype(), specs.state.shape_dtype(), X)
+    variables = model.init(KEY(0), X)
+    return specs.flat().keys(), variables, applied.apply(*variables, X)
+
+
 def with_aux(f):
     def loss(scope, x):
         y = f(scope, x)
@@ -80,18 +94,11 @@ def with_its_own_rules(f):
 def test_a_lift_keeps_names_outputs_state_and_sown_values(lift, keyed):
     """Lifted or not: the same specs, initial values, outputs, state updates, sown values and random numbers."""
 
-    def run(use):
-        model = jscope.transform_with_state(lambda scope, x: use(everything, scope / "a", x))
-        variables = model.init(KEY(0), X)
-        model = model.with_rng(KEY(1) if keyed else None).capture()
-        return model.specs(X).flat().keys(), variables, model.apply(*variables, X), jax.jit(model.apply)(*variables, X)
-
-    with jax.checking_leaks():
-        lifted = run(SAME[lift])
-    plain = run(SAME["plain"])
-    assert lifted[0] == plain[0]
-    chex.assert_trees_all_equal(lifted[1], plain[1])
-    chex.assert_trees_all_close(lifted[2:], plain[2:], atol=1e-6)
+    specs, variables, out = run_block(lift, keyed)
+    plain_specs, plain_variables, plain_out = run_block("plain", keyed)
+    assert specs == plain_specs
+    chex.assert_trees_all_equal(variables, plain_variables)
+    chex.assert_trees_all_close(out, plain_out, atol=1e-6)
 
 
 @pytest.mark.parametrize("lift", [name for name in SAME if name != "custom_vjp"])
@@ -131,10 +138,17 @@ def unrolled(scope, x, n=4):
     return x, jnp.stack(ys)
 
 
-def variables_and_outputs(f, params=None, state=None):
+@functools.cache
+def variables_and_outputs(f):
     model = jscope.transform_with_state(f)
-    made = model.init(KEY(0), X) if params is None else (params, state)
-    return made, model.with_rng(KEY(1)).capture().apply(*made, X)
+    made = model.init(KEY(0), X)
+    with jax.checking_leaks():
+        jax.eval_shape(model.with_rng(KEY(1)).capture().apply, *made, X)
+    return made, outputs(f, *made)
+
+
+def outputs(f, params, state):
+    return jax.jit(jscope.transform_with_state(f).with_rng(KEY(1)).capture().apply)(params, state, X)
 
 
 STACKED = {
@@ -160,8 +174,7 @@ def unrolled_sums(scope, x):
 @pytest.mark.parametrize("lift", STACKED)
 def test_stacked_is_unrolled(lift):
     """Stacked variables equal unrolled ones bit for bit; outputs, dropout masks, state and sown values agree too."""
-    with jax.checking_leaks():
-        (params, state), ((out, captured), new_state) = variables_and_outputs(STACKED[lift])
+    (params, state), ((out, captured), new_state) = variables_and_outputs(STACKED[lift])
     (u_params, u_state), ((u_out, u_captured), u_new_state) = variables_and_outputs(unrolled)
     unstack = jscope.tree.unstack
     chex.assert_trees_all_equal(unstack(params, at="layers"), u_params)
@@ -177,7 +190,7 @@ def test_checkpoints_move_between_scanned_and_unrolled():
     """`tree.unstack` of a scanned model's variables runs unrolled with the same outputs, and back."""
     (params, state), scanned_out = variables_and_outputs(scanned)
     unstacked = [jscope.tree.unstack(tree, at="layers") for tree in (params, state)]
-    _, unrolled_out = variables_and_outputs(unrolled, *unstacked)
+    unrolled_out = outputs(unrolled, *unstacked)
     chex.assert_trees_all_close(scanned_out[0][0], unrolled_out[0][0], atol=1e-6)
     back = [jscope.tree.stack(tree, at="layers") for tree in unstacked]
     chex.assert_trees_all_equal(back, [params, state])
@@ -236,10 +249,11 @@ def fori(scope, x):
 def test_lifts_nest(nest):
     """Lifts nest in any order that JAX allows: eager and jitted agree, state moves, nothing leaks."""
     model = jscope.transform_with_state(lambda s, x: NESTED[nest](s / "a", x))
+    params, state = model.init(KEY(0), X)
     with jax.checking_leaks():
-        params, state = model.init(KEY(0), X)
-        out, new_state = model.with_rng(KEY(1)).apply(params, state, X)
-    model.specs(X).check(params, state)
+        model.specs(X).check(params, state)
+        jax.eval_shape(model.with_rng(KEY(1)).apply, params, state, X)
+    out, new_state = model.with_rng(KEY(1)).apply(params, state, X)
     jitted = jax.jit(model.with_rng(KEY(1)).apply)(params, state, X)
     chex.assert_trees_all_close((out, new_state), jitted, atol=1e-5)
     chex.assert_trees_all_equal_shapes_and_dtypes(state, new_state)
@@ -325,7 +339,6 @@ def test_tied_variables_are_reached_by_a_captured_scope():
 
         return jax.lax.scan(body, x, p["l"]["v"])[0] @ p["tied"]["w"]
 
-    params = jscope.init(lambda s, x: model(s, x), KEY(0), X) if False else None
     model_auto = jscope.transform(lambda s, x: model(s.with_defaults(reuse=jscope.AUTO_REUSE), x))
     params = model_auto.init(KEY(0), X)
     assert jscope.tree.names(params) == ["tied/w", "l/v"]

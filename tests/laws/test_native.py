@@ -7,6 +7,7 @@ in a model must give what `use(plain, params["block"], x)` gives by hand.
 from __future__ import annotations
 
 import functools
+import re
 
 import chex
 import jax
@@ -68,21 +69,39 @@ NATIVE = {
 }
 
 
+def program(f, *args):
+    """The jaxpr of a function, in which plain models are called like scoped ones."""
+    return re.sub(r"\s+", " ", str(jax.make_jaxpr(f)(*args)).replace("plain_", ""))
+
+
 @pytest.mark.parametrize("transform", NATIVE)
 @pytest.mark.parametrize("name", STATELESS)
 def test_native_transforms_work_on_scoped_functions(name, transform):
-    """Each JAX transform gives a scoped block the names and outputs of the plain one, and leaks nothing."""
+    """Each JAX transform gives a scoped block the names and the program of the plain one, and leaks nothing."""
     model, use = STATELESS[name], NATIVE[transform]
     scoped = jscope.transform(lambda scope, x: use(model.scoped, scope / "block", x))
+    keyed = scoped.with_rng(KEY(1))
     with jax.checking_leaks():
-        params = scoped.init(KEY(0), *model.args)
-        out = scoped.apply(params, *model.args)
-        keyed = scoped.with_rng(KEY(1)).apply(params, *model.args)
-    expected = use(model.plain, params["block"], *model.args)
+        params = scoped.specs(*model.args).shape_dtype()
+        found = program(scoped.apply, params, *model.args)
+        with_key = jax.eval_shape(keyed.apply, params, *model.args)
     assert sorted(jscope.tree.names(params["block"])) == sorted(model.names)
-    chex.assert_trees_all_close(out, expected, atol=1e-5)
-    chex.assert_trees_all_close(keyed, expected, atol=1e-5)
-    chex.assert_trees_all_close(jax.jit(scoped.apply)(params, *model.args), expected, atol=1e-5)
+    assert found == program(lambda params, x: use(model.plain, params["block"], x), params, *model.args)
+    chex.assert_trees_all_equal_shapes_and_dtypes(with_key, jax.eval_shape(scoped.apply, params, *model.args))
+
+
+@pytest.mark.parametrize("transform", NATIVE)
+@pytest.mark.parametrize("keyed", [False, True])
+def test_native_transforms_give_the_outputs_of_plain_ones(transform, keyed):
+    """Run eagerly, with and without a key, a transform of a scoped block gives the plain one's numbers."""
+    model, use = MODELS["mlp"], NATIVE[transform]
+    scoped = jscope.transform(lambda scope, x: use(model.scoped, scope / "block", x))
+    params = scoped.init(KEY(0), *model.args)
+    expected = use(model.plain, params["block"], *model.args)
+    apply = scoped.with_rng(KEY(1) if keyed else None).apply
+    for _ in range(2):
+        chex.assert_trees_all_close(apply(params, *model.args), expected, atol=1e-5)
+    chex.assert_trees_all_close(jax.jit(apply)(params, *model.args), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("transform", ["jit", "checkpoint", "cond", "scan"])

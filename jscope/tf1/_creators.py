@@ -1,0 +1,62 @@
+"""Variable creators: what stands between the decision to create a variable and its creation.
+
+They run where variables are created: in `init`, not in `apply`, and after all custom getters. What changes a *value* wherever it
+is read is a custom getter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jscope.tf1._ambient import Ambient, current
+from jscope.tf1._errors import ArgumentTypeError, NestingError
+from jscope.tf1._variables import Variable
+
+
+@contextlib.contextmanager
+def variable_creator_scope(variable_creator: Callable[..., Any]) -> Iterator[None]:
+    """Calls `variable_creator(next_creator, **kwargs)` for each variable that is created inside.
+
+    >>> from jscope import tf1
+    >>> def frozen(next_creator, **kwargs):
+    ...     return next_creator(**{**kwargs, "trainable": False})
+    >>> def model():
+    ...     with tf1.variable_creator_scope(frozen):
+    ...         tf1.get_variable("v", [1])
+    >>> params, state = tf1.transform_with_state(model).init(jax.random.key(0))
+    >>> list(params), list(state)
+    ([], ['v'])
+
+    Raises:
+      NestingError: On exit, where it is not the innermost.
+    """
+    ambient = current("variable_creator_scope")
+    creators, entry = ambient.creators, (variable_creator,)
+    creators.append(entry)
+    try:
+        yield
+    finally:
+        if not creators or creators[-1] is not entry:
+            raise NestingError("Exiting variable_creator_scope without proper nesting.")
+        creators.pop()
+
+
+def created(ambient: Ambient, create: Callable[..., Variable], options: dict[str, Any]) -> Variable:
+    """Runs the creators, innermost first, around `create(**options)`."""
+    chain: Callable[..., Any] = create
+    for (creator,) in ambient.creators if ambient.collecting else ():
+        chain = _bound(creator, chain)
+    variable = chain(**options)
+    if not isinstance(variable, Variable):
+        raise ArgumentTypeError(
+            f"A variable creator returned {variable!r} for `{options['name']}`, which is no variable.\nCreators run in `init` "
+            "only, so `apply` could not return the same: return what `next_creator` returns, and use a `custom_getter` "
+            "to replace values."
+        )
+    return variable
+
+
+def _bound(creator: Callable[..., Any], following: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda **options: creator(following, **options)

@@ -1,0 +1,209 @@
+"""From TensorFlow's initializers to jscope's.
+
+TensorFlow calls `initializer(shape, dtype=dtype)`, jscope `initializer(key, shape, dtype)`. The facade takes both, tells them
+apart by the name of the first parameter (`key` or `rng`), and gives a key to what TensorFlow-style functions draw inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jscope._errors import InitializerError
+from jscope._types import Key, Shape
+from jscope.tf1 import _dtypes, initializers
+from jscope.tf1._arrays import plain
+from jscope.tf1._errors import ArgumentError, advised
+from jscope.tf1._shapes import TensorShape, as_shape
+
+NOT_VALID = (
+    "The initializer passed is not valid. It should be a callable with no arguments and the shape should not be provided or "
+    "an instance of `tf.keras.initializers.*' and `shape` should be fully defined."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionInfo:
+    """What an initializer that asks for `partition_info` is told: here always the whole variable."""
+
+    full_shape: tuple[int, ...]
+    var_offset: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a variable starts, in the core's terms.
+
+    Attributes:
+      initializer: `(key, shape, dtype) -> array`, or an array.
+      shape: The shape.
+      dtype: The dtype that was asked for, or that the value has.
+    """
+
+    initializer: Any
+    shape: TensorShape
+    dtype: Any
+
+
+def is_constant(initializer: Any) -> bool:
+    """Whether an initializer is a value."""
+    return initializer is not None and not callable(initializer)
+
+
+def start(name: str, shape: TensorShape | None, dtype: Any, initializer: Any, *, partitioned: bool = False) -> Start:
+    """Returns how the variable `name` starts, after all the checks that TensorFlow makes on creation."""
+    if is_constant(initializer):
+        return of_value(plain(initializer))
+    if initializer is None:
+        initializer = _default(name, shape, dtype)
+    if inspect.isclass(initializer):
+        initializer = initializer()
+    if shape is not None and shape.is_fully_defined():
+        return _of_function(name, shape, dtype, initializer, partitioned)
+    if not _needs_no_arguments(initializer):
+        raise ArgumentError(advised(NOT_VALID, f"This is about `{name}`, with shape {shape}."))
+    value = _abstract(lambda: initializer())
+    _check_shape(name, value.shape, shape)
+    return Start(functools.partial(_call_plain, initializer), TensorShape(value.shape), value.dtype)
+
+
+def of_value(value: Any, dtype: Any = None) -> Start:
+    """Returns how a variable starts whose initializer is a value, which says the shape and the dtype."""
+    constant = _dtypes.as_constant(value, dtype)
+    narrow = _dtypes.canonical(constant.dtype)
+    kept = constant if narrow == constant.dtype or not isinstance(constant, np.ndarray) else constant.astype(narrow)
+    return Start(kept, TensorShape(np.shape(constant)), constant.dtype)
+
+
+def _default(name: str, shape: TensorShape | None, dtype: Any) -> Any:
+    if shape is None:
+        raise ArgumentError(
+            advised(
+                f"Variable {name} did not get an initializer, so its `shape` argument must be specified.",
+                "Give it a shape, or an array or number as its initializer.",
+            )
+        )
+    if jnp.issubdtype(dtype, jnp.floating):
+        return initializers.glorot_uniform()
+    if jnp.issubdtype(dtype, jnp.integer) or dtype == bool:
+        return initializers.zeros()
+    raise ArgumentError(
+        advised(
+            f"An initializer for variable {name} of {_dtypes.name(dtype)} is required",
+            "TensorFlow has a default for real numbers and bools only.",
+        )
+    )
+
+
+def _of_function(name: str, shape: TensorShape, dtype: Any, initializer: Any, partitioned: bool) -> Start:
+    full = tuple(shape.as_list())
+    if isinstance(initializer, initializers.Initializer):
+        initializer.check(full, dtype)
+        return Start(initializer, shape, dtype)
+    if takes_key(initializer):
+        return Start(initializer, shape, dtype)
+    info = {}
+    if "partition_info" in _parameters(initializer):
+        info["partition_info"] = PartitionInfo(full, (0,) * len(full)) if partitioned else None  # pyright: ignore
+    call = functools.partial(_call_shaped, initializer, tuple(info.items()))
+    value = _abstract(lambda: call(None, full, _dtypes.canonical(dtype)))
+    _check_shape(name, value.shape, shape)
+    if value.dtype != _dtypes.canonical(dtype):
+        raise InitializerError(
+            advised(
+                f"Tensor conversion requested dtype {dtype.name} for Tensor with dtype {value.dtype}: the initializer of "
+                f"`{name}` returned it.",
+                "An initializer must return the dtype it is asked for: `initializer(shape, dtype=dtype)`.",
+            )
+        )
+    return Start(call, shape, dtype)
+
+
+def keyed(initializer: Any) -> Any:
+    """Returns TensorFlow's initializer as one of jscope's."""
+    initializer = initializer() if inspect.isclass(initializer) else initializer
+    if isinstance(initializer, initializers.Initializer):
+        return initializer
+    return functools.partial(_call_shaped, initializer, ())
+
+
+def _call_shaped(initializer: Any, info: tuple[Any, ...], key: Key | None, shape: Shape, dtype: Any) -> jax.Array:
+    with _drawing(key):
+        value = plain(initializer(list(shape), dtype=np.dtype(dtype), **dict(info)))
+        return value if isinstance(value, jax.Array) else jnp.asarray(_dtypes.as_constant(value, dtype))
+
+
+def _call_plain(initializer: Any, key: Key | None, shape: Shape, dtype: Any) -> jax.Array:
+    with _drawing(key):
+        value = _dtypes.as_constant(plain(initializer()))
+        return jnp.asarray(value, _dtypes.canonical(value.dtype))
+
+
+def _abstract(make: Callable[[], Any]) -> Any:
+    """Returns shape and dtype of what `make` returns, without computing it. Its own errors get out as they are."""
+
+    def run(key: Key) -> jax.Array:
+        with _drawing(key):
+            value = _dtypes.as_constant(plain(make()))
+            return jnp.asarray(value, _dtypes.canonical(value.dtype))
+
+    return jax.eval_shape(run, jax.eval_shape(lambda: jax.random.key(0)))
+
+
+def takes_key(function: Any) -> bool:
+    """Whether this is an initializer as jscope and JAX have them: `(key, shape, dtype)`.
+
+    >>> takes_key(jax.nn.initializers.zeros), takes_key(lambda shape, dtype=None: 0)
+    (True, False)
+    """
+    return next(iter(_parameters(function)), "") in ("key", "rng")
+
+
+def _parameters(function: Any) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return {}
+
+
+def _needs_no_arguments(function: Any) -> bool:
+    if isinstance(function, initializers.Initializer):
+        return False
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return all(
+        parameter.default is not parameter.empty or parameter.kind in kinds
+        for parameter in _parameters(function).values()
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    )
+
+
+def _check_shape(name: str, found: Shape, asked: TensorShape | None) -> None:
+    if asked is not None and not asked.is_compatible_with(as_shape(found)):
+        raise InitializerError(
+            advised(
+                f"In this `tf.Variable` creation, the initial value's shape ({tuple(found)}) is not compatible with the "
+                f"explicitly supplied `shape` argument ({asked}).",
+                f"The initializer of `{name}` must return the shape it is asked for.",
+            )
+        )
+
+
+@contextlib.contextmanager
+def _drawing(key: Key | None) -> Iterator[None]:
+    """Gives `key` to what is drawn inside; None leaves the key of the drawing around it."""
+    if key is None:
+        yield
+        return
+    token = initializers.DRAWING.set([key, 0])
+    try:
+        yield
+    finally:
+        initializers.DRAWING.reset(token)

@@ -1,0 +1,173 @@
+"""Templates: a function bound to the scope of its first call.
+
+What a template knows of its first call belongs to the running `init` or `apply`: a template made once, at the top of a
+module, begins anew in each.
+"""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jscope.tf1 import _core
+from jscope.tf1._ambient import Ambient, current
+from jscope.tf1._collections import GraphKeys, get_collection
+from jscope.tf1._entry import Level, unique_scope_name, variable_scope
+from jscope.tf1._errors import ArgumentError
+from jscope.tf1._scopes import ROLES, VariableScope
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What a template knows of its calls so far: its scope, whether a call was completed, whether the first runs."""
+
+    scope: VariableScope | None = None
+    completed: bool = False
+    running: bool = False
+
+
+class Template:
+    """A function that creates its variables in its first call and shares them in all others: see `make_template`."""
+
+    def __init__(
+        self, name: str, func: Callable[..., Any], create_scope_now: bool, unique_name: str | None, custom_getter: Any
+    ) -> None:
+        if name is None:
+            raise ArgumentError("name cannot be None.")
+        self._name, self._func, self._unique_name, self._custom_getter = name, func, unique_name, custom_getter
+        self._stack = traceback.format_stack()[:-2]
+        if create_scope_now:
+            ambient = current("make_template")
+            overrides = dict.fromkeys((*ROLES, "constraint")) | {"custom_getter": custom_getter}
+            level = Level(unique_name or unique_scope_name(ambient, name), None, None, overrides)
+            ambient.memory.templates[self] = Calls(level.enter(ambient))
+            level.leave(ambient)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        ambient = current("make_template")
+        ambient.arrive(f"Template `{self._name}` was called")
+        calls = self._calls(ambient)
+        if calls.scope is not None:
+            with variable_scope(calls.scope, reuse=calls.completed or calls.running):
+                return self._call(ambient, args, kwargs)
+        with variable_scope(self._unique_name, self._name, custom_getter=self._custom_getter) as scope:
+            ambient.memory.templates[self] = replace(calls, scope=scope)
+            return self._call(ambient, args, kwargs)
+
+    def _call(self, ambient: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        before = len(ambient.memory.collections.get(GraphKeys.TRAINABLE_VARIABLES, ()))
+        calls = self._calls(ambient)
+        completed = calls.completed
+        ambient.memory.templates[self] = replace(calls, running=True)
+        try:
+            result = self._func(*args, **kwargs)
+            after = ambient.memory.collections.get(GraphKeys.TRAINABLE_VARIABLES, [])
+            if completed and len(after) != before:
+                raise ArgumentError(
+                    "Trainable variable created when calling a template after the first time, perhaps you used tf.Variable "
+                    f"when you meant tf.get_variable: {after[before:]}"
+                )
+        except Exception as error:
+            ambient.memory.templates[self] = calls
+            self._say_where(error)
+            raise
+        ambient.memory.templates[self] = replace(calls, completed=True)
+        return result
+
+    def _say_where(self, error: Exception) -> None:
+        here, common = traceback.format_stack(), 0
+        while common < min(len(here), len(self._stack)) and here[common] == self._stack[common]:
+            common += 1
+        where = "".join(self._stack[common:] or self._stack[-1:])
+        first, *rest = error.args or ("",)
+        error.args = (f"{first}\n\noriginally defined at:\n{where}", *rest)
+
+    def _calls(self, ambient: Ambient) -> Calls:
+        return ambient.memory.templates.get(self, Calls())
+
+    @property
+    def name(self) -> str:
+        """The name given to the template."""
+        return self._name
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The function."""
+        return self._func
+
+    @property
+    def variable_scope(self) -> VariableScope | None:
+        """The scope of the first call, None before it."""
+        return self._calls(current("Template")).scope
+
+    @property
+    def variable_scope_name(self) -> str | None:
+        """The name of that scope, with a slash at the end."""
+        scope = self.variable_scope
+        if scope is None:
+            return None
+        return scope.name if not scope.name or scope.name.endswith(_core.SEPARATOR) else _core.join(scope.name, "")
+
+    @property
+    def variables(self) -> list[Any]:
+        """The global and local variables that the template has created."""
+        return self.global_variables + self.local_variables
+
+    weights = variables
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """The trainable variables that the template has created."""
+        return self._collection(GraphKeys.TRAINABLE_VARIABLES)
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        """The global variables that are not trainable."""
+        trainable = set(self.trainable_variables)
+        return [variable for variable in self.global_variables if variable not in trainable]
+
+    @property
+    def global_variables(self) -> list[Any]:
+        """The global variables that the template has created."""
+        return self._collection(GraphKeys.GLOBAL_VARIABLES)
+
+    @property
+    def local_variables(self) -> list[Any]:
+        """The local variables that the template has created."""
+        return self._collection(GraphKeys.LOCAL_VARIABLES)
+
+    def _collection(self, key: str) -> list[Any]:
+        completed = self._calls(current("Template")).completed
+        return get_collection(key, self.variable_scope_name) if completed else []
+
+
+def make_template(
+    name_: str,
+    func_: Callable[..., Any],
+    create_scope_now_: bool = False,
+    unique_name_: str | None = None,
+    custom_getter_: Callable[..., Any] | None = None,
+    **kwargs: Any,
+) -> Template:
+    """Returns `func_` with a variable scope of its own: its first call creates variables, later ones share them.
+
+    >>> from jscope import tf1
+    >>> def model(x, y):
+    ...     scale = tf1.make_template("scale", lambda z: z * tf1.get_variable("w", []))
+    ...     return scale(x), scale(y)
+    >>> jscope.tree.names(tf1.transform(model).init(jax.random.key(0), 1.0, 2.0))
+    ['scale/w']
+
+    Args:
+      name_: The name of the scope, made unique where it is opened.
+      func_: The function.
+      create_scope_now_: Whether the scope is the one current now, rather than at the first call.
+      unique_name_: The name of the scope, not made unique.
+      custom_getter_: A custom getter of the scope.
+      **kwargs: Bound to `func_`.
+    """
+    func = functools.partial(func_, **kwargs) if kwargs else func_
+    return Template(name_, func, create_scope_now_, unique_name_, custom_getter_)

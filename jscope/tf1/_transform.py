@@ -1,0 +1,110 @@
+"""From a TF1-style function, which takes no scope, to `init` and `apply`.
+
+`scoped(f)` is `f` as a function of a scope of jscope's: the core knows no more of the facade than that. Inside, the
+variable scope begins at the path of that scope.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from jscope import _transform
+from jscope._scope import Scope
+from jscope._transform import Transformed, TransformedWithState
+from jscope.tf1 import _dtypes, _initial
+from jscope.tf1._ambient import Ambient, current
+from jscope.tf1._errors import ArgumentTypeError
+from jscope.tf1._scopes import AUTO_REUSE, CORE_AUTO_REUSE, VariableScope, as_reuse
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def scoped(function: Callable[P, R]) -> Callable[Concatenate[Scope, P], R]:
+    """Returns a TF1-style function as a function of a scope, for explicit code, JAX's transforms and jscope's lifts.
+
+    >>> from jscope import tf1
+    >>> def dense(x):
+    ...     return x * tf1.get_variable("w", [])
+    >>> def model(scope, x):
+    ...     return tf1.scoped(dense)(scope / "old", x) + scope.get_variable("b", ())
+    >>> float(jscope.apply(model, {"old": {"w": 2.0}, "b": 1.0}, 3.0))
+    7.0
+    """
+    if not callable(function):
+        raise ArgumentTypeError(f"Expected a function, not {function!r}.")
+
+    @functools.wraps(function)
+    def run_under_ambient(scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if not isinstance(scope, Scope):
+            raise ArgumentTypeError(f"Expected a jscope.Scope as the first argument, not {scope!r}.")
+        root = VariableScope(as_reuse(scope._shared.defaults.reuse), scope.path)
+        with Ambient(scope, root):
+            return function(*args, **kwargs)
+
+    return run_under_ambient
+
+
+def transform(function: Callable[P, R]) -> Transformed[P, R]:
+    """Turns a TF1-style function into a pair of pure functions: `init(key, *args) -> params`, `apply(params, *args) -> out`.
+
+    >>> from jscope import tf1
+    >>> def model(x):
+    ...     with tf1.variable_scope("dense"):
+    ...         return x @ tf1.get_variable("w", [2, 1], initializer=tf1.ones_initializer())
+    >>> init, apply = tf1.transform(model)
+    >>> params = init(jax.random.key(0), jnp.ones((1, 2)))
+    >>> jax.jit(apply)(params, jnp.ones((1, 2))).tolist()
+    [[2.0]]
+    """
+    return _transform.transform(scoped(function))
+
+
+def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]:
+    """Turns a TF1-style function with variables that are not trainable into a pair of pure functions.
+
+    >>> from jscope import tf1
+    >>> def count():
+    ...     n = tf1.get_variable("n", initializer=0, trainable=False)
+    ...     return n.assign_add(1)
+    >>> init, apply = tf1.transform_with_state(count)
+    >>> params, state = init(jax.random.key(0))
+    >>> out, state = apply(params, state)
+    >>> int(state["n"])
+    1
+    """
+    return _transform.transform_with_state(scoped(function))
+
+
+def current_scope() -> Scope:
+    """Returns jscope's scope at the current variable scope, for explicit code and for JAX's transforms.
+
+    It carries reuse, dtype, initializer and regularizer of the current variable scope as defaults.
+
+    >>> from jscope import tf1
+    >>> def dense(scope, x):
+    ...     return x * scope.get_variable("w", ())
+    >>> def model(x):
+    ...     with tf1.variable_scope("foo"):
+    ...         return dense(tf1.current_scope(), x)
+    >>> jscope.tree.names(tf1.transform(model).init(jax.random.key(0), 1.0))
+    ['foo/w']
+    """
+    ambient = current("current_scope")
+    ambient.arrive("The current scope was asked for")
+    here: VariableScope = ambient.memory.current
+    root = ambient.scope
+    below = here.name[len(root.path) :].lstrip("/") if here.name.startswith(root.path) else here.name
+    scope = root / below if below else root
+    return scope.with_defaults(**_defaults(here))
+
+
+def _defaults(here: VariableScope) -> dict[str, Any]:
+    reuse = CORE_AUTO_REUSE if here.reuse in (AUTO_REUSE, None) else here.reuse
+    dtype = _dtypes.canonical(_dtypes.as_dtype(here.dtype))
+    initializer, regularizer = here.initializer, here.regularizer or None
+    if callable(initializer) and not _initial.takes_key(initializer):
+        initializer = _initial.keyed(initializer)
+    return {"reuse": reuse, "dtype": dtype, "initializer": initializer, "regularizer": regularizer}

@@ -1,0 +1,341 @@
+"""Initializers under TensorFlow 1's names, with its signatures and its distributions.
+
+Each is a frozen value, `initializer(shape, dtype=None)` as in TensorFlow and `initializer(key, shape, dtype)` as in
+jscope: the explicit core takes them as they are. A `seed` fixes the values whatever the key is. Called without a key and
+without a seed, outside an initializer of a variable, there is nothing to draw from, and that is an error.
+"""
+
+from __future__ import annotations
+
+import math
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jscope import initializers as core
+from jscope._errors import MissingRngError
+from jscope._types import Key, Shape
+from jscope.tf1 import _dtypes
+from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
+
+DRAWING: ContextVar[list[Any] | None] = ContextVar("jscope_tf1_drawing", default=None)
+"""The key of the variable whose initializer runs, and how many keys were taken from it."""
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """An initializer that can be called as TensorFlow does and as jscope does."""
+
+    def __call__(self, *args: Any, dtype: Any = None, partition_info: Any = None) -> jax.Array:
+        """Returns `(shape, dtype=None) -> array`, or `(key, shape, dtype) -> array`."""
+        key, args = (args[0], args[1:]) if _is_key(args[0]) else (None, args)
+        shape = tuple(np.atleast_1d(np.asarray(args[0], int)).tolist())
+        asked = args[1] if len(args) > 1 else dtype
+        full = _dtypes.canonical(_dtypes.as_dtype(getattr(self, "dtype", "float32") if asked is None else asked))
+        self.check(shape, full)
+        return self.draw(self._key(key), shape, full)
+
+    def check(self, shape: Shape, dtype: Any) -> None:
+        """Raises unless the initializer suits the shape and the dtype."""
+
+    def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
+        """Returns the values."""
+        raise NotImplementedError
+
+    def _key(self, key: Any) -> Any:
+        seed = getattr(self, "seed", None)
+        if seed is not None:
+            return jax.random.key(seed)
+        if key is None and isinstance(self, _Random):
+            drawing = DRAWING.get()
+            if drawing is None:
+                raise MissingRngError(
+                    f"{self!r} was called without a key, where no variable is being initialized.\n"
+                    "Give `get_variable` the initializer itself, or give the initializer a `seed`."
+                )
+            drawing[1] += 1
+            return jax.random.fold_in(drawing[0], drawing[1])
+        return key
+
+
+class _Random:
+    """Marks initializers that need a key."""
+
+
+def _is_key(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not isinstance(value, jax.Array):
+        return False
+    return bool(jnp.issubdtype(dtype, jax.dtypes.prng_key)) or dtype == jnp.uint32
+
+
+def _require_float(initializer: Any, dtype: Any) -> None:
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ArgumentError(
+            advised(
+                f"Argument `dtype` is expected to be floating point. Received: {_dtypes.name(dtype)}.",
+                f"{initializer!r} draws real numbers: give the variable a floating-point dtype, or another initializer.",
+            )
+        )
+
+
+@dataclass(frozen=True)
+class zeros(Initializer):
+    """Zeros: `zeros_initializer(dtype=tf.float32)`.
+
+    >>> zeros()([2], dtype="int32").tolist()
+    [0, 0]
+    """
+
+    dtype: Any = "float32"
+
+    def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
+        return jnp.zeros(shape, dtype)
+
+
+@dataclass(frozen=True)
+class ones(Initializer):
+    """Ones: `ones_initializer(dtype=tf.float32)`.
+
+    >>> ones()([2], dtype="int32").tolist()
+    [1, 1]
+    """
+
+    dtype: Any = "float32"
+
+    def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
+        return jnp.ones(shape, dtype)
+
+
+@dataclass(frozen=True)
+class constant(Initializer):
+    """One value for all, or a list that fills the variable row by row, its last item repeated.
+
+    >>> constant([1, 2, 3])([2, 2], dtype="float32").tolist()
+    [[1.0, 2.0], [3.0, 3.0]]
+    """
+
+    value: Any = 0
+    dtype: Any = "float32"
+    verify_shape: bool = False
+
+    def __post_init__(self) -> None:
+        if not (np.isscalar(self.value) or isinstance(self.value, list | tuple | np.ndarray)):
+            raise ArgumentTypeError(
+                f"Invalid type for initial value={self.value} of type: {type(self.value).__name__}. Expected Python scalar, "
+                "list or tuple of values, or numpy.ndarray."
+            )
+        array = np.asarray(self.value)
+        object.__setattr__(self, "value", tuple(array.reshape(-1).tolist()) if array.ndim else array.item())
+        object.__setattr__(self, "_shape", array.shape)
+
+    def check(self, shape: Shape, dtype: Any) -> None:
+        if not isinstance(self.value, tuple):
+            return
+        size = math.prod(shape)
+        if self.verify_shape and self._shape != tuple(shape):  # pyright: ignore[reportAttributeAccessIssue]
+            raise ArgumentTypeError(f"Expected Tensor's shape: {tuple(shape)}, got {self._shape}.")  # pyright: ignore
+        if len(self.value) > size:
+            raise ArgumentError(
+                f"Too many elements provided. Takes at most {size:d}, but got {len(self.value):d} (shape {tuple(shape)})."
+            )
+
+    def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
+        flat = np.asarray(self.value).reshape(-1)
+        rest = math.prod(shape) - len(flat)
+        filled = np.concatenate([flat, np.repeat(flat[-1:], rest)]) if rest > 0 else flat[: math.prod(shape)]
+        return jnp.asarray(filled.reshape(shape), dtype)
+
+
+@dataclass(frozen=True)
+class random_uniform(Initializer, _Random):
+    """Draws from `[minval, maxval)`; `maxval=None` is 1. For an integer dtype, integers.
+
+    >>> values = random_uniform(-1.0, 1.0, seed=0)([1000])
+    >>> bool((values >= -1).all() and (values < 1).all())
+    True
+    """
+
+    minval: Any = 0
+    maxval: Any = None
+    seed: int | None = None
+    dtype: Any = "float32"
+
+    def check(self, shape: Shape, dtype: Any) -> None:
+        if self.maxval is None and not jnp.issubdtype(dtype, jnp.floating):
+            raise ArgumentError(f"Must specify maxval for integer dtype {_dtypes.name(dtype)}")
+
+    def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
+        return core.uniform(self.minval, 1 if self.maxval is None else self.maxval)(key, shape, dtype)
+
+
+@dataclass(frozen=True)
+class random_normal(Initializer, _Random):
+    """Draws from a normal distribution.
+
+    >>> random_normal(stddev=0.0, mean=2.0, seed=0)([2]).tolist()
+    [2.0, 2.0]
+    """
+
+    mean: float = 0.0
+    stddev: float = 1.0
+    seed: int | None = None
+    dtype: Any = "float32"
+
+    def check(self, shape: Shape, dtype: Any) -> None:
+        _require_float(self, dtype)
+
+    def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
+        return core.normal(self.stddev, mean=self.mean)(key, shape, dtype)
+
+
+@dataclass(frozen=True)
+class truncated_normal(random_normal):
+    """Draws from a normal distribution without what lies more than two standard deviations from the mean.
+
+    >>> values = truncated_normal(stddev=0.5, seed=0)([1000])
+    >>> bool((abs(values) <= 1).all())
+    True
+    """
+
+    def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
+        return core.truncated_normal(self.stddev, mean=self.mean)(key, shape, dtype)
+
+
+@dataclass(frozen=True)
+class uniform_unit_scaling(Initializer, _Random):
+    """Draws uniformly with variance `factor**2 / n`, where n is the product of all axes but the last.
+
+    >>> values = uniform_unit_scaling(seed=0)([3, 1000])
+    >>> bool((abs(values) <= 1).all())
+    True
+    """
+
+    factor: float = 1.0
+    seed: int | None = None
+    dtype: Any = "float32"
+
+    def check(self, shape: Shape, dtype: Any) -> None:
+        _require_float(self, dtype)
+
+    def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
+        bound = self.factor * math.sqrt(3 / max(1.0, math.prod(shape[:-1])))
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+_MODES = ("fan_in", "fan_out", "fan_avg")
+_DISTRIBUTIONS = ("normal", "uniform", "truncated_normal", "untruncated_normal")
+
+
+@dataclass(frozen=True)
+class variance_scaling(Initializer, _Random):
+    """Draws with variance `scale / fan`. `"normal"` is the truncated normal distribution, as in TensorFlow.
+
+    >>> values = variance_scaling(3.0, "fan_in", "uniform", seed=0)([3, 1000])
+    >>> bool((abs(values) <= np.sqrt(3)).all())
+    True
+    """
+
+    scale: float = 1.0
+    mode: Any = "fan_in"
+    distribution: Any = "truncated_normal"
+    seed: int | None = None
+    dtype: Any = "float32"
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0.0:
+            raise ArgumentError(f"Argument `scale` must be a positive float. Received: {self.scale}")
+        if self.mode not in _MODES:
+            raise ArgumentError(f"Argument `mode` should be one of {_MODES}. Received: {self.mode}")
+        if not isinstance(self.distribution, str) or self.distribution.lower() not in _DISTRIBUTIONS:
+            allowed = ("normal", "uniform", "truncated_normal", "untruncated_normal")
+            raise ArgumentError(f"Argument `distribution` should be one of {allowed}. Received: {self.distribution}")
+
+    def check(self, shape: Shape, dtype: Any) -> None:
+        _require_float(self, dtype)
+
+    def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
+        kind = {"normal": "truncated_normal", "untruncated_normal": "normal"}
+        distribution: Any = kind.get(self.distribution.lower(), self.distribution.lower())
+        return core.variance_scaling(self.scale, self.mode, distribution)(key, shape, dtype)
+
+
+@dataclass(frozen=True)
+class orthogonal(Initializer, _Random):
+    """Draws a matrix with orthonormal rows or columns, whichever are fewer, times `gain`.
+
+    >>> w = orthogonal(seed=0)([4, 4])
+    >>> bool(jnp.allclose(w @ w.T, jnp.eye(4), atol=1e-5))
+    True
+    """
+
+    gain: float = 1.0
+    seed: int | None = None
+    dtype: Any = "float32"
+
+    def check(self, shape: Shape, dtype: Any) -> None:
+        _require_float(self, dtype)
+        if len(shape) < 2:
+            raise ArgumentError(
+                "The tensor to initialize, specified by argument `shape` must be at least two-dimensional. Received "
+                f"shape={list(shape)}"
+            )
+
+    def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
+        return core.orthogonal(self.gain)(key, shape, dtype)
+
+
+@dataclass(frozen=True)
+class identity(Initializer):
+    """Makes a matrix with `gain` on the diagonal.
+
+    >>> identity(2.0)([2, 3]).tolist()
+    [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]
+    """
+
+    gain: float = 1.0
+    dtype: Any = "float32"
+
+    def check(self, shape: Shape, dtype: Any) -> None:
+        if len(shape) != 2:
+            raise ArgumentError(
+                "The tensor to initialize, specified by argument `shape` must be at least two-dimensional. Received "
+                f"shape={list(shape)}"
+            )
+
+    def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
+        return self.gain * jnp.eye(*shape, dtype=dtype)
+
+
+def glorot_uniform(seed: int | None = None, dtype: Any = "float32") -> variance_scaling:
+    """Draws uniformly from `±sqrt(6 / (fan_in + fan_out))`: the default of `get_variable`."""
+    return variance_scaling(1.0, "fan_avg", "uniform", seed, dtype)
+
+
+def glorot_normal(seed: int | None = None, dtype: Any = "float32") -> variance_scaling:
+    """Draws from a truncated normal distribution with variance `2 / (fan_in + fan_out)`."""
+    return variance_scaling(1.0, "fan_avg", "truncated_normal", seed, dtype)
+
+
+def he_uniform(seed: int | None = None) -> variance_scaling:
+    """Draws uniformly with variance `2 / fan_in`."""
+    return variance_scaling(2.0, "fan_in", "uniform", seed)
+
+
+def he_normal(seed: int | None = None) -> variance_scaling:
+    """Draws from a truncated normal distribution with variance `2 / fan_in`."""
+    return variance_scaling(2.0, "fan_in", "truncated_normal", seed)
+
+
+def lecun_uniform(seed: int | None = None) -> variance_scaling:
+    """Draws uniformly with variance `1 / fan_in`."""
+    return variance_scaling(1.0, "fan_in", "uniform", seed)
+
+
+def lecun_normal(seed: int | None = None) -> variance_scaling:
+    """Draws from a truncated normal distribution with variance `1 / fan_in`."""
+    return variance_scaling(1.0, "fan_in", "truncated_normal", seed)

@@ -1,0 +1,186 @@
+"""`tf.train.init_from_checkpoint`, for params that are values.
+
+In TensorFlow it replaces the initializers of the variables of a graph. Here there are params: it takes some, and returns
+others with the values from the checkpoint. The mapping rules and their errors are TensorFlow's; an error changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+
+from jscope import _path
+from jscope._errors import ShapeMismatchError
+from jscope.tf1._errors import ArgumentError, MissingReuseError
+from jscope.tf1._shapes import TensorShape, as_shape
+from jscope.tf1._variables import Variable, key_of
+
+SEPARATOR = _path.SEPARATOR
+PART = "/part_"
+
+
+class Reader(Protocol):
+    """A checkpoint to read from, such as `tf.train.load_checkpoint` or `jscope.checkpoint` give one."""
+
+    def get_variable_to_shape_map(self) -> Mapping[str, Sequence[int]]:
+        """Returns the shape of each tensor, by name."""
+        ...
+
+    def get_tensor(self, name: str, /) -> Any:
+        """Returns one tensor."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """A dict of arrays as a reader."""
+
+    tensors: Mapping[str, Any]
+
+    def get_variable_to_shape_map(self) -> Mapping[str, Sequence[int]]:
+        """Returns the shape of each array."""
+        return {name: list(np.shape(value)) for name, value in self.tensors.items()}
+
+    def get_tensor(self, name: str, /) -> Any:
+        """Returns one array."""
+        return self.tensors[name]
+
+    def __str__(self) -> str:
+        return "dict"
+
+
+def init_from_checkpoint(
+    params: Mapping[str, Any],
+    reader: Reader | Mapping[str, Any],
+    assignment_map: Mapping[str, Any] | Iterable[tuple[str, Any]],
+) -> dict[str, Any]:
+    """Returns `params` with the values that `assignment_map` takes from a checkpoint.
+
+    >>> from jscope import tf1
+    >>> params = {"net": {"w": jnp.zeros(2), "b": jnp.zeros(1)}}
+    >>> old = {"a/w": np.ones(2, "float32"), "a/b": np.ones(1, "float32")}
+    >>> new = tf1.train.init_from_checkpoint(params, old, {"a/": "net/"})
+    >>> new["net"]["w"].tolist(), params["net"]["w"].tolist()
+    ([1.0, 1.0], [0.0, 0.0])
+
+    Args:
+      params: A nested dict of arrays by name, as `init` returns it: params, or state.
+      reader: What reads the checkpoint, or a dict of its arrays.
+      assignment_map: From names in the checkpoint to names of variables, or from scopes to scopes, which end in `/`; `/` alone is
+        the root. A dict, or pairs. Pairs are taken in the order of the names in the checkpoint; later ones win.
+
+    Raises:
+      ValueError: A tensor is missing, or has another shape, or a name is neither a variable nor a scope.
+    """
+    source = Tensors(reader) if isinstance(reader, Mapping) else reader
+    flat = dict(_path.items(params))
+    job = _Job(source, dict(source.get_variable_to_shape_map()), flat)
+    pairs = assignment_map.items() if isinstance(assignment_map, Mapping) else assignment_map
+    chosen: dict[str, str] = {}
+    for tensor, target in sorted(pairs, key=lambda pair: pair[0]):
+        for name, wanted in job.assigned(tensor, target):
+            job.check_shape(name, wanted)
+            chosen[name] = wanted
+    return _path.nested((flat | {name: job.read(name, tensor) for name, tensor in chosen.items()}).items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One checkpoint and the variables that may be read from it."""
+
+    reader: Reader
+    shapes: Mapping[str, Sequence[int]]
+    flat: Mapping[str, Any]
+
+    def assigned(self, tensor: str, target: Any) -> list[tuple[str, str]]:
+        """Returns which variables one entry of the map assigns, each with the name of its tensor."""
+        name = self._variable(target)
+        if name is None:
+            return self._scope(tensor, target)
+        if not self._has(tensor):
+            raise MissingReuseError(f"Tensor {tensor} is not found in {self._label} checkpoint {dict(self.shapes)}")
+        return [(name, tensor)]
+
+    def _variable(self, target: Any) -> str | None:
+        """Returns the name of the variable that is meant, or None where it is a scope."""
+        if isinstance(target, list | tuple) and target and all(isinstance(part, Variable) for part in target):
+            target = target[0]
+        name = key_of(target.name) if isinstance(target, Variable) else target
+        if not isinstance(name, str):
+            raise ArgumentError(f"{target!r} is neither a variable nor the name of one, nor of a scope.")
+        if isinstance(target, Variable) and name not in self.flat:
+            raise MissingReuseError(f"Variable {name} is not in the params.")
+        return name if name in self.flat else None
+
+    def _scope(self, tensor: str, target: str) -> list[tuple[str, str]]:
+        scope = target[: target.rindex(SEPARATOR)] if SEPARATOR in target else ""
+        if not tensor.endswith(SEPARATOR):
+            raise ArgumentError(
+                f"Assignment map with scope only name {scope} should map to scope only {tensor}. "
+                "Should be 'scope/': 'other_scope/'."
+            )
+        below = sorted(name for name in self.flat if not scope or name.startswith(scope + SEPARATOR))
+        return [(name, self._tensor_of(name, scope, tensor, target)) for name in below]
+
+    def _tensor_of(self, name: str, scope: str, tensor: str, target: str) -> str:
+        """Returns the tensor for a variable below a scope. What is odd here is odd in TensorFlow."""
+        full = name[len(scope) :]
+        if target != SEPARATOR:
+            full = full[1:]
+        if tensor != SEPARATOR:
+            full = tensor + full
+        full = full.removesuffix(SEPARATOR)
+        if not self._has(full):
+            raise MissingReuseError(
+                f"Tensor {full} ({name[len(scope) + 1 :]} in {tensor}) is not found in {self._label} checkpoint"
+            )
+        return full
+
+    def check_shape(self, name: str, tensor: str) -> None:
+        """Raises where variable and tensor have different shapes."""
+        found = TensorShape(self._shape(tensor))
+        asked = as_shape(np.shape(self.flat[name]))
+        if asked is not None and not asked.is_compatible_with(found):
+            raise ShapeMismatchError(
+                f"Shape of variable {name}:0 ({asked}) doesn't match with shape of tensor {tensor} ({found.as_list()}) "
+                "from checkpoint reader."
+            )
+
+    def read(self, name: str, tensor: str) -> Any:
+        """Returns the tensor, in the dtype of the variable; shards are put together."""
+        if tensor in self.shapes:
+            value = self.reader.get_tensor(tensor)
+        else:
+            parts = [np.asarray(self.reader.get_tensor(part)) for part in self._parts(tensor)]
+            value = np.concatenate(parts, self._cut(tensor)) if len(parts) > 1 else parts[0]
+        return jnp.asarray(value, getattr(self.flat[name], "dtype", None))
+
+    def _has(self, tensor: str) -> bool:
+        return tensor in self.shapes or bool(self._parts(tensor))
+
+    def _parts(self, tensor: str) -> list[str]:
+        """Returns the names of the shards of a tensor, in order."""
+        found = []
+        while (part := f"{tensor}{PART}{len(found)}") in self.shapes:
+            found.append(part)
+        return found
+
+    def _cut(self, tensor: str) -> int:
+        """Returns the axis along which the shards were cut: the one that does not add up; the first, if they are alike."""
+        shapes = [tuple(self.shapes[part]) for part in self._parts(tensor)]
+        return next((axis for axis, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1), 0)
+
+    def _shape(self, tensor: str) -> Sequence[int]:
+        if tensor in self.shapes:
+            return self.shapes[tensor]
+        shapes = [list(self.shapes[part]) for part in self._parts(tensor)]
+        cut = self._cut(tensor)
+        return [sum(s[axis] for s in shapes) if axis == cut else size for axis, size in enumerate(shapes[0])]
+
+    @property
+    def _label(self) -> str:
+        return str(getattr(self.reader, "path", None) or self.reader)
