@@ -7,6 +7,7 @@ stay what they are, so that `if is_training:` works.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -24,49 +25,47 @@ CONTROL_FLOW_NOTE = (
 )
 
 
-def collect(
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    axes: Mapping[str, int],
-    key: Key | None = None,
-) -> list[VariableSpec]:
-    """Returns the specs of the variables that `function(scope, *args, **kwargs)` creates, in that order."""
-    found: list[VariableSpec] = []
-    arrays, rebuild = _split_arrays(args, kwargs)
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of a scope with the arguments of one call, and the sizes of the mapped axes it names."""
 
-    def run(key: Key, arrays: list[Any]) -> None:
-        with Frame(collecting=True) as frame:
-            args, kwargs = rebuild(arrays)
-            function(root(frame, key), *args, **kwargs)
-        found.extend(frame.specs.values())
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    axes: tuple[tuple[str, int], ...]
 
-    key = jax.eval_shape(lambda: jax.random.key(0)) if key is None else key
-    _explaining(lambda: jax.eval_shape(_under_axes(run, axes), key, arrays))
-    return found
+    def collect(self, key: Key | None) -> list[VariableSpec]:
+        """Returns the specs of the variables that the call creates, in that order."""
+        found: list[VariableSpec] = []
+        arrays, rebuild = _split_arrays(self.args, self.kwargs)
 
+        def run(key: Key, arrays: list[Any]) -> None:
+            with Frame(collecting=True) as frame:
+                args, kwargs = rebuild(arrays)
+                self.function(root(frame, key), *args, **kwargs)
+            found.extend(frame.specs.values())
 
-def complete(
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    axes: Mapping[str, int],
-    key: Key,
-    known: Mapping[str, VariableSpec],
-    values: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Returns the initial values that depend on data, by path: one jitted forward pass on the other values."""
-    arrays, rebuild = _split_arrays(args, kwargs)
-    if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays):
-        next(spec.initializer for spec in known.values() if isinstance(spec.initializer, DataDependent)).refuse()
+        key = jax.eval_shape(lambda: jax.random.key(0)) if key is None else key
+        try:
+            jax.eval_shape(_under_axes(run, self.axes), key, arrays)
+        except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+            error.add_note(CONTROL_FLOW_NOTE)
+            raise
+        return found
 
-    def run(key: Key, values: dict[str, Any], arrays: list[Any]) -> dict[str, Any]:
-        with Frame(collecting=True, values=dict(values), key=key, known=known) as frame:
-            args, kwargs = rebuild(arrays)
-            function(root(frame, key), *args, **kwargs)
-        return frame.initial
+    def complete(self, key: Key, known: Mapping[str, VariableSpec], values: dict[str, Any]) -> dict[str, Any]:
+        """Returns the initial values that depend on data, by path: one jitted forward pass on the other values."""
+        arrays, rebuild = _split_arrays(self.args, self.kwargs)
+        if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays):
+            next(spec.initializer for spec in known.values() if isinstance(spec.initializer, DataDependent)).refuse()
 
-    return jax.jit(_under_axes(run, axes))(key, values, arrays)
+        def run(key: Key, values: dict[str, Any], arrays: list[Any]) -> dict[str, Any]:
+            with Frame(collecting=True, values=dict(values), key=key, known=known) as frame:
+                args, kwargs = rebuild(arrays)
+                self.function(root(frame, key), *args, **kwargs)
+            return frame.initial
+
+        return jax.jit(_under_axes(run, self.axes))(key, values, arrays)
 
 
 def is_data_dependent(spec: VariableSpec) -> bool:
@@ -88,16 +87,8 @@ def _split_arrays(args: Any, kwargs: Any) -> tuple[list[Any], Callable[[list[Any
     return [leaf for a, leaf in zip(is_array, leaves, strict=True) if a], rebuild
 
 
-def _under_axes(function: Callable[..., Any], axes: Mapping[str, int]) -> Callable[..., Any]:
+def _under_axes(function: Callable[..., Any], axes: tuple[tuple[str, int], ...]) -> Callable[..., Any]:
     """Binds names of mapped axes, so that collectives such as `lax.pmean(x, "batch")` can be traced."""
-    for name, size in axes.items():
+    for name, size in axes:
         function = jax.vmap(function, in_axes=None, out_axes=None, axis_name=name, axis_size=size)
     return function
-
-
-def _explaining(trace: Callable[[], Any]) -> None:
-    try:
-        trace()
-    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
-        error.add_note(CONTROL_FLOW_NOTE)
-        raise

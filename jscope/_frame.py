@@ -14,7 +14,7 @@ import re
 import sys
 import threading
 from collections.abc import Hashable, Mapping
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,16 +87,16 @@ class Lifted:
         return () if self.shared is not None and re.search(self.shared, path) else self.stack
 
 
+@dataclass(eq=False, kw_only=True)
 class Frame:
     """The memory of one `init`, `apply` or `specs` call. Use as a context manager, once.
 
     Attributes:
       collecting: Whether variables are being created (true) or looked up.
-      parent: For a lift's inner frame, the frame it commits to.
-      state: State with the writes so far, as a nested dict below the path of `crossing`.
-      crossing: Where the scope that the call hands out begins: its path, params and state.
+      crossing: Where the scope that the call hands out begins: its path, params, and state with the writes so far.
       stateful: Whether there is state to write to.
       capturing: Whether what is sown is kept.
+      parent: For a lift's inner frame, the frame it commits to.
       values: While collecting, initial values that are known already, by path.
       key: While initial values that depend on data are computed, the key of `init`.
       known: Meanwhile, all specs of the model, by path.
@@ -106,49 +106,33 @@ class Frame:
       sown: Values that were sown, by path.
     """
 
-    def __init__(
-        self,
-        *,
-        collecting: bool = False,
-        path: str = "",
-        params: Mapping[str, Any] | None = None,
-        state: dict[str, Any] | None = None,
-        capturing: bool = False,
-        values: dict[str, Any] | None = None,
-        key: Key | None = None,
-        known: Mapping[str, VariableSpec] | None = None,
-        parent: Frame | None = None,
-    ) -> None:
-        self.collecting = collecting
-        self.state = {} if state is None else state
-        self.stateful = state is not None
-        self.crossing = Crossing(path, params or {}, self.state)
-        self.capturing = capturing
-        self.values = {} if values is None else values
-        self.key = key
-        self.known = known or {}
-        self.initial: dict[str, Any] = {}
-        self.parent = parent
-        self.specs: dict[str, VariableSpec] = {}
-        self.asked: set[str] = set()
-        self.sown: dict[str, Any] = {}
-        self.token = next(_tokens) if collecting else None
-        self._owner = _owner()
-        self._traces = [(trace_state(), 0)]
-        self._serial = 0
+    collecting: bool = False
+    crossing: Crossing = field(default_factory=lambda: Crossing("", {}, {}))
+    stateful: bool = False
+    capturing: bool = False
+    parent: Frame | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    key: Key | None = None
+    known: Mapping[str, VariableSpec] = field(default_factory=dict)
+    initial: dict[str, Any] = field(default_factory=dict)
+    specs: dict[str, VariableSpec] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    sown: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.token = next(_tokens) if self.collecting else None
+        self._owner, self._traces, self._serial = _owner(), [(trace_state(), 0)], 0
         self._creations: dict[str, Creation] = {}
         self._prefixes: dict[str, str] = {}
         self._placeholders: dict[Hashable, jax.Array] = {}
-        self._defaults: list[Any] = []
+        self.defaults: list[Any] = []
         self._names: list[tuple[str, contextlib.AbstractContextManager[Any]]] = []
-        self._reset: Token[Frame | None] | None = None
 
     def __enter__(self) -> Frame:
         self._reset = _current.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._reset is not None
         _current.reset(self._reset)
 
     @staticmethod
@@ -170,10 +154,6 @@ class Frame:
         while frame is not None and frame is not self:
             frame = frame.parent
         return frame is self
-
-    def in_own_trace(self) -> bool:
-        """Whether no JAX transform was entered since this frame began."""
-        return self._traces[0][0] == trace_state()
 
     def trace(self) -> int:
         """Returns the serial number of the running trace: 0 for the frame's own, another one for each tracing."""
@@ -233,15 +213,11 @@ class Frame:
 
     def keep_defaults(self, defaults: Any) -> int:
         """Returns a number that stands for `defaults` in a treedef: JAX's caches must not keep the object alive."""
-        for number, kept in enumerate(self._defaults):
+        for number, kept in enumerate(self.defaults):
             if kept is defaults:
                 return number
-        self._defaults.append(defaults)
-        return len(self._defaults) - 1
-
-    def kept_defaults(self, number: int) -> Any:
-        """Returns the defaults that `keep_defaults` gave this number."""
-        return self._defaults[number]
+        self.defaults.append(defaults)
+        return len(self.defaults) - 1
 
     def enter_name(self, path: str) -> None:
         """Enters `jax.named_scope` for what `path` adds to the innermost name."""

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from jscope import _path
 from jscope._errors import InvalidArgumentError, MissingVariableError, NameConflictError, ShapeMismatchError
-from jscope._frame import Crossing, Frame
+from jscope._frame import Crossing
 from jscope._request import checked_shape
 from jscope._types import ShapeLike
 
@@ -88,23 +88,6 @@ def outside(path: str, prefix: str) -> NoReturn:
         f"A custom getter asked for `{path}` inside a JAX transform that was given only the scope `{prefix}`.\n"
         "Pass an outer scope into the transform, so that the variable crosses with it."
     )
-
-
-def describe(path: str, params: Mapping[str, Any], state: Mapping[str, Any], rng: bool, frame: Frame | None) -> str:
-    """Returns the repr of a scope: its path, and the variables below it by shape and dtype, never by value."""
-    if frame is not None:
-        lines = [str(spec) for spec in frame.specs.values() if _path.relative(spec.path, path)]
-    else:
-        found = [("param", params), ("state", state)]
-        lines = [f"{kind} `{name}`: {_brief(value)}" for kind, tree in found for name, value in _path.items(tree, path)]
-    more = [f"... and {len(lines) - 20} more"] if len(lines) > 20 else []
-    return "\n  ".join([f"Scope({path!r}{', with rng' if rng else ''})", *lines[:20], *more])
-
-
-def _brief(value: Any) -> str:
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return f"{value.dtype.name if hasattr(value.dtype, 'name') else value.dtype}{list(value.shape)}"
-    return type(value).__name__
 
 
 def as_tree(role: str, tree: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,6 @@ from jscope._errors import InitializerError, InvalidArgumentError, noting
 from jscope._same import Same, same
 from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key, Shape
-
-Draw: TypeAlias = Callable[[Key, Any, Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def _draw_group(kind: Kind, group: list[VariableSpec], key: Key) -> list[jax.Arr
     return [_checked(spec, value) for spec, value in zip(group, drawn, strict=True)]
 
 
-def _program(kind: Kind, batch_axes: int) -> Draw:
+def _program(kind: Kind, batch_axes: int) -> Callable[..., Any]:
     """Returns the compiled function from a key and a path's lanes to an initial value."""
 
     def draw(key: Key, a: Any, b: Any) -> Any:
@@ -125,7 +123,7 @@ def _program(kind: Kind, batch_axes: int) -> Draw:
 _cached_program = lru_cache(maxsize=4096)(_program)
 
 
-def _mapped(draw: Draw, key: Key) -> Draw:
+def _mapped(draw: Callable[..., Any], key: Key) -> Callable[..., Any]:
     if _vmap_is_exact(key):
         return jax.vmap(draw, (None, 0, 0))
     return lambda key, a, b: jax.lax.map(lambda lanes: draw(key, *lanes), (a, b))
@@ -141,7 +139,7 @@ def _stacked_lanes(spec: VariableSpec) -> tuple[Any, Any]:
     """Returns the lanes of each copy of a stacked variable, as if its index were one more part of the path."""
     sizes = tuple(axis.size for axis in spec.stack)
     lanes = [_rng.extend(_rng.SEED, _with_indices(spec, indices)) for indices in itertools.product(*map(range, sizes))]
-    a, b = np.array(lanes, np.uint32).T
+    a, b = np.array(lanes, np.uint32).reshape(-1, 2).T
     return a.reshape(sizes), b.reshape(sizes)
 
 

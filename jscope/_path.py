@@ -50,12 +50,12 @@ def check(name: object) -> None:
 
 
 def parts(path: str) -> tuple[str, ...]:
-    """Splits a path, which may be the root's empty one.
+    """Splits a path, which may be the root's empty one. TensorFlow's paths may have empty parts.
 
-    >>> parts("")
-    ()
+    >>> parts(""), parts("foo//v")
+    ((), ('foo', '', 'v'))
     """
-    return split(path) if path else ()
+    return tuple(path.split(SEPARATOR)) if path else ()
 
 
 def join(*paths: str) -> str:

@@ -60,7 +60,7 @@ def _settled(frame: Frame, spec: VariableSpec) -> VariableSpec:
     """Computes an initial value that depends on data, so that no spec ever stores a tracer."""
     if not _is_traced(spec):
         return spec
-    if not frame.in_own_trace():
+    if frame.trace() != 0:
         raise NativeTransformError(
             f"The initial value of `{spec.path}` (created at {spec.site}) depends on data inside a JAX transform, "
             "where it cannot be computed.\nCreate the variable outside the transform, or give it an initializer "

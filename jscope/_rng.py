@@ -47,13 +47,12 @@ def mix(lane: Lane, part: Lane) -> Lane:
     True
     """
     lane, part = (int(x) if isinstance(x, np.generic) else x for x in (lane, part))
-    part = _times(part, 0xCC9E2D51)
-    part = _times(_rotate(part, 15), 0x1B873593)
+    part = _wrap(_rotate(_wrap(part * _like(part, 0xCC9E2D51)), 15) * _like(part, 0x1B873593))
     if isinstance(lane, int) != isinstance(part, int):
         lane, part = (np.uint32(x) if isinstance(x, int) else x for x in (lane, part))
-    lane = _plus(_times(_rotate(lane ^ part, 13), 5), 0xE6546B64)
-    lane = _times(lane ^ (lane >> _like(lane, 16)), 0x85EBCA6B)
-    lane = _times(lane ^ (lane >> _like(lane, 13)), 0xC2B2AE35)
+    lane = _wrap(_rotate(lane ^ part, 13) * _like(lane, 5) + _like(lane, 0xE6546B64))
+    lane = _wrap((lane ^ (lane >> _like(lane, 16))) * _like(lane, 0x85EBCA6B))
+    lane = _wrap((lane ^ (lane >> _like(lane, 13))) * _like(lane, 0xC2B2AE35))
     return lane ^ (lane >> _like(lane, 16))
 
 
@@ -110,18 +109,8 @@ def anchor(path: str, lanes: Lanes, salt: Lane) -> Anchor:
     return Anchor(path, (a, b), c)
 
 
-@dataclass(frozen=True, slots=True)
-class _Root:
-    """The anchor of a call: its paths are what they say."""
-
-    path: str = ""
-    salt: Lane = 0
-
-    def lanes_of_path(self, path: str) -> Lanes:
-        return lanes_of_path(path)
-
-
-ROOT = _Root()
+ROOT = Anchor("", SEED, 0)
+"""The anchor of a call: its paths are what they say."""
 
 
 def salt_of(anchor: Anchor | None, entry: Entry) -> Lane:
@@ -143,14 +132,9 @@ def _like(lane: Lane, constant: int) -> Lane:
     return constant if isinstance(lane, int) else np.uint32(constant)
 
 
-def _times(lane: Lane, constant: int) -> Lane:
-    return lane * constant & _MASK if isinstance(lane, int) else lane * np.uint32(constant)
-
-
-def _plus(lane: Lane, constant: int) -> Lane:
-    return lane + constant & _MASK if isinstance(lane, int) else lane + np.uint32(constant)
+def _wrap(lane: Lane) -> Lane:
+    return lane & _MASK if isinstance(lane, int) else lane
 
 
 def _rotate(lane: Lane, bits: int) -> Lane:
-    left = lane << _like(lane, bits)
-    return (left & _MASK if isinstance(lane, int) else left) | (lane >> _like(lane, 32 - bits))
+    return _wrap(lane << _like(lane, bits)) | (lane >> _like(lane, 32 - bits))

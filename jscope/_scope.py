@@ -23,9 +23,10 @@ from jscope._defaults import LIBRARY_DEFAULTS, NONE, Defaults, Off, Overrides, R
 from jscope._errors import InvalidArgumentError, MissingRngError
 from jscope._frame import Crossing, Frame, Lifted
 from jscope._getter import End, as_node, through
-from jscope._lookup import check_shape, describe, find, is_variable, outside, subtree
+from jscope._lookup import check_shape, find, is_variable, outside, subtree
 from jscope._materialize import check_key
 from jscope._record import record
+from jscope._show import describe
 from jscope._stack import call_site
 from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
 from jscope._write import assign, running, sow, writable
@@ -148,13 +149,11 @@ class Scope:
                 check_shape(_path.join(self._path, name), value, shape)
             return value
         _path.check(name)
-        check_callable("custom_getter", custom_getter)
         options = {"shape": shape, "dtype": dtype, "initializer": initializer, "trainable": trainable, "axes": axes}
         options |= {"regularizer": regularizer, "constraint": constraint, "partitioner": partitioner}
         options["collections"] = collections
-        getters = shared.getters if custom_getter is None else (*shared.getters, as_node(custom_getter))
         end = End(self, call_site() if shared.collecting else "")
-        return through(getters, end, _path.child(self._path, name), options)
+        return through(self._getters_and(custom_getter), end, _path.child(self._path, name), options)
 
     def variable_scope(
         self, name: str | None = None, default_name: str | None = None, **overrides: Unpack[Overrides]
@@ -178,13 +177,8 @@ class Scope:
         create) override each other, while False inherits. A `custom_getter` goes inside those inherited.
         """
         shared, getter = self._shared, overrides.pop("custom_getter", None)
-        if getter is NONE:
-            getters = ()
-        else:
-            check_callable("custom_getter", getter)
-            getters = shared.getters if getter is None else (*shared.getters, as_node(getter))
-        defaults = shared.defaults.override(**overrides)
-        return self._sharing(replace(shared, defaults=defaults, getters=getters))
+        getters = () if getter is NONE else self._getters_and(getter)
+        return self._sharing(replace(shared, defaults=shared.defaults.override(**overrides), getters=getters))
 
     def with_rng(self, key: Key | None) -> Scope:
         """Returns the same scope with another key, or with none. This scope is unchanged."""
@@ -229,8 +223,7 @@ class Scope:
         """Writes the state variable `name`: later reads in this call see `value`, and `apply` returns it.
 
         Raises:
-          StateError: It is a param, or the call has no state to write to.
-          MissingVariableError: There is no such variable.
+          StateError: It is a param, or the call has no state. MissingVariableError: There is no such variable.
           MismatchError: `value` has another shape or dtype.
           NativeTransformError: A JAX transform was entered since the call began.
         """
@@ -242,10 +235,8 @@ class Scope:
     def sow(self, name: str, value: Any, reduce: Reduce | None = None) -> None:
         """Gives `value` out on the side, for `model.capture(regex).apply(...)`; otherwise nothing happens.
 
-        Sowing one name twice combines the values with `reduce(old, new)`, or is an error without it.
-
-        Raises:
-          NativeTransformError: A JAX transform was entered since the call began.
+        Sowing one name twice combines the values with `reduce(old, new)`, or is an error without it. Inside a JAX
+        transform it is a `NativeTransformError`.
         """
         path = _path.join(self._path, *_path.split(name))
         sow(self._writable(f"sowed `{path}`"), path, value, reduce)
@@ -269,7 +260,9 @@ class Scope:
             frame.exit_name()
 
     def __repr__(self) -> str:
-        return describe(self._path, self._params, self._state, self.has_rng, self._frame() if self.collecting else None)
+        frame = self._frame()
+        specs = frame.specs.values() if frame is not None else ()
+        return describe(self._path, self.has_rng, specs, self._params, self._state)
 
     def _enter(self, path: str) -> _rng.Entry:
         """Counts one more entry of a child; returns which one it is."""
@@ -279,6 +272,10 @@ class Scope:
             # A closure that JAX traces twice enters its scopes twice; only entries of one trace are counted.
             count = shared.crossing.enter((path, entry, frame.trace()))
         return (*entry, (path, count)) if count else entry
+
+    def _getters_and(self, getter: Getter | None) -> tuple[Getter, ...]:
+        check_callable("custom_getter", getter)
+        return self._shared.getters if getter is None else (*self._shared.getters, as_node(getter))
 
     def _sharing(self, shared: Shared) -> Scope:
         return Scope(self._path, self._params, self._state, self._entry, shared)
@@ -340,7 +337,7 @@ def _unflatten(aux: tuple[Any, ...], children: Iterable[Any]) -> Scope:
     frame, defaults, lifted = Frame.current(), LIBRARY_DEFAULTS, call[2] if call else None
     if call:
         frame = frame.with_token(call[0]) if frame is not None else None
-        defaults = frame.kept_defaults(call[1]) if frame is not None else LIBRARY_DEFAULTS
+        defaults = frame.defaults[call[1]] if frame is not None else LIBRARY_DEFAULTS
     elif frame is not None and frame.collecting:
         frame = None
     ref = weakref.ref(frame) if frame is not None else None

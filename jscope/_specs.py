@@ -17,8 +17,8 @@ from jscope._check import differences
 from jscope._errors import InvalidArgumentError, MissingVariableError, StructureMismatchError
 from jscope._lookup import as_tree, find
 from jscope._materialize import materialize
+from jscope._show import table
 from jscope._spec import VariableSpec
-from jscope._table import table
 from jscope._types import Key
 
 Which: TypeAlias = "str | Callable[[VariableSpec], bool]"

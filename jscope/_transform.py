@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
 from jscope import _path
-from jscope._collect import collect, complete, is_data_dependent
+from jscope._collect import Call, is_data_dependent
 from jscope._errors import InvalidArgumentError, StateError
-from jscope._frame import Frame
+from jscope._frame import Crossing, Frame
 from jscope._lookup import as_tree
 from jscope._materialize import check_key, materialize
 from jscope._scope import Scope, root
@@ -41,9 +41,9 @@ class Program:
     axes: tuple[tuple[str, int], ...] = ()
     pattern: re.Pattern[str] | None = None
 
-    def collect(self, key: Key | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[VariableSpec]:
+    def collect(self, call: Call, key: Key | None) -> list[VariableSpec]:
         """Returns the specs of all variables, in the order in which they are created."""
-        found = collect(self.function, args, kwargs, dict(self.axes), key)
+        found = call.collect(key)
         state = [spec for spec in found if not spec.trainable]
         if state and not self.stateful:
             raise StateError(
@@ -56,27 +56,25 @@ class Program:
     def init(self, key: Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Params, State]:
         """Returns the initial params and state."""
         check_key(key)
-        found = self.collect(key, args, kwargs)
+        call = Call(self.function, args, kwargs, self.axes)
+        found = self.collect(call, key)
         plain = [spec for spec in found if not is_data_dependent(spec)]
         drawn = materialize([(spec, None) for spec in plain], key)
         values = {spec.path: value for spec, value in zip(plain, drawn, strict=True)}
         if len(plain) < len(found):
-            values |= complete(
-                self.function, args, kwargs, dict(self.axes), key, {spec.path: spec for spec in found}, values
-            )
+            values |= call.complete(key, {spec.path: spec for spec in found}, values)
         params = _path.nested((spec.path, values[spec.path]) for spec in found if spec.trainable)
         return params, _path.nested((spec.path, values[spec.path]) for spec in found if not spec.trainable)
 
     def apply(self, params: Any, state: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Returns the output and the new state."""
-        params = as_tree("params", params)
-        live = _path.copy(as_tree("state", state)) if self.stateful else None
-        with Frame(params=params, state=live, capturing=self.pattern is not None) as frame:
+        crossing = Crossing("", as_tree("params", params), as_tree("state", state) if self.stateful else {})
+        with Frame(crossing=crossing, stateful=self.stateful, capturing=self.pattern is not None) as frame:
             out = self.function(root(frame, self.rng), *args, **kwargs)
         if self.pattern is not None:
             sown = {path: value for path, value in frame.sown.items() if self.pattern.search(path)}
             out = out, _path.nested(sown.items())
-        return out, live
+        return out, crossing.state
 
 
 class _Bound:
@@ -86,7 +84,8 @@ class _Bound:
 
     def specs(self, *args: Any, **kwargs: Any) -> Specs:
         """Returns the specs of all variables. Takes arrays or `jax.ShapeDtypeStruct`s; runs nothing."""
-        return specs_of(self.program.collect(None, args, kwargs))
+        call = Call(self.program.function, args, kwargs, self.program.axes)
+        return specs_of(self.program.collect(call, None))
 
     def with_rng(self, key: Key | None) -> Self:
         """Returns the model with a random key for `apply`."""

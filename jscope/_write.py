@@ -7,17 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jscope import _path
-from jscope._errors import (
-    DTypeMismatchError,
-    MismatchError,
-    MissingVariableError,
-    NameConflictError,
-    NativeTransformError,
-    ScopeEndedError,
-    ShapeMismatchError,
-    StateError,
-)
+from jscope import _errors, _path
 from jscope._frame import Crossing, Frame, Lifted
 from jscope._stack import lift_for_here
 from jscope._types import Reduce
@@ -26,7 +16,7 @@ from jscope._types import Reduce
 def running(frame: Frame | None, action: str) -> Frame:
     """Returns the frame if its call is running here, or raises an error that says what was tried."""
     if frame is None:
-        raise ScopeEndedError(
+        raise _errors.ScopeEndedError(
             f"A scope {action}, outside the `init` or `apply` call it belongs to (that call has "
             "ended, or runs in another thread or asyncio task, or another call runs inside it).\n"
             "Use a scope only in the call that made it; hand results out as return values."
@@ -39,13 +29,13 @@ def writable(frame: Frame | None, crossing: Crossing, lifted: Lifted | None, act
     frame = running(frame, action)
     if frame.trace() != (lifted.trace if lifted is not None else 0):
         lift = lift_for_here()
-        raise NativeTransformError(
+        raise _errors.NativeTransformError(
             f"A scope {action}, inside a JAX transform, from where the value cannot get out.\n"
             f"Use `{lift}` in place of `jax`'s: it takes what is written along. "
             "Or return the value and write it outside."
         )
     if crossing is not frame.crossing and not frame.collecting:
-        raise NativeTransformError(
+        raise _errors.NativeTransformError(
             f"A scope {action}, but it is a copy that went through a JAX function such as `jax.tree.map`.\n"
             "Write through the scope that the model was given."
         )
@@ -65,7 +55,8 @@ def assign(frame: Frame, path: str, value: Any, stack: int) -> None:
                 "State keeps its shape and dtype from one call to the next: reshape or cast the value first."
             )
     if not frame.collecting:
-        _path.insert(frame.state, _parts(frame, path), value)
+        assert isinstance(frame.crossing.state, dict)
+        _path.insert(frame.crossing.state, _parts(frame, path), value)
     elif path in frame.values:
         frame.values[path] = value
 
@@ -76,12 +67,12 @@ def sow(frame: Frame, path: str, value: Any, reduce: Reduce | None) -> None:
         return
     for other in frame.sown:
         if other != path and (_path.relative(path, other) or _path.relative(other, path)):
-            raise NameConflictError(
+            raise _errors.NameConflictError(
                 f"`{path}` was sown, and so was `{other}`: one is a prefix of the other. Sow under another name."
             )
     if path in frame.sown:
         if reduce is None:
-            raise MismatchError(
+            raise _errors.MismatchError(
                 f"`{path}` was sown twice in one call.\nSay how to combine the values, such as "
                 "`reduce=lambda old, new: old + new`, or sow under another name."
             )
@@ -95,7 +86,7 @@ def _parts(frame: Frame, path: str) -> tuple[str, ...]:
     return _path.parts(below)
 
 
-_MISMATCH = ShapeMismatchError, DTypeMismatchError
+_MISMATCH = _errors.ShapeMismatchError, _errors.DTypeMismatchError
 
 
 def _kind_of_state(frame: Frame, path: str, stack: int) -> tuple[Any, Any]:
@@ -104,21 +95,21 @@ def _kind_of_state(frame: Frame, path: str, stack: int) -> tuple[Any, Any]:
     if spec is not None:
         param, old, known = spec.trainable, spec, list(frame.specs)
     else:
-        params, state = frame.crossing.params, frame.state
+        params, state = frame.crossing.params, frame.crossing.state
         param, old = (_path.walk(tree, _parts(frame, path)) for tree in (params, state))
         param, known = old is None and param is not None, [name for name, _ in _path.items(state)]
     if param:
-        raise StateError(
+        raise _errors.StateError(
             f"`{path}` was assigned, but it is a param. Only state can be written: create it with "
             "`trainable=False`, and let the optimizer update params outside `apply`."
         )
     if not frame.collecting and not frame.stateful:
-        raise StateError(
+        raise _errors.StateError(
             f"`{path}` was assigned, but this call has no state.\nUse `jscope.transform_with_state(f)`: its "
             "`apply(params, state, ...)` returns `(out, new_state)`."
         )
     if old is None or isinstance(old, Mapping):
-        raise MissingVariableError(
+        raise _errors.MissingVariableError(
             f"`{path}` was assigned, but there is no such variable.{_path.did_you_mean(path, known)}\n"
             "Create it first: `scope.get_variable(name, ..., trainable=False)`."
         )

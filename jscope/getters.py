@@ -41,6 +41,11 @@ class cast:
     dtype: DType
     match: str = ""
 
+    @property
+    def ignores_path(self) -> bool:
+        """Whether it does the same at any path, so that `jscope.jit` may share compiled functions between paths."""
+        return not self.match
+
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         value = getter(name, **options)
         if re.search(self.match, name) and jnp.issubdtype(value.dtype, jnp.floating):
@@ -60,6 +65,11 @@ class freeze:
     """
 
     match: str = ""
+
+    @property
+    def ignores_path(self) -> bool:
+        """Whether it does the same at any path, so that `jscope.jit` may share compiled functions between paths."""
+        return not self.match
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         value = getter(name, **options)
@@ -82,6 +92,11 @@ class weight_norm:
     """
 
     match: str = ""
+
+    @property
+    def ignores_path(self) -> bool:
+        """Whether it does the same at any path, so that `jscope.jit` may share compiled functions between paths."""
+        return not self.match
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         shape = options.get("shape")

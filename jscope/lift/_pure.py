@@ -19,7 +19,7 @@ import jax
 
 from jscope import _path
 from jscope._errors import InvalidArgumentError, JscopeError
-from jscope._frame import Frame
+from jscope._frame import Crossing, Frame
 from jscope._scope import Scope
 from jscope.lift._view import lifted_view, view
 
@@ -60,13 +60,17 @@ class pure(Generic[P, R]):
     all_state: bool = False
     """Whether the effects have all state below the scope, for transforms whose branches must agree in structure."""
 
+    @property
+    def __name__(self) -> str:
+        return getattr(self.fn, "__name__", "pure")
+
     def __call__(self, scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Effects]:
         if is_collecting(scope):
             return self.fn(lifted_view(scope), *args, **kwargs), Effects({}, {})
         scope = settled(scope)
         with _inner_frame(scope) as frame:
-            out = self.fn(view(scope, scope._params, frame.state, frame=frame), *args, **kwargs)
-        after, old = dict(_path.items(frame.state)), dict(_path.items(scope._state))
+            out = self.fn(view(scope, scope._params, frame.crossing.state, frame=frame), *args, **kwargs)
+        after, old = dict(_path.items(frame.crossing.state)), dict(_path.items(scope._state))
         state = after if self.all_state else {name: new for name, new in after.items() if new is not old[name]}
         sown = {_below(scope, path): value for path, value in frame.sown.items()}
         return out, Effects(state, sown)
@@ -106,8 +110,8 @@ def _inner_frame(scope: Scope) -> Frame:
     """Makes the frame for one run of a body, which commits to the frame of `scope`."""
     outer = scope._frame()
     stateful, capturing = (outer.stateful, outer.capturing) if outer is not None else (True, False)
-    state = _path.copy(scope._state) if stateful else None
-    return Frame(path=scope.path, params=scope._params, state=state, capturing=capturing, parent=outer)
+    crossing = Crossing(scope.path, scope._params, _path.copy(scope._state) if stateful else {})
+    return Frame(crossing=crossing, stateful=stateful, capturing=capturing, parent=outer)
 
 
 def _below(scope: Scope, path: str) -> str:

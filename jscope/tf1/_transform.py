@@ -10,11 +10,14 @@ import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import jax
+
 from jscope import _transform
 from jscope._scope import Scope
 from jscope._transform import Transformed, TransformedWithState
 from jscope.tf1 import _dtypes, _initial
 from jscope.tf1._ambient import Ambient, current
+from jscope.tf1._arrays import ArrayLike, plain
 from jscope.tf1._errors import ArgumentTypeError
 from jscope.tf1._scopes import AUTO_REUSE, CORE_AUTO_REUSE, VariableScope, as_reuse
 
@@ -42,7 +45,7 @@ def scoped(function: Callable[P, R]) -> Callable[Concatenate[Scope, P], R]:
             raise ArgumentTypeError(f"Expected a jscope.Scope as the first argument, not {scope!r}.")
         root = VariableScope(as_reuse(scope._shared.defaults.reuse), scope.path)
         with Ambient(scope, root):
-            return function(*args, **kwargs)
+            return _values(function(*args, **kwargs))
 
     return run_under_ambient
 
@@ -76,6 +79,14 @@ def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]
     1
     """
     return _transform.transform_with_state(scoped(function))
+
+
+def _values(out: Any) -> Any:
+    """Returns an output with values in place of handles, which end with the call."""
+    handle = lambda leaf: isinstance(leaf, ArrayLike)  # noqa: E731
+    if not any(map(handle, jax.tree.leaves(out, is_leaf=handle))):
+        return out
+    return jax.tree.map(plain, out, is_leaf=handle)
 
 
 def current_scope() -> Scope:

@@ -19,10 +19,11 @@ import jscope
 FLOOR = {
     "_errors": 0,
     "_types": 0,
-    "_table": 0,
+    "_stack": 0,
     "_diff": 0,
     "_same": 0,
     "_path": 1,
+    "_show": 2,
     "_getter": 1,
     "_defaults": 1,
     "initializers": 1,
@@ -71,8 +72,8 @@ OPTIONAL = {
     "scipy",
     "ml_dtypes",
 }
-# What prints, encodes and compares trees of specs is no part of the idea.
-HELPERS = {"_diff", "_table", "_json", "_check"}
+# What prints, encodes and compares knows nothing of scopes; `_getter` belongs to the getters, as `_diff` does to trees.
+HELPERS = {"_diff", "_show", "_json", "_check", "_same", "_stack", "_getter"}
 
 ROOT = Path(next(iter(jscope.__path__)))
 FILES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.rglob("*.py"))}

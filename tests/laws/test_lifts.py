@@ -93,7 +93,6 @@ def with_its_own_rules(f):
 @pytest.mark.parametrize("lift", SAME)
 def test_a_lift_keeps_names_outputs_state_and_sown_values(lift, keyed):
     """Lifted or not: the same specs, initial values, outputs, state updates, sown values and random numbers."""
-
     specs, variables, out = run_block(lift, keyed)
     plain_specs, plain_variables, plain_out = run_block("plain", keyed)
     assert specs == plain_specs
