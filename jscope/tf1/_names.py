@@ -81,6 +81,8 @@ class NameScope:
         return entered
 
     def __exit__(self, *error: object) -> None:
+        if not self._entries:  # Left already, in the wrong order: `variable_scope` has said so.
+            return
         ambient, before, profiled = self._entries.pop()
         profiled.__exit__(None, None, None)
         ambient.memory.name_stack = before

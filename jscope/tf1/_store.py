@@ -18,7 +18,7 @@ from jscope.tf1._errors import ArgumentError, advised
 from jscope.tf1._initial import is_constant
 from jscope.tf1._scopes import VariableScope, as_reuse
 from jscope.tf1._sharing import exists, in_params, refuse_existing, refuse_missing, shared
-from jscope.tf1._shapes import as_shape
+from jscope.tf1._shapes import TensorShape, as_shape
 
 AUTO, NONE = _sync.VariableSynchronization.AUTO, _sync.VariableAggregation.NONE
 
@@ -159,7 +159,7 @@ def _true_getter(ambient: Ambient, site: str, reuse_site: str) -> Callable[..., 
 
 
 def _get(ambient: Ambient, wish: Any, partitioner: Any) -> Any:
-    scalar = isinstance(wish.shape, list | tuple) and not len(wish.shape)
+    scalar = isinstance(wish.shape, list | tuple) and not isinstance(wish.shape, TensorShape) and not wish.shape
     if partitioner is not None and not scalar:
         if not callable(partitioner):
             raise ArgumentError(f"Partitioner must be callable, but received: {partitioner}")
