@@ -3,6 +3,20 @@
 Code written for `tf.compat.v1` runs inside `tf1.transform(f)`, where `f` takes no scope. `docs/from_tf1.md` is the guide.
 """
 
+from jax.numpy import bfloat16 as bfloat16
+from jax.numpy import complex64 as complex64
+from jax.numpy import float16 as float16
+from jax.numpy import float32 as float32
+from jax.numpy import float64 as float64
+from jax.numpy import int16 as int16
+from jax.numpy import int32 as int32
+from jax.numpy import int64 as int64
+from jax.numpy import int8 as int8
+from jax.numpy import uint16 as uint16
+from jax.numpy import uint32 as uint32
+from jax.numpy import uint64 as uint64
+from jax.numpy import uint8 as uint8
+
 from jscope.tf1 import contrib as contrib
 from jscope.tf1 import initializers as initializers
 from jscope.tf1 import losses as losses

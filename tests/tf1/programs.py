@@ -12,14 +12,14 @@ import numpy as np
 import jscope
 from jscope import tf1
 
-REUSE = {"auto": tf1.AUTO_REUSE}
 ATTRIBUTES = ("initializer", "dtype", "regularizer", "constraint", "custom_getter")
 
 
 class Run:
     """One run of one program; `events` and `getter_calls` say what happened."""
 
-    def __init__(self):
+    def __init__(self, tf=tf1, total=lambda v: jnp.sum(v.astype(jnp.float32))):
+        self.tf, self.total = tf, total
         self.events, self.getter_calls, self.losses, self.scopes = [], [], [], {}
         self.functions = {}
 
@@ -30,13 +30,13 @@ class Run:
         return self.functions[role, tag]
 
     def make_initializer(self, value):
-        return tf1.constant_initializer(value)
+        return self.tf.constant_initializer(value)
 
     def make_dtype(self, name):
         return name
 
     def make_regularizer(self, tag):
-        return lambda v: jnp.sum(v.astype(jnp.float32))
+        return lambda v: self.total(v)
 
     def make_constraint(self, tag):
         def constraint(v):
@@ -67,9 +67,8 @@ class Run:
             target = self.scopes[op["captured"]]
         options = self.options(op, ATTRIBUTES)
         try:
-            manager = tf1.variable_scope(
-                target, op["default_name"], reuse=REUSE.get(op["reuse"], op["reuse"]), **options
-            )
+            reuse = self.tf.AUTO_REUSE if op["reuse"] == "auto" else op["reuse"]
+            manager = self.tf.variable_scope(target, op["default_name"], reuse=reuse, **options)
             scope = manager.__enter__()
         except Exception as error:
             self.failed(error)
@@ -83,18 +82,18 @@ class Run:
         if "trainable" in op:
             options["trainable"] = op["trainable"]
         try:
-            variable = tf1.get_variable(op["name"], op["shape"], **options)
+            variable = self.tf.get_variable(op["name"], op["shape"], **options)
         except Exception as error:
             self.failed(error)
         else:
             self.events.append({"get": variable.op.name})
 
     def do_reuse_variables(self, op):
-        tf1.get_variable_scope().reuse_variables()
+        self.tf.get_variable_scope().reuse_variables()
 
     def do_probe(self, op):
-        scope = tf1.get_variable_scope()
-        reuse = "auto" if scope.reuse is tf1.AUTO_REUSE else scope.reuse
+        scope = self.tf.get_variable_scope()
+        reuse = "auto" if scope.reuse is self.tf.AUTO_REUSE else scope.reuse
         self.events.append({"scope": scope.name, "reuse": reuse, "original_name_scope": scope.original_name_scope})
 
     def failed(self, error):
