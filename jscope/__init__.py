@@ -8,6 +8,7 @@ from jscope import constraints as constraints
 from jscope import getters as getters
 from jscope import initializers as initializers
 from jscope import regularizers as regularizers
+from jscope import tf1 as tf1
 from jscope import tree as tree
 from jscope._defaults import AUTO_REUSE as AUTO_REUSE
 from jscope._defaults import NONE as NONE

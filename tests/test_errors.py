@@ -290,7 +290,7 @@ WHILE_READING = {
     "rng without a key": (
         lambda: apply(lambda s: (s / "dropout").rng()),
         jscope.MissingRngError,
-        r"In scope `dropout`, a random key was asked for.*`model.with_rng\(key\).apply\(params, ...\)`.*`scope.has_rng`",
+        r"In scope `dropout`, a random key was asked.*`model.with_rng\(key\).apply\(params, ...\)`.*`scope.has_rng`",
     ),
     "rng that was switched off": (
         lambda: init(lambda s: (s / "dropout").with_rng(None).rng()),

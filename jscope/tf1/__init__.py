@@ -1,6 +1,7 @@
 """TensorFlow 1's variable scopes, on JAX: the same names, the same sharing, the same defaults, the same errors.
 
-Code written for `tf.compat.v1` runs inside `tf1.transform(f)`, where `f` takes no scope. `docs/from_tf1.md` is the guide.
+Code written for `tf.compat.v1` runs inside `tf1.transform(f)`, where `f` takes no scope. `docs/from_tf1.md` is the
+guide.
 """
 
 from jax.numpy import bfloat16 as bfloat16
@@ -8,19 +9,30 @@ from jax.numpy import complex64 as complex64
 from jax.numpy import float16 as float16
 from jax.numpy import float32 as float32
 from jax.numpy import float64 as float64
+from jax.numpy import int8 as int8
 from jax.numpy import int16 as int16
 from jax.numpy import int32 as int32
 from jax.numpy import int64 as int64
-from jax.numpy import int8 as int8
+from jax.numpy import uint8 as uint8
 from jax.numpy import uint16 as uint16
 from jax.numpy import uint32 as uint32
 from jax.numpy import uint64 as uint64
-from jax.numpy import uint8 as uint8
 
 from jscope.tf1 import contrib as contrib
 from jscope.tf1 import initializers as initializers
 from jscope.tf1 import losses as losses
 from jscope.tf1 import train as train
+from jscope.tf1._aliases import constant_initializer as constant_initializer
+from jscope.tf1._aliases import glorot_normal_initializer as glorot_normal_initializer
+from jscope.tf1._aliases import glorot_uniform_initializer as glorot_uniform_initializer
+from jscope.tf1._aliases import ones_initializer as ones_initializer
+from jscope.tf1._aliases import orthogonal_initializer as orthogonal_initializer
+from jscope.tf1._aliases import random_normal_initializer as random_normal_initializer
+from jscope.tf1._aliases import random_uniform_initializer as random_uniform_initializer
+from jscope.tf1._aliases import truncated_normal_initializer as truncated_normal_initializer
+from jscope.tf1._aliases import uniform_unit_scaling_initializer as uniform_unit_scaling_initializer
+from jscope.tf1._aliases import variance_scaling_initializer as variance_scaling_initializer
+from jscope.tf1._aliases import zeros_initializer as zeros_initializer
 from jscope.tf1._collections import GraphKeys as GraphKeys
 from jscope.tf1._collections import add_to_collection as add_to_collection
 from jscope.tf1._collections import add_to_collections as add_to_collections
@@ -59,15 +71,4 @@ from jscope.tf1._transform import scoped as scoped
 from jscope.tf1._transform import transform as transform
 from jscope.tf1._transform import transform_with_state as transform_with_state
 from jscope.tf1._variables import Variable as Variable
-from jscope.tf1.initializers import constant as constant_initializer
-from jscope.tf1.initializers import glorot_normal as glorot_normal_initializer
-from jscope.tf1.initializers import glorot_uniform as glorot_uniform_initializer
-from jscope.tf1.initializers import ones as ones_initializer
-from jscope.tf1.initializers import orthogonal as orthogonal_initializer
-from jscope.tf1.initializers import random_normal as random_normal_initializer
-from jscope.tf1.initializers import random_uniform as random_uniform_initializer
-from jscope.tf1.initializers import truncated_normal as truncated_normal_initializer
-from jscope.tf1.initializers import uniform_unit_scaling as uniform_unit_scaling_initializer
-from jscope.tf1.initializers import variance_scaling as variance_scaling_initializer
-from jscope.tf1.initializers import zeros as zeros_initializer
 from jscope.tf1.losses import RegularizationLoss as RegularizationLoss

@@ -1,9 +1,9 @@
 """The ambient state of one call: all that TensorFlow keeps in a graph and that no argument carries.
 
 `tf1.transform` installs an `Ambient` for as long as the function runs. It holds the core's scope, through which
-every variable is created and read, and a `Memory`: the current variable scope, the counts of names, the store of handles, the
-collections. A `ContextVar` finds it, so each thread and task has its own. The `Watch` knows in which JAX trace the code
-runs; what that is good for, `_caches.py` tells.
+every variable is created and read, and a `Memory`: the current variable scope, the counts of names, the store of
+handles, the collections. A `ContextVar` finds it, so each thread and task has its own. The `Watch` knows in which JAX
+trace the code runs; what that is good for, `_caches.py` tells.
 """
 
 from __future__ import annotations
@@ -94,10 +94,11 @@ class Ambient:
 def current(asker: str) -> Ambient:
     """Returns the state of the running call, or raises an error that names the function `asker`."""
     ambient = _current.get()
-    if ambient is None or (Frame.current() is None and ambient.collecting):
+    if ambient is None or (ambient.scope.collecting and Frame.current() is None):
         raise NoGraphError(
             f"`tf1.{asker}` was called outside a function that `tf1.transform` runs (in this thread and task).\n"
-            "Give the function that calls it to `model = tf1.transform(f)`, and call `model.init` and `model.apply`; or, under "
+            "Give the function that calls it to `model = tf1.transform(f)`, and call `model.init` and `model.apply`; "
+            "or, under "
             "a scope of jscope's, call `tf1.scoped(f)(scope, ...)`."
         )
     return ambient

@@ -65,7 +65,7 @@ def _backward(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda self, other: function(jnp.asarray(plain(other)), self.value())
 
 
-_BINARY = "add sub mul truediv floordiv mod pow matmul and_ or_ xor lshift rshift".split()
+_BINARY = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift", "rshift"]
 for _name in _BINARY:
     _plain = _name.rstrip("_")
     setattr(ArrayLike, f"__{_plain}__", _forward(getattr(operator, _name)))

@@ -3,12 +3,13 @@
 The ambient scope is no argument. So where JAX has a function in a cache (traced under `jit`, `checkpoint`, `cond` or
 `scan`), it would not run it again, and what it then uses are the first call's variables. Three things prevent this:
 
-- While a call collects, or runs under a trace of its own, a `jax.make_user_context` value unique to the call makes JAX's caches
-  miss. Once a body inside a transform has used the ambient state, the value changes, so that the next use misses too.
+- While a call collects, or runs under a trace of its own, a `jax.make_user_context` value unique to the call makes
+  JAX's caches miss. Once a body inside a transform has used the ambient state, the value changes, so that the next use
+  misses too.
 - In an eager `apply` a cached body would be the rule, so there using the ambient state inside a transform is an error.
-- JAX itself may run one body twice in one call of a transform (`scan` does, where a carry changes its type). Then the memory is
-  taken back to where it was before the first run. Which runs belong together is told by a mark on the Python frames of
-  the call and of the body; both vanish with those frames.
+- JAX itself may run one body twice in one call of a transform (`scan` does, where a carry changes its type). Then the
+  memory is taken back to where it was before the first run. Which runs belong together is told by a mark on the Python
+  frames of the call and of the body; both vanish with those frames.
 """
 
 from __future__ import annotations
@@ -92,12 +93,14 @@ class Watch:
         return self._traces[-1][1], False
 
     def _refuse_compiled(self, action: str) -> None:
-        # `grad` and `vmap` run their function each time, they keep nothing. Only where it becomes a program is there a cache.
+        # `grad` and `vmap` run their function each time and keep nothing; what becomes a program is kept.
         if isinstance(jax.lax.add(1, 1), Tracer):
             raise NativeTransformError(
-                f"{action} inside a JAX transform, in an `apply` that is not itself under `jax.jit`: JAX would keep the "
+                f"{action} inside a JAX transform, in an `apply` that is not itself under `jax.jit`: JAX would keep "
+                "the "
                 "function in its cache, and use these variables with other params, too.\n"
-                "Call `jax.jit(model.apply)`. Or pass the variables in: write the function as `f(scope, ...)` (`tf1.scoped` "
+                "Call `jax.jit(model.apply)`. Or pass the variables in: write the function as `f(scope, ...)` "
+                "(`tf1.scoped` "
                 f"makes one of a TF1-style function) and call `{lift_for_here()}(f)(tf1.current_scope(), ...)`."
             )
 

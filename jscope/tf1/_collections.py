@@ -1,7 +1,7 @@
 """Collections: lists by key, which belong to one call.
 
-What TensorFlow keeps in a graph lives here for as long as the function runs; so collections are read inside the function, and
-what is wanted outside is returned.
+What TensorFlow keeps in a graph lives here for as long as the function runs; so collections are read inside the
+function, and what is wanted outside is returned.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def get_collection_ref(key: Any) -> list[Any]:
 
 
 def get_collection(key: Any, scope: str | None = None) -> list[Any]:
-    """Returns a copy of the collection `key`; with `scope`, only what has a name that the regex `scope` matches at its start.
+    """Returns a copy of the collection `key`; with `scope`, only what has a name that begins so (as a regex).
 
     >>> from jscope import tf1
     >>> def model():

@@ -1,7 +1,7 @@
 """The one bridge to the core: a variable by its full name.
 
-TensorFlow's names are joined strings, and may have empty parts (`foo//v`), which no scope of jscope's can be entered by. So
-the facade asks for full paths, through the custom getters of the scope it runs under.
+TensorFlow's names are joined strings, and may have empty parts (`foo//v`), which no scope of jscope's can be entered
+by. So the facade asks for full paths, through the custom getters of the scope it runs under.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 from jscope import _path
 from jscope._defaults import AUTO_REUSE
 from jscope._errors import MissingVariableError
-from jscope._stack import call_site
 from jscope._getter import End, through
 from jscope._lookup import check_shape, find, outside
 from jscope._scope import Scope
@@ -31,17 +30,32 @@ class Read:
         found, shape = stored(self.scope, path), args[0] if args else options.get("shape")
         if found is MISSING:
             found = find("", path, {}, {})
-        if shape is not None:
+        if shape is not None and getattr(found, "shape", None) != shape:
             check_shape(path, found, shape)
         return found
 
 
-def get(scope: Scope, path: str, **options: Any) -> Any:
+def get(scope: Scope, path: str, site: str = "", **options: Any) -> Any:
     """Returns the variable with this full path; while collecting, creates it where it does not exist."""
     getters = scope._shared.getters
     if scope.collecting:
-        return through(getters, End(scope, call_site()), path, options | {"reuse": AUTO_REUSE})
-    return through(getters, Read(scope), path, {"shape": options.get("shape")})
+        return through(getters, End(scope, site), path, options | {"reuse": AUTO_REUSE})
+    read: Any = Read(scope)
+    if not getters:
+        return read(path, options.get("shape"))
+    return through(getters, read, path, {"shape": options.get("shape")})
+
+
+def read(scope: Scope, path: str, *, trainable: bool) -> Any:
+    """Returns the value of a variable that exists: while collecting, its placeholder."""
+    shared = scope._shared
+    if shared.collecting and not shared.getters and shared.lifted is None:
+        frame = scope._frame()
+        if frame is not None and path in frame.specs:
+            spec = frame.specs[path]
+            frame.asked.add(path)
+            return frame.placeholder(spec, spec.shape)
+    return get(scope, path, trainable=trainable)
 
 
 def stored(scope: Scope, path: str) -> Any:
@@ -59,6 +73,8 @@ def stored(scope: Scope, path: str) -> Any:
 
 def is_state(scope: Scope, path: str) -> bool:
     """Whether a full path leads to a state variable."""
+    if not scope._state:
+        return False
     below = _path.relative(path, scope.path) or ""
     found = _path.walk(scope._state, below.split(SEPARATOR))
     return found is not None and not isinstance(found, dict)

@@ -1,7 +1,7 @@
 """Creating a variable, and returning one that exists.
 
-A `Wish` is what is left of a `get_variable` call after scopes and getters: a full name and no more defaults. In `init` it
-becomes a spec of the core's; in `apply` the same code finds the value that the spec led to.
+A `Wish` is what is left of a `get_variable` call after scopes and getters: a full name and no more defaults. In `init`
+it becomes a spec of the core's; in `apply` the same code finds the value that the spec led to.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from jscope.tf1._shapes import TensorShape, as_shape
 from jscope.tf1._variables import Facts, Variable, attached
 from jscope.tf1.losses import regularized
 
+_DEFAULT_KEYS = (GraphKeys.GLOBAL_VARIABLES, GraphKeys.TRAINABLE_VARIABLES)
 UNNAMED = "Variable"
 """The name that TensorFlow gives to a variable that has none."""
 
@@ -95,7 +96,10 @@ def create(ambient: Ambient, wish: Wish) -> Any:
             add(ambient, key, variable)
         return variable
 
-    variable = created(ambient, create_default, _creator_options(wish, path, start))
+    if ambient.creators and ambient.collecting:
+        variable = created(ambient, create_default, _creator_options(wish, path, start))
+    else:
+        variable = create_default(**_plain_options(wish, start))
     ambient.memory.store[wish.name] = ambient.made[wish.name] = variable
     if regularizer is not None:
         regularized(ambient, variable, regularizer)
@@ -123,6 +127,7 @@ def _recorded(
     _core.get(
         ambient.scope,
         path,
+        wish.site,
         shape=None if is_value else tuple(start.shape.as_list()),
         dtype=None if is_value else _dtypes.canonical(start.dtype),
         initializer=start.initializer,
@@ -139,7 +144,7 @@ def _recorded(
 def _found(ambient: Ambient, wish: Wish, path: str) -> Variable:
     shape = wish.shape if wish.shape is not None and wish.shape.is_fully_defined() else None
     value = _core.get(ambient.scope, path, shape=None if shape is None else tuple(shape.as_list()))
-    found = as_shape(getattr(value, "shape", None))
+    found = getattr(value, "shape", None) if shape is None else shape
     if _initial.is_constant(wish.initializer):
         dtype = _dtypes.as_constant(plain(wish.initializer)).dtype
     else:
@@ -149,7 +154,7 @@ def _found(ambient: Ambient, wish: Wish, path: str) -> Variable:
 
 
 def _handle(
-    ambient: Ambient, wish: Wish, path: str, shape: TensorShape | None, dtype: Any, trainable: bool, constraint: Any
+    ambient: Ambient, wish: Wish, path: str, shape: Any, dtype: Any, trainable: bool, constraint: Any
 ) -> Variable:
     known = ambient.made.get(wish.name)
     if isinstance(known, Variable):
@@ -164,8 +169,22 @@ def _start(wish: Wish) -> Any:
     if wish.partitions is None or not _initial.is_constant(initializer):
         return _initial.start(wish.name, wish.shape, wish.dtype, initializer, partitioned=wish.partitions is not None)
     value = plain(initializer)
-    value = value if isinstance(value, jax.Array) else np.asarray(value, wish.dtype)
+    value = value if isinstance(value, jax.Array) else _converted(value, wish.dtype)
+    if value.ndim != wish.shape.ndims or any(a < b for a, b in zip(value.shape, wish.shape, strict=True)):
+        raise ArgumentError(
+            f"The initial value of partitioned variable {wish.name} has shape {value.shape}, of which no slice has "
+            "shape "
+            f"{wish.shape}."
+        )
     return _initial.of_value(value[tuple(slice(size) for size in wish.shape)])
+
+
+def _converted(value: Any, dtype: Any) -> Any:
+    """Returns a constant in the dtype that was asked for; a fraction is no integer."""
+    natural = np.asarray(value)
+    if jnp.issubdtype(natural.dtype, jnp.inexact) and not jnp.issubdtype(dtype, jnp.inexact):
+        raise ArgumentTypeError(f"Expected {dtype.name}, but got {value} of type '{type(value).__name__}'.")
+    return natural.astype(dtype)
 
 
 def _probed(wish: Wish, start: Any) -> Any:
@@ -181,7 +200,7 @@ def _probed(wish: Wish, start: Any) -> Any:
 def _keys(collections: Any, trainable: bool) -> list[Any]:
     """Returns the keys of the collections of a new variable."""
     if collections is None:
-        collections = [GraphKeys.GLOBAL_VARIABLES]
+        return [*_DEFAULT_KEYS] if trainable else [GraphKeys.GLOBAL_VARIABLES]
     if not isinstance(collections, list | tuple | set):
         kind = type(collections)
         raise ArgumentError(
@@ -215,6 +234,16 @@ def _creator_options(wish: Wish, path: str, start: Any) -> dict[str, Any]:
     }
 
 
+def _plain_options(wish: Wish, start: Any) -> dict[str, Any]:
+    """Returns what `_recorded` reads of the options, where no creator changes them."""
+    return {
+        "initial_value": start.initializer if start is not None else None,
+        "trainable": wish.trainable,
+        "collections": wish.collections,
+        "constraint": wish.constraint,
+    }
+
+
 def _adopted(ambient: Ambient, wish: Wish) -> Variable:
     """Returns the handle of a variable that explicit code has created."""
     spec = _core.specs(ambient.scope)[wish.name]
@@ -230,5 +259,7 @@ def _path_of(name: Any) -> str:
     if name is None or name == "":
         return UNNAMED
     if not isinstance(name, str):
-        raise ArgumentTypeError(f"The name of a variable must be a string, not {name!r} of type `{type(name).__name__}`.")
+        raise ArgumentTypeError(
+            f"The name of a variable must be a string, not {name!r} of type `{type(name).__name__}`."
+        )
     return name

@@ -1,7 +1,7 @@
 """Variable creators: what stands between the decision to create a variable and its creation.
 
-They run where variables are created: in `init`, not in `apply`, and after all custom getters. What changes a *value* wherever it
-is read is a custom getter.
+They run where variables are created: in `init`, not in `apply`, and after all custom getters. What changes a *value*
+wherever it is read is a custom getter.
 """
 
 from __future__ import annotations
@@ -46,12 +46,13 @@ def variable_creator_scope(variable_creator: Callable[..., Any]) -> Iterator[Non
 def created(ambient: Ambient, create: Callable[..., Variable], options: dict[str, Any]) -> Variable:
     """Runs the creators, innermost first, around `create(**options)`."""
     chain: Callable[..., Any] = create
-    for (creator,) in ambient.creators if ambient.collecting else ():
+    for (creator,) in ambient.creators:
         chain = _bound(creator, chain)
     variable = chain(**options)
     if not isinstance(variable, Variable):
         raise ArgumentTypeError(
-            f"A variable creator returned {variable!r} for `{options['name']}`, which is no variable.\nCreators run in `init` "
+            f"A variable creator returned {variable!r} for `{options['name']}`, which is no variable.\nCreators run "
+            "in `init` "
             "only, so `apply` could not return the same: return what `next_creator` returns, and use a `custom_getter` "
             "to replace values."
         )

@@ -1,8 +1,8 @@
 """`variable_scope`: entering and leaving, with all that TensorFlow does on the way.
 
-Two things are kept apart, as there. The `_Level` changes the current variable scope and its counts; the `variable_scope`
-around it also opens a name scope, and makes a default name unique. Both objects remember their first entry, so entering
-one again is not the same as making a new one.
+Two things are kept apart, as there. The `_Level` changes the current variable scope and its counts; the
+`variable_scope` around it also opens a name scope, and makes a default name unique. Both objects remember their first
+entry, so entering one again is not the same as making a new one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
     foo/bar/v:0
 
     Args:
-      name_or_scope: The name, below the current scope; or a `VariableScope` to go on with, wherever the current scope is.
+      name_or_scope: The name, below the current scope; or a `VariableScope` to go on with, wherever the current scope
+        is.
       default_name: The name to take, numbered where it was there before, if `name_or_scope` is None.
       values: Accepted for compatibility.
       initializer: Default initializer inside.
@@ -112,7 +113,8 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
             raise ArgumentError(
                 advised(
                     "reuse=True cannot be used without a name_or_scope",
-                    f"(`variable_scope` at {self._site}.) A default name is made unique, so nothing under it can exist: "
+                    f"(`variable_scope` at {self._site}.) A default name is made unique, so nothing under it can "
+                    "exist: "
                     "give the scope a name, or enter the scope around it with reuse.",
                 )
             )
@@ -168,7 +170,12 @@ class Level:
         self._counts: dict[str, int] = {}
         if isinstance(target, VariableScope):
             self._kept = extended(
-                target, target.name, reuse or target.reuse, target.original_name_scope, overrides, self._told(target.name)
+                target,
+                target.name,
+                reuse or target.reuse,
+                target.original_name_scope,
+                overrides,
+                self._told(target.name),
             )
 
     def enter(self, ambient: Ambient) -> VariableScope:
@@ -197,7 +204,8 @@ class Level:
             raise NestingError(
                 advised(
                     "Improper nesting of variable_scope.",
-                    f"`{entered.name}` is being left while `{memory.current.name}` is the current scope. Leave scopes in the "
+                    f"`{entered.name}` is being left while `{memory.current.name}` is the current scope. Leave scopes "
+                    "in the "
                     "reverse order of entering them; `with` blocks do.",
                 )
             )
@@ -265,6 +273,8 @@ def _checked_reuse(reuse: Any) -> Any:
         return None
     if not (reuse is True or reuse is None or reuse is AUTO_REUSE):
         raise ArgumentError(
-            advised("The reuse parameter must be True or False or None.", f"It is {reuse!r}; it may be `AUTO_REUSE`, too.")
+            advised(
+                "The reuse parameter must be True or False or None.", f"It is {reuse!r}; it may be `AUTO_REUSE`, too."
+            )
         )
     return reuse

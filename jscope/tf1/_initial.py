@@ -1,7 +1,8 @@
 """From TensorFlow's initializers to jscope's.
 
-TensorFlow calls `initializer(shape, dtype=dtype)`, jscope `initializer(key, shape, dtype)`. The facade takes both, tells them
-apart by the name of the first parameter (`key` or `rng`), and gives a key to what TensorFlow-style functions draw inside.
+TensorFlow calls `initializer(shape, dtype=dtype)`, jscope `initializer(key, shape, dtype)`. The facade takes both,
+tells them apart by the name of the first parameter (`key` or `rng`), and gives a key to what TensorFlow-style
+functions draw inside.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from jscope.tf1._errors import ArgumentError, advised
 from jscope.tf1._shapes import TensorShape, as_shape
 
 NOT_VALID = (
-    "The initializer passed is not valid. It should be a callable with no arguments and the shape should not be provided or "
+    "The initializer passed is not valid. It should be a callable with no arguments and the shape should not be "
+    "provided or "
     "an instance of `tf.keras.initializers.*' and `shape` should be fully defined."
 )
 
@@ -93,7 +95,7 @@ def _default(name: str, shape: TensorShape | None, dtype: Any) -> Any:
         )
     if jnp.issubdtype(dtype, jnp.floating):
         return initializers.glorot_uniform()
-    if jnp.issubdtype(dtype, jnp.integer) or dtype == bool:
+    if jnp.issubdtype(dtype, jnp.integer) or dtype == np.dtype(bool):
         return initializers.zeros()
     raise ArgumentError(
         advised(
@@ -104,7 +106,7 @@ def _default(name: str, shape: TensorShape | None, dtype: Any) -> Any:
 
 
 def _of_function(name: str, shape: TensorShape, dtype: Any, initializer: Any, partitioned: bool) -> Start:
-    full = tuple(shape.as_list())
+    full = tuple(int(size) for size in shape)
     if isinstance(initializer, initializers.Initializer):
         initializer.check(full, dtype)
         return Start(initializer, shape, dtype)
@@ -112,14 +114,15 @@ def _of_function(name: str, shape: TensorShape, dtype: Any, initializer: Any, pa
         return Start(initializer, shape, dtype)
     info = {}
     if "partition_info" in _parameters(initializer):
-        info["partition_info"] = PartitionInfo(full, (0,) * len(full)) if partitioned else None  # pyright: ignore
+        info["partition_info"] = PartitionInfo(full, (0,) * len(full)) if partitioned else None
     call = functools.partial(_call_shaped, initializer, tuple(info.items()))
     value = _abstract(lambda: call(None, full, _dtypes.canonical(dtype)))
     _check_shape(name, value.shape, shape)
     if value.dtype != _dtypes.canonical(dtype):
         raise InitializerError(
             advised(
-                f"Tensor conversion requested dtype {dtype.name} for Tensor with dtype {value.dtype}: the initializer of "
+                f"Tensor conversion requested dtype {dtype.name} for Tensor with dtype {value.dtype}: the initializer "
+                "of "
                 f"`{name}` returned it.",
                 "An initializer must return the dtype it is asked for: `initializer(shape, dtype=dtype)`.",
             )
@@ -189,7 +192,8 @@ def _check_shape(name: str, found: Shape, asked: TensorShape | None) -> None:
     if asked is not None and not asked.is_compatible_with(as_shape(found)):
         raise InitializerError(
             advised(
-                f"In this `tf.Variable` creation, the initial value's shape ({tuple(found)}) is not compatible with the "
+                f"In this `tf.Variable` creation, the initial value's shape ({tuple(found)}) is not compatible with "
+                "the "
                 f"explicitly supplied `shape` argument ({asked}).",
                 f"The initializer of `{name}` must return the shape it is asked for.",
             )

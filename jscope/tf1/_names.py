@@ -1,7 +1,7 @@
 """Name scopes: how TensorFlow numbers them, and what JAX is told of them.
 
-Unlike variable scopes, name scopes never repeat: the second `a` of a call is `a_1`, whatever their case. The table of names
-belongs to the call; `jax.named_scope` carries the name into profiles and HLO.
+Unlike variable scopes, name scopes never repeat: the second `a` of a call is `a_1`, whatever their case. The table of
+names belongs to the call; `jax.named_scope` carries the name into profiles and HLO.
 """
 
 from __future__ import annotations

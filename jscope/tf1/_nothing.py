@@ -7,4 +7,4 @@ from typing import Any
 
 def no_regularizer(_: Any) -> None:
     """Switches an inherited regularizer off: `regularizer=tf1.no_regularizer`."""
-    return None
+    return

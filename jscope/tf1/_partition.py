@@ -38,9 +38,7 @@ def call(partitioner: Callable[..., Any], shape: TensorShape | None, dtype: Any)
     if any(part < 1 for part in slicing):
         raise ArgumentError(f"Partitioner returned zero partitions for some axes: {slicing}")
     if sum(part > 1 for part in slicing) > 1:
-        raise ArgumentError(
-            f"Can only slice a variable along one dimension: shape: {shape}, partitioning: {slicing}"
-        )
+        raise ArgumentError(f"Can only slice a variable along one dimension: shape: {shape}, partitioning: {slicing}")
     return slicing
 
 

@@ -1,7 +1,7 @@
 """`VariableScope`: the defaults that `get_variable` takes, as an object that can be kept and entered again.
 
-Unlike a scope of jscope's it is mutable, as in TensorFlow 1: its setters act at once, and on scopes opened below it by name
-from then on. `constraint` alone is not inherited.
+Unlike a scope of jscope's it is mutable, as in TensorFlow 1: its setters act at once, and on scopes opened below it by
+name from then on. `constraint` alone is not inherited.
 """
 
 from __future__ import annotations

@@ -93,6 +93,8 @@ def as_shape(shape: Any) -> TensorShape | None:
 def _dims(shape: Any) -> Iterable[Dimension | None]:
     if isinstance(shape, TensorShape):
         return tuple(shape)
+    if isinstance(shape, list | tuple) and all(type(dim) is int and dim >= 0 for dim in shape):
+        return map(Dimension, shape)
     if isinstance(shape, np.ndarray) and shape.ndim:
         shape = shape.tolist()
     if not isinstance(shape, str | bytes) and not hasattr(shape, "__iter__"):
@@ -109,7 +111,8 @@ def _dimension(dim: Any) -> Dimension | None:
     except TypeError:
         kind = type(dim)
         raise ArgumentTypeError(
-            f"Dimension value must be integer or None or have an __index__ method, got value '{dim!r}' with type '{kind!r}'"
+            f"Dimension value must be integer or None or have an __index__ method, got value '{dim!r}' with type "
+            f"'{kind!r}'"
         ) from None
     if size < 0:
         raise ArgumentError(f"Dimension {size} must be >= 0")

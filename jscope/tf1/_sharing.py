@@ -1,4 +1,4 @@
-"""What exists: in the store of the running call, or made by explicit code under the same scope; and the errors of reuse."""
+"""What exists, made by `get_variable` or by explicit code under the same scope; and the errors of reuse."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ def shared(ambient: Ambient, name: Any) -> Any:
 def exists(ambient: Ambient, name: Any) -> bool:
     """Whether reuse finds the variable: made by `get_variable`, or by explicit code under the same scope.
 
-    In `apply` explicit code makes nothing; so there reuse also finds what is in the params, and nothing but the store counts
-    as created before.
+    In `apply` explicit code makes nothing; so there reuse also finds what is in the params, and nothing but the store
+    counts as created before.
     """
     if name in ambient.memory.store:
         return True
-    return ambient.collecting and name not in ambient.made and isinstance(name, str) and _core.exists(ambient.scope, name)
+    return (
+        ambient.collecting and name not in ambient.made and isinstance(name, str) and _core.exists(ambient.scope, name)
+    )
 
 
 def in_params(ambient: Ambient, name: Any) -> bool:
@@ -36,7 +38,9 @@ def in_params(ambient: Ambient, name: Any) -> bool:
 def refuse_existing(ambient: Ambient, name: Any, site: str, *, partitioned: bool = False) -> DuplicateVariableError:
     """Makes the error for a variable that exists where it must not."""
     found = ambient.memory.store.get(name)
-    first = found.facts.site if isinstance(found, Variable) else getattr(_core.specs(ambient.scope).get(name), "site", "")
+    first = (
+        found.facts.site if isinstance(found, Variable) else getattr(_core.specs(ambient.scope).get(name), "site", "")
+    )
     hint = "Did you mean to set reuse=True or reuse=tf.AUTO_REUSE in VarScope?"
     sentence = (
         f"Partitioned variable with name {name} already exists. {hint}"
@@ -46,8 +50,11 @@ def refuse_existing(ambient: Ambient, name: Any, site: str, *, partitioned: bool
     return DuplicateVariableError(
         advised(
             sentence,
-            f"It was created at {first}, and is asked for again at {site}." if first else f"It is asked for again at {site}.",
-            "If both are meant to share it, enter the scope again with `reuse=True` or `reuse=tf1.AUTO_REUSE`; otherwise give "
+            f"It was created at {first}, and is asked for again at {site}."
+            if first
+            else f"It is asked for again at {site}.",
+            "If both are meant to share it, enter the scope again with `reuse=True` or `reuse=tf1.AUTO_REUSE`; "
+            "otherwise give "
             "one of them a scope of its own, such as `tf1.variable_scope(None, default_name=...)`.",
         )
     )

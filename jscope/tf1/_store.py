@@ -1,7 +1,7 @@
 """`get_variable`, from the request to the handle.
 
-The order of the checks is TensorFlow's, since it decides which error a program sees: the constant's dtype; the getters; the
-partitioner; a shape beside a constant; then what exists (reuse, shape, dtype), then what is to be created.
+The order of the checks is TensorFlow's, since it decides which error a program sees: the constant's dtype; the
+getters; the partitioner; a shape beside a constant; then what exists (reuse, shape, dtype), then what is to be created.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from jscope.tf1._collections import GraphKeys
 from jscope.tf1._errors import ArgumentError, advised
 from jscope.tf1._initial import is_constant
 from jscope.tf1._scopes import VariableScope, as_reuse
-from jscope.tf1._sharing import exists, in_params, refuse_existing, refuse_missing, shared
 from jscope.tf1._shapes import TensorShape, as_shape
+from jscope.tf1._sharing import exists, in_params, refuse_existing, refuse_missing, shared
 
 AUTO, NONE = _sync.VariableSynchronization.AUTO, _sync.VariableAggregation.NONE
 
@@ -92,7 +92,7 @@ def get_local_variable(
     synchronization: Any = AUTO,
     aggregation: Any = NONE,
 ) -> Any:
-    """Gets or creates a variable that is never trainable, in the collection `LOCAL_VARIABLES`. Else as `get_variable`."""
+    """Gets or creates a variable that is never trainable, in `LOCAL_VARIABLES`. Else as `get_variable`."""
     options = {key: value for key, value in locals().items() if key not in ("name", "custom_getter")}
     if collections:
         collections += [GraphKeys.LOCAL_VARIABLES]
@@ -166,7 +166,7 @@ def _get(ambient: Ambient, wish: Any, partitioner: Any) -> Any:
         return _get_partitioned(ambient, wish, partitioner)
     found = shared(ambient, wish.name)
     cut = getattr(getattr(found, "facts", None), "partitions", None) is not None
-    if cut and wish.reuse is True:
+    if cut and wish.reuse is True and partitioner is None:
         return _get_partitioned(ambient, wish, None)
     if cut:
         raise ArgumentError(
@@ -181,7 +181,8 @@ def _get_single(ambient: Ambient, wish: Any) -> Any:
         raise ArgumentError(
             advised(
                 "If initializer is a constant, do not specify shape.",
-                f"This is about `{wish.name}`, asked for at {wish.site}. `tf1.constant_initializer(value)` fills a shape.",
+                f"This is about `{wish.name}`, asked for at {wish.site}. `tf1.constant_initializer(value)` fills a "
+                "shape.",
             )
         )
     wish.dtype, wish.shape = _dtypes.as_dtype(wish.dtype), as_shape(wish.shape)
@@ -199,7 +200,8 @@ def _get_partitioned(ambient: Ambient, wish: Any, partitioner: Any) -> Any:
     facts = getattr(found, "facts", None)
     if there and getattr(facts, "partitions", None) is None:
         raise ArgumentError(
-            f"A partitioner was provided, but an unpartitioned version of the variable was found: {wish.name}.  Perhaps "
+            f"A partitioner was provided, but an unpartitioned version of the variable was found: {wish.name}.  "
+            "Perhaps "
             "a variable of the same name was already created without partitioning?"
         )
     wish.dtype, wish.shape = _dtypes.as_dtype(wish.dtype), as_shape(wish.shape)
@@ -212,6 +214,7 @@ def _get_partitioned(ambient: Ambient, wish: Any, partitioner: Any) -> Any:
         return _creating.agreeing(ambient, wish)
     if wish.reuse is True:
         raise refuse_missing(ambient, wish.name, wish.site, wish.reuse_site, partitioned=True)
+    assert wish.shape is not None
     _partition.check_offsets(wish.shape, wish.partitions)
     return _creating.create(ambient, wish)
 

@@ -28,11 +28,12 @@ class VariableAggregation(enum.Enum):
     SUM = 1
     MEAN = 2
     ONLY_FIRST_REPLICA = 3
-    ONLY_FIRST_TOWER = 3
 
 
 def checked(synchronization: Any, aggregation: Any, trainable: Any, name: Any) -> dict[str, Any]:
     """Returns the arguments resolved, or raises TensorFlow's error."""
+    if synchronization is VariableSynchronization.AUTO and aggregation is VariableAggregation.NONE:
+        return {"trainable": True} if trainable is None else {}
     try:
         aggregation = VariableAggregation(VariableAggregation.NONE if aggregation is None else aggregation)
     except ValueError:

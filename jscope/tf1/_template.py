@@ -15,6 +15,7 @@ from typing import Any
 from jscope.tf1 import _core
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._collections import GraphKeys, get_collection
+from jscope.tf1._dtypes import FLOAT32
 from jscope.tf1._entry import Level, unique_scope_name, variable_scope
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._scopes import ROLES, VariableScope
@@ -41,7 +42,8 @@ class Template:
         self._stack = traceback.format_stack()[:-2]
         if create_scope_now:
             ambient = current("make_template")
-            overrides = dict.fromkeys((*ROLES, "constraint")) | {"custom_getter": custom_getter}
+            # TensorFlow does not inherit the dtype here.
+            overrides = dict.fromkeys((*ROLES, "constraint")) | {"custom_getter": custom_getter, "dtype": FLOAT32}
             level = Level(unique_name or unique_scope_name(ambient, name), None, None, overrides)
             ambient.memory.templates[self] = Calls(level.enter(ambient))
             level.leave(ambient)
@@ -67,7 +69,8 @@ class Template:
             after = ambient.memory.collections.get(GraphKeys.TRAINABLE_VARIABLES, [])
             if completed and len(after) != before:
                 raise ArgumentError(
-                    "Trainable variable created when calling a template after the first time, perhaps you used tf.Variable "
+                    "Trainable variable created when calling a template after the first time, perhaps you used "
+                    "tf.Variable "
                     f"when you meant tf.get_variable: {after[before:]}"
                 )
         except Exception as error:

@@ -51,7 +51,7 @@ def scoped(function: Callable[P, R]) -> Callable[Concatenate[Scope, P], R]:
 
 
 def transform(function: Callable[P, R]) -> Transformed[P, R]:
-    """Turns a TF1-style function into a pair of pure functions: `init(key, *args) -> params`, `apply(params, *args) -> out`.
+    """Turns a TF1-style function, which takes no scope, into the pure functions `init` and `apply`.
 
     >>> from jscope import tf1
     >>> def model(x):

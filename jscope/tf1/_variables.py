@@ -1,8 +1,8 @@
 """Handles of variables: what `get_variable` returns.
 
-A handle stands for the variable, not for a value: it reads the core's scope each time, so that it sees what was assigned. It is
-the same object whenever the same variable is asked for, and `==` is identity, as in TensorFlow 1. It is a pytree with its
-value as the only leaf; what comes out of a JAX transform is a handle of that one value.
+A handle stands for the variable, not for a value: it reads the core's scope each time, so that it sees what was
+assigned. It is the same object whenever the same variable is asked for, and `==` is identity, as in TensorFlow 1. It
+is a pytree with its value as the only leaf; what comes out of a JAX transform is a handle of that one value.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Facts:
 
     Attributes:
       path: The full name.
-      shape: The shape.
+      shape: The shape, a `TensorShape` or a tuple.
       dtype: The dtype that was asked for; reuse compares with it.
       trainable: Whether it is a param (true) or state.
       constraint: The projection onto its allowed values, if any.
@@ -49,7 +49,7 @@ class Facts:
     """
 
     path: str
-    shape: TensorShape | None
+    shape: Any
     dtype: Any
     trainable: bool
     constraint: Callable[..., Any] | None = None
@@ -75,7 +75,8 @@ class Variable(ArrayLike):
 
     def __init__(self, *_: Any, **__: Any) -> None:
         raise ArgumentTypeError(
-            "`tf1.Variable(...)` cannot create a variable: what has no scope has no name that a checkpoint could keep.\n"
+            "`tf1.Variable(...)` cannot create a variable: what has no scope has no name that a checkpoint could "
+            "keep.\n"
             "Use `tf1.get_variable(name, initializer=value)`, with `trainable=False` for what is no param."
         )
 
@@ -86,7 +87,7 @@ class Variable(ArrayLike):
 
     @property
     def name(self) -> str:
-        """The full name and `":0"`, as TensorFlow names the variable's first output."""
+        """The full name with a colon and a zero, as TensorFlow names the variable's first output."""
         return f"{self._facts.path}:0"
 
     @property
@@ -127,7 +128,7 @@ class Variable(ArrayLike):
         ambient = self._running("read")
         ambient.arrive(f"Variable `{self._facts.path}` was read")
         facts = self._facts
-        return _core.get(ambient.scope, facts.path, shape=None, trainable=facts.trainable)
+        return _core.read(ambient.scope, facts.path, trainable=facts.trainable)
 
     read_value = value
 
@@ -169,7 +170,8 @@ class Variable(ArrayLike):
         ambient = self._ambient() if self._ambient is not None else None
         if ambient is None and self._detached is not None:
             raise StateError(
-                f"`{self._facts.path}` was {action} through a handle that went through a JAX transform: it holds a value.\n"
+                f"`{self._facts.path}` was {action} through a handle that went through a JAX transform: it holds a "
+                "value.\n"
                 "Assign outside the transform, to what `get_variable` returned."
             )
         if ambient is None:

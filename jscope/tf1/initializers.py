@@ -1,15 +1,17 @@
 """Initializers under TensorFlow 1's names, with its signatures and its distributions.
 
 Each is a frozen value, `initializer(shape, dtype=None)` as in TensorFlow and `initializer(key, shape, dtype)` as in
-jscope: the explicit core takes them as they are. A `seed` fixes the values whatever the key is. Called without a key and
-without a seed, outside an initializer of a variable, there is nothing to draw from, and that is an error.
+jscope: the explicit core takes them as they are. A `seed` fixes the values whatever the key is. Called without a key
+and without a seed, outside an initializer of a variable, there is nothing to draw from, and that is an error.
 """
+
+# ruff: noqa: D102, N801 - `Initializer` tells what the methods do; classes here are called like functions.
 
 from __future__ import annotations
 
 import math
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax
@@ -18,7 +20,7 @@ import numpy as np
 
 from jscope import initializers as core
 from jscope._errors import MissingRngError
-from jscope._types import Key, Shape
+from jscope._types import Shape
 from jscope.tf1 import _dtypes
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
 
@@ -26,7 +28,7 @@ DRAWING: ContextVar[list[Any] | None] = ContextVar("jscope_tf1_drawing", default
 """The key of the variable whose initializer runs, and how many keys were taken from it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Initializer:
     """An initializer that can be called as TensorFlow does and as jscope does."""
 
@@ -38,6 +40,10 @@ class Initializer:
         full = _dtypes.canonical(_dtypes.as_dtype(getattr(self, "dtype", "float32") if asked is None else asked))
         self.check(shape, full)
         return self.draw(self._key(key), shape, full)
+
+    def __repr__(self) -> str:
+        told = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
+        return f"{type(self).__name__}({', '.join(told)})"
 
     def check(self, shape: Shape, dtype: Any) -> None:
         """Raises unless the initializer suits the shape and the dtype."""
@@ -78,12 +84,13 @@ def _require_float(initializer: Any, dtype: Any) -> None:
         raise ArgumentError(
             advised(
                 f"Argument `dtype` is expected to be floating point. Received: {_dtypes.name(dtype)}.",
-                f"{initializer!r} draws real numbers: give the variable a floating-point dtype, or another initializer.",
+                f"{initializer!r} draws real numbers: give the variable a floating-point dtype, or another "
+                "initializer.",
             )
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class zeros(Initializer):
     """Zeros: `zeros_initializer(dtype=tf.float32)`.
 
@@ -97,7 +104,7 @@ class zeros(Initializer):
         return jnp.zeros(shape, dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ones(Initializer):
     """Ones: `ones_initializer(dtype=tf.float32)`.
 
@@ -111,7 +118,7 @@ class ones(Initializer):
         return jnp.ones(shape, dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class constant(Initializer):
     """One value for all, or a list that fills the variable row by row, its last item repeated.
 
@@ -126,7 +133,8 @@ class constant(Initializer):
     def __post_init__(self) -> None:
         if not (np.isscalar(self.value) or isinstance(self.value, list | tuple | np.ndarray)):
             raise ArgumentTypeError(
-                f"Invalid type for initial value={self.value} of type: {type(self.value).__name__}. Expected Python scalar, "
+                f"Invalid type for initial value={self.value} of type: {type(self.value).__name__}. Expected Python "
+                "scalar, "
                 "list or tuple of values, or numpy.ndarray."
             )
         array = np.asarray(self.value)
@@ -138,10 +146,11 @@ class constant(Initializer):
             return
         size = math.prod(shape)
         if self.verify_shape and self._shape != tuple(shape):  # pyright: ignore[reportAttributeAccessIssue]
-            raise ArgumentTypeError(f"Expected Tensor's shape: {tuple(shape)}, got {self._shape}.")  # pyright: ignore
+            raise ArgumentTypeError(f"Expected Tensor's shape: {tuple(shape)}, got {self._shape}.")  # pyright: ignore[reportAttributeAccessIssue]
         if len(self.value) > size:
             raise ArgumentError(
-                f"Too many elements provided. Takes at most {size:d}, but got {len(self.value):d} (shape {tuple(shape)})."
+                f"Too many elements provided. Takes at most {size:d}, but got {len(self.value):d} (shape "
+                f"{tuple(shape)})."
             )
 
     def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
@@ -151,7 +160,7 @@ class constant(Initializer):
         return jnp.asarray(filled.reshape(shape), dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class random_uniform(Initializer, _Random):
     """Draws from `[minval, maxval)`; `maxval=None` is 1. For an integer dtype, integers.
 
@@ -173,7 +182,7 @@ class random_uniform(Initializer, _Random):
         return core.uniform(self.minval, 1 if self.maxval is None else self.maxval)(key, shape, dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class random_normal(Initializer, _Random):
     """Draws from a normal distribution.
 
@@ -193,7 +202,7 @@ class random_normal(Initializer, _Random):
         return core.normal(self.stddev, mean=self.mean)(key, shape, dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class truncated_normal(random_normal):
     """Draws from a normal distribution without what lies more than two standard deviations from the mean.
 
@@ -206,7 +215,7 @@ class truncated_normal(random_normal):
         return core.truncated_normal(self.stddev, mean=self.mean)(key, shape, dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class uniform_unit_scaling(Initializer, _Random):
     """Draws uniformly with variance `factor**2 / n`, where n is the product of all axes but the last.
 
@@ -231,7 +240,7 @@ _MODES = ("fan_in", "fan_out", "fan_avg")
 _DISTRIBUTIONS = ("normal", "uniform", "truncated_normal", "untruncated_normal")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class variance_scaling(Initializer, _Random):
     """Draws with variance `scale / fan`. `"normal"` is the truncated normal distribution, as in TensorFlow.
 
@@ -264,7 +273,7 @@ class variance_scaling(Initializer, _Random):
         return core.variance_scaling(self.scale, self.mode, distribution)(key, shape, dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class orthogonal(Initializer, _Random):
     """Draws a matrix with orthonormal rows or columns, whichever are fewer, times `gain`.
 
@@ -289,7 +298,7 @@ class orthogonal(Initializer, _Random):
         return core.orthogonal(self.gain)(key, shape, dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class identity(Initializer):
     """Makes a matrix with `gain` on the diagonal.
 

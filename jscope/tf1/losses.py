@@ -1,7 +1,8 @@
 """Losses that variables bring along: the penalties of their regularizers.
 
-A loss stands in the collection `REGULARIZATION_LOSSES` from the creation of its variable on; its value is computed when it is asked
-for, from the variable's value then. Outside the function, `model.specs(...).regularization_loss(params)` gives the sum.
+A loss stands in the collection `REGULARIZATION_LOSSES` from the creation of its variable on; its value is computed
+when it is asked for, from the variable's value then. Outside the function,
+`model.specs(...).regularization_loss(params)` gives the sum.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class RegularizationLoss(ArrayLike):
 
     @property
     def name(self) -> str:
-        """The variable's name and `/Regularizer:0`, by which collections filter."""
+        """The name by which collections filter, that of an op `Regularizer` below the variable."""
         return f"{key_of(self.variable.name)}/Regularizer:0"
 
     @property

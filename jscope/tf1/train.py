@@ -1,7 +1,8 @@
 """`tf.train.init_from_checkpoint`, for params that are values.
 
-In TensorFlow it replaces the initializers of the variables of a graph. Here there are params: it takes some, and returns
-others with the values from the checkpoint. The mapping rules and their errors are TensorFlow's; an error changes nothing.
+In TensorFlow it replaces the initializers of the variables of a graph. Here there are params: it takes some, and
+returns others with the values from the checkpoint. The mapping rules and their errors are TensorFlow's; an error
+changes nothing.
 """
 
 from __future__ import annotations
@@ -70,8 +71,9 @@ def init_from_checkpoint(
     Args:
       params: A nested dict of arrays by name, as `init` returns it: params, or state.
       reader: What reads the checkpoint, or a dict of its arrays.
-      assignment_map: From names in the checkpoint to names of variables, or from scopes to scopes, which end in `/`; `/` alone is
-        the root. A dict, or pairs. Pairs are taken in the order of the names in the checkpoint; later ones win.
+      assignment_map: From names in the checkpoint to names of variables, or from scopes to scopes, which end in `/`;
+        `/` alone is the root. A dict, or pairs. Pairs are taken in the order of the names in the checkpoint; later
+        ones win.
 
     Raises:
       ValueError: A tensor is missing, or has another shape, or a name is neither a variable nor a scope.
@@ -79,9 +81,10 @@ def init_from_checkpoint(
     source = Tensors(reader) if isinstance(reader, Mapping) else reader
     flat = dict(_path.items(params))
     job = _Job(source, dict(source.get_variable_to_shape_map()), flat)
-    pairs = assignment_map.items() if isinstance(assignment_map, Mapping) else assignment_map
+    pairs: Any = assignment_map.items() if isinstance(assignment_map, Mapping) else assignment_map
     chosen: dict[str, str] = {}
-    for tensor, target in sorted(pairs, key=lambda pair: pair[0]):
+    ordered: list[tuple[str, Any]] = sorted(pairs, key=lambda pair: pair[0])
+    for tensor, target in ordered:
         for name, wanted in job.assigned(tensor, target):
             job.check_shape(name, wanted)
             chosen[name] = wanted
@@ -170,7 +173,7 @@ class _Job:
         return found
 
     def _cut(self, tensor: str) -> int:
-        """Returns the axis along which the shards were cut: the one that does not add up; the first, if they are alike."""
+        """Returns the axis along which the shards were cut: that in which they differ; the first, if they are alike."""
         shapes = [tuple(self.shapes[part]) for part in self._parts(tensor)]
         return next((axis for axis, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1), 0)
 

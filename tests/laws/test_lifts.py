@@ -341,7 +341,7 @@ def test_tied_variables_are_reached_by_a_captured_scope():
     model_auto = jscope.transform(lambda s, x: model(s.with_defaults(reuse=jscope.AUTO_REUSE), x))
     params = model_auto.init(KEY(0), X)
     assert jscope.tree.names(params) == ["tied/w", "l/v"]
-    grads, expected = (jax.grad(lambda p: f(p, X).sum())(params) for f in (model_auto.apply, by_hand))
+    grads, expected = (jax.grad(lambda p, f=f: f(p, X).sum())(params) for f in (model_auto.apply, by_hand))
     chex.assert_trees_all_close(grads, expected, atol=1e-5)
 
 

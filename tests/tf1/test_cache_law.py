@@ -1,7 +1,7 @@
 """JAX's caches never replay a TF1-style function with the variables of another call.
 
-The ambient scope is no argument, so nothing in JAX's cache key tells two uses of one module-level function apart. Each must
-be right, or a clear error.
+The ambient scope is no argument, so nothing in JAX's cache key tells two uses of one module-level function apart. Each
+must be right, or a clear error.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ def test_an_eager_apply_is_right_or_says_what_to_do(use):
         if use in ("vmap", "grad"):
             chex.assert_trees_all_close(model.apply(params, X), by_hand(params["l"]["w"], X))
         else:
-            with pytest.raises(jscope.NativeTransformError, match=r"(?s)inside a JAX transform.*`jax\.jit\(model\.apply\)`"):
+            with pytest.raises(
+                jscope.NativeTransformError, match=r"(?s)inside a JAX transform.*`jax\.jit\(model\.apply\)`"
+            ):
                 model.apply(params, X)
 
 
@@ -158,7 +160,7 @@ def test_one_function_used_twice_in_a_call_creates_twice(fresh):
         return x * tf1.get_variable("w", [3])
 
     strict_jitted = jax.jit(strict)
-    with pytest.raises(ValueError, match="^Variable w already exists, disallowed"):
+    with pytest.raises(ValueError, match=r"^Variable w already exists, disallowed"):
         tf1.transform(lambda x: strict_jitted(strict_jitted(x))).init(KEY, X)
 
 
@@ -209,7 +211,7 @@ def test_two_branches_create_two_variables():
         return lambda x: jax.lax.cond(x.sum() > 0, branch(a), lambda y: -branch(b)(y), x)
 
     assert jscope.tree.names(tf1.transform(model("a", "b")).init(KEY, X)) == ["a", "b"]
-    with pytest.raises(ValueError, match="^Variable a already exists"):
+    with pytest.raises(ValueError, match=r"^Variable a already exists"):
         tf1.transform(model("a", "a")).init(KEY, X)
 
 
@@ -250,7 +252,7 @@ def test_threads_do_not_see_each_other():
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             return pool.submit(lambda: tf1.get_variable("w", [1])).result()
 
-    with pytest.raises(tf1.NoGraphError, match="called outside a function that `tf1.transform` runs"):
+    with pytest.raises(tf1.NoGraphError, match=r"called outside a function that `tf1.transform` runs"):
         tf1.transform(lost).init(KEY)
 
 

@@ -1,5 +1,7 @@
 """The examples of TensorFlow's documentation of `variable_scope`, in their own words."""
 
+# ruff: noqa: RET504, SIM117 - the words are those of the documentation.
+
 from __future__ import annotations
 
 import pytest
@@ -12,10 +14,9 @@ def test_how_to_create_a_new_variable():
     """Simple example of how to create a new variable."""
 
     def example():
-        with tf.variable_scope("foo"):
-            with tf.variable_scope("bar"):
-                v = tf.get_variable("v", [1])
-                assert v.name == "foo/bar/v:0"
+        with tf.variable_scope("foo"), tf.variable_scope("bar"):
+            v = tf.get_variable("v", [1])
+            assert v.name == "foo/bar/v:0"
 
     run(example)
 

@@ -12,8 +12,20 @@ from jscope import tf1
 from tests.tf1.tools import EXISTS, KEY, MISSING, A, err, gv, names, run, store, vs
 
 OPTIONS = {
-    *("shape dtype initializer regularizer reuse trainable collections caching_device partitioner".split()),
-    *("validate_shape use_resource synchronization aggregation constraint".split()),
+    *(
+        [
+            "shape",
+            "dtype",
+            "initializer",
+            "regularizer",
+            "reuse",
+            "trainable",
+            "collections",
+            "caching_device",
+            "partitioner",
+        ]
+    ),
+    *(["validate_shape", "use_resource", "synchronization", "aggregation", "constraint"]),
 }
 
 
@@ -26,8 +38,8 @@ def test_rule_71_what_a_getter_is_given():
         return getter(name, **options)
 
     def bare(
-        getter, name, shape, dtype, initializer, regularizer, reuse, trainable, collections, caching_device, partitioner,
-        validate_shape, use_resource, synchronization, aggregation,
+        getter, name, shape, dtype, initializer, regularizer, reuse, trainable, collections, caching_device,
+        partitioner, validate_shape, use_resource, synchronization, aggregation,
     ):  # fmt: skip
         return getter(name, shape)
 
@@ -120,7 +132,11 @@ def test_rule_76_creators():
         return create
 
     def f():
-        with tf1.variable_creator_scope(creator("outer")), tf1.variable_creator_scope(creator("inner")), vs("a", reuse=A):
+        with (
+            tf1.variable_creator_scope(creator("outer")),
+            tf1.variable_creator_scope(creator("inner")),
+            vs("a", reuse=A),
+        ):
             v = gv("v", [1])
             return gv("v", [1]) is v, v.trainable
 
@@ -184,7 +200,9 @@ def test_rule_77_scalars_are_not_partitioned():
 def test_rule_78_the_shape_must_be_known():
     """An array of JAX supplies it, one of NumPy does not, as in TensorFlow."""
     p = tf1.fixed_size_partitioner(2)
-    with pytest.raises(ValueError, match="^Shape of a new partitioned variable must be fully defined, but instead was <unk"):
+    with pytest.raises(
+        ValueError, match=r"^Shape of a new partitioned variable must be fully defined, but instead was <unk"
+    ):
         run(lambda: gv("v", initializer=np.ones(4), partitioner=p))
     assert tuple(run(lambda: gv("v", initializer=jnp.ones(4), partitioner=p)).shape) == (4,)
 
@@ -192,7 +210,9 @@ def test_rule_78_the_shape_must_be_known():
 CHECKS = {
     "Partitioner must be callable, but received: 3": 3,
     "Partitioner must return a sequence, but saw: 2": lambda shape, dtype: 2,
-    r"Partitioner returned a partition list that does not match the Variable's rank: \[2, 1, 1\] vs. \(4, 4\)": cut(2, 1, 1),
+    r"Partitioner returned a partition list that does not match the Variable's rank: \[2, 1, 1\] vs. \(4, 4\)": cut(
+        2, 1, 1
+    ),
     r"Partitioner returned zero partitions for some axes: \[0, 1\]": cut(0, 1),
     r"Can only slice a variable along one dimension: shape: \(4, 4\), partitioning: \[2, 2\]": cut(2, 2),
     r"Expected 0 <= offset < shape but found offset=4, shape=4 for var_offset=\[4, 0\], full_shape=\[4, 4\]": cut(5, 1),
@@ -224,6 +244,8 @@ def test_rule_80_one_array_with_a_sharded_axis():
             gv("v", [3, 4], initializer=init)
             gv("c", [2, 2], initializer=np.arange(4.0).reshape(2, 2))
 
+    with pytest.raises(ValueError, match=r"initial value of partitioned variable v has shape \(\), of which no slice"):
+        run(lambda: gv("v", [2], initializer=1.0, partitioner=tf1.fixed_size_partitioner(2)))
     specs = jscope.specs(tf1.scoped(f))
     assert specs["s/v"].axes == (None, "partition")
     assert told[0] == ((3, 4), (3, 4), (0, 0))
@@ -245,20 +267,31 @@ def test_rule_81_reuse_of_partitioned_variables():
         with vs("", reuse=A):
             return [*found, err(lambda: gv("v", [4, 2]))]
 
-    reuse = "ValueError: Trying to reuse partitioned variable v, but specified partitions {} and found partitions [2, 1]."
+    reuse = (
+        "ValueError: Trying to reuse partitioned variable v, but specified partitions {} and found partitions [2, 1]."
+    )
     assert run(f) == [
-        "ValueError: Partitioned variable with name v already exists. Did you mean to set reuse=True or "
-        "reuse=tf.AUTO_REUSE in VarScope?",
-        "ValueError: A partitioner was provided, but an unpartitioned version of the variable was found: u.  Perhaps a "
-        "variable of the same name was already created without partitioning?",
+        (
+            "ValueError: Partitioned variable with name v already exists. Did you mean to set reuse=True or "
+            "reuse=tf.AUTO_REUSE in VarScope?"
+        ),
+        (
+            "ValueError: A partitioner was provided, but an unpartitioned version of the variable was found: u.  "
+            "Perhaps a variable of the same name was already created without partitioning?"
+        ),
         True,
         True,
         reuse.format("[4, 1]"),
-        "ValueError: PartitionedVariable w does not exist, or was not created with tf.get_variable(). Did you mean to set "
-        "reuse=False or reuse=tf.AUTO_REUSE in VarScope?",
+        (
+            "ValueError: PartitionedVariable w does not exist, or was not created with tf.get_variable(). Did you mean "
+            "to set reuse=False or reuse=tf.AUTO_REUSE in VarScope?"
+        ),
         reuse.format("(2, 1)"),
-        "ValueError: No partitioner was provided, but a partitioned version of the variable was found: v/part_0. Perhaps a "
-        "variable of the same name was already created with partitioning?",
+        (
+            "ValueError: No partitioner was provided, but a partitioned version of the variable was found: v/part_0. "
+            "Perhaps a "
+            "variable of the same name was already created with partitioning?"
+        ),
     ]
 
 
@@ -270,9 +303,9 @@ def test_rule_82_the_stock_partitioners():
     assert tf1.variable_axis_size_partitioner(64, max_shards=2)(shape=shape, dtype="float32") == [2, 1]
     assert tf1.min_max_variable_partitioner(8, min_slice_size=40)(shape=shape, dtype="float32") == [4, 1]
     assert tf1.min_max_variable_partitioner(8, axis=1, min_slice_size=8)(shape=shape, dtype="float32") == [1, 4]
-    with pytest.raises(ValueError, match="^Both max_shard_bytes and bytes_per_string_element must be positive"):
+    with pytest.raises(ValueError, match=r"^Both max_shard_bytes and bytes_per_string_element must be positive"):
         tf1.variable_axis_size_partitioner(0)
-    with pytest.raises(ValueError, match="^Cannot partition variable along axis 2"):
+    with pytest.raises(ValueError, match=r"^Cannot partition variable along axis 2"):
         tf1.min_max_variable_partitioner(axis=2)(shape=shape, dtype="float32")
 
     def f():
@@ -345,7 +378,7 @@ def test_rule_88_a_unique_name_is_not_numbered():
         return first, err(tf1.make_template("s", fn, unique_name_="u"))
 
     assert run(f) == ("u/v", EXISTS.format("u/v"))
-    with pytest.raises(ValueError, match="^name cannot be None"):
+    with pytest.raises(ValueError, match=r"^name cannot be None"):
         tf1.make_template(None, lambda: None)
 
 
@@ -361,6 +394,16 @@ def test_rule_89_a_template_captures_its_surroundings():
             return first, t(), u()
 
     assert run(f) == ("int32", "int32", "b/u/v")
+
+
+def test_rule_89_a_scope_opened_at_once_has_the_librarys_dtype():
+    """With `create_scope_now_` all is inherited but the dtype. Found by `oracle/`."""
+
+    def f():
+        with vs("a", dtype=jnp.int32, initializer=tf1.ones_initializer()):
+            return tf1.make_template("t", lambda: gv("v", [1]), create_scope_now_=True)().dtype.name
+
+    assert run(f) == "float32"
 
 
 def test_rule_90_later_calls_create_nothing_trainable():
@@ -470,7 +513,7 @@ def test_rule_93_sorted_by_the_names_in_the_checkpoint():
 def test_rule_94_a_string_is_first_a_variable():
     """`":0"` is no part of a name; handles are taken too."""
     assert load({"z": "m/x"})["m/x"] == 3.0
-    with pytest.raises(ValueError, match="^Assignment map with scope only name m should map to scope only z"):
+    with pytest.raises(ValueError, match=r"^Assignment map with scope only name m should map to scope only z"):
         load({"z": "m/x:0"})
     out = []
     tf1.transform(lambda: out.append(load({"z": gv("m/x")}))).apply(PARAMS)
@@ -481,7 +524,9 @@ def test_rule_95_a_tensor_must_be_there_and_fit():
     """Absent, or of another shape."""
     with pytest.raises(ValueError, match=r"^Tensor no is not found in dict checkpoint \{'a/x': \[2\]"):
         load({"no": "m/x"})
-    wrong = r"^Shape of variable m/x:0 \(\(2,\)\) doesn't match with shape of tensor a/y \(\[3\]\) from checkpoint reader\."
+    wrong = (
+        r"^Shape of variable m/x:0 \(\(2,\)\) doesn't match with shape of tensor a/y \(\[3\]\) from checkpoint reader\."
+    )
     with pytest.raises(ValueError, match=wrong):
         load({"a/y": "m/x"})
 
@@ -528,7 +573,7 @@ def test_rule_99_new_params_come_back():
     new = tf1.train.init_from_checkpoint(params, Reader(), {"w": "w"})
     assert new["w"].dtype == jnp.bfloat16
     assert (new["w"].tolist(), params["w"].tolist()) == ([1.0, 1.0], [0.0, 0.0])
-    with pytest.raises(ValueError, match="is not found in model.ckpt checkpoint"):
+    with pytest.raises(ValueError, match=r"is not found in model.ckpt checkpoint"):
         tf1.train.init_from_checkpoint(params, Reader(), {"v": "w"})
 
 

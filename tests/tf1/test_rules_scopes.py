@@ -47,7 +47,7 @@ def test_rule_3_reuse_gives_the_same_object_by_joined_name():
 
 
 def test_rule_4_a_variable_is_made_by_get_variable_alone():
-    """`tf1.Variable(...)` is an error that says what to use. (TensorFlow makes one outside the store.)"""
+    """`tf1.Variable(...)` is an error that says what to use. TensorFlow makes one outside the store."""
     with pytest.raises(TypeError, match=r"Use `tf1.get_variable\(name, initializer=value\)`"):
         tf1.Variable(1.0, name="w")
 
@@ -162,7 +162,7 @@ def test_rule_11_name_scope_never_affects_get_variable():
 
 
 def test_rule_12_the_name_is_the_key():
-    """No op takes it away. (In TensorFlow `v.name` would be `k_1:0`.)"""
+    """No op takes it away. In TensorFlow `v.name` would be `k_1:0`."""
 
     def f():
         with tf1.name_scope("k"):
@@ -470,9 +470,8 @@ def test_rule_33_constraint_is_not_inherited():
     """And there is no setter."""
 
     def f():
-        with vs("a", constraint=abs) as a, vs("b") as b:
-            with vs(a) as again:
-                return a.constraint, b.constraint, again.constraint, hasattr(a, "set_constraint")
+        with vs("a", constraint=abs) as a, vs("b") as b, vs(a) as again:
+            return a.constraint, b.constraint, again.constraint, hasattr(a, "set_constraint")
 
     assert run(f) == (abs, None, None, False)
 
@@ -556,7 +555,7 @@ def test_rule_38_a_context_manager_can_be_entered_again():
     def nested():
         cm = vs("s")
         with cm, cm:
-            return None
+            return
 
     with pytest.raises(RuntimeError, match=r"^Improper nesting of variable_scope\."):
         run(nested)
@@ -601,7 +600,7 @@ def test_rule_41_without_an_auxiliary_name_scope():
             return a.original_name_scope, b.original_name_scope
 
     assert run(f) == ("n/", "n/b/")
-    with pytest.raises(TypeError, match="^The auxiliary_name_scope must be `True` or `False`, while get 1"):
+    with pytest.raises(TypeError, match=r"^The auxiliary_name_scope must be `True` or `False`, while get 1"):
         vs("a", auxiliary_name_scope=1)
 
 
@@ -629,7 +628,7 @@ def test_rule_43_values_are_accepted():
 
 def test_rule_44_a_name_or_a_default_name_is_required():
     """When the context manager is made."""
-    with pytest.raises(TypeError, match="^If default_name is None then name_or_scope is required"):
+    with pytest.raises(TypeError, match=r"^If default_name is None then name_or_scope is required"):
         vs(None)
 
 
@@ -687,7 +686,7 @@ def test_a_variable_and_a_prefix_of_one_name_are_refused():
         with vs("a"):
             gv("v", [1])
 
-    with pytest.raises(jscope.NameConflictError, match="(?s)`a` is a variable.*prefix of `a/v`"):
+    with pytest.raises(jscope.NameConflictError, match=r"(?s)`a` is a variable.*prefix of `a/v`"):
         run(f)
 
 

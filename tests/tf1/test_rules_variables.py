@@ -58,14 +58,18 @@ def test_rule_49_the_order_of_the_checks():
 
 
 NOT_VALID = (
-    "ValueError: The initializer passed is not valid. It should be a callable with no arguments and the shape should not be "
+    "ValueError: The initializer passed is not valid. It should be a callable with no arguments and the shape should "
+    "not be "
     "provided or an instance of `tf.keras.initializers.*' and `shape` should be fully defined."
 )
 MESSAGES = {
     EXISTS.format("v"): lambda: gv("v", [2, 3]),
     "ValueError: Variable n did not get an initializer, so its `shape` argument must be specified.": lambda: gv("n"),
-    "ValueError: An initializer for variable n of <dtype: 'complex64'> is required": lambda: gv("n", [1], jnp.complex64),
-    "ValueError: In this `tf.Variable` creation, the initial value's shape ((4,)) is not compatible with the explicitly "
+    "ValueError: An initializer for variable n of <dtype: 'complex64'> is required": lambda: gv(
+        "n", [1], jnp.complex64
+    ),
+    "ValueError: In this `tf.Variable` creation, the initial value's shape ((4,)) is not compatible with the "
+    "explicitly "
     "supplied `shape` argument ((3,)).": lambda: gv("n", [3], initializer=lambda shape, dtype: jnp.zeros(4, dtype)),
     "TypeError: Cannot convert the argument `type_value`: 'nope' to a TensorFlow DType.": lambda: gv("n", [1], "nope"),
     "ValueError: Dimension -1 must be >= 0": lambda: gv("n", [-1]),
@@ -102,7 +106,9 @@ def test_errors_are_those_of_both_worlds_and_say_where():
         gv("v", [1])
         gv("v", [1])
 
-    with pytest.raises(jscope.DuplicateVariableError, match=r"(?s)It was created at .*test_rules_variables\.py:\d+") as info:
+    with pytest.raises(
+        jscope.DuplicateVariableError, match=r"(?s)It was created at .*test_rules_variables\.py:\d+"
+    ) as info:
         run(twice)
     assert isinstance(info.value, ValueError)
 
@@ -197,7 +203,7 @@ def test_rule_54_how_initializers_are_called():
     assert initial(lambda: gv("d", initializer=lambda: [1, 2]))["d"].dtype == jnp.int32
     with pytest.raises(TypeError, match="unexpected keyword argument 'dtype'"):
         run(lambda: gv("e", [1], initializer=lambda shape: 0))
-    with pytest.raises(ValueError, match="^Tensor conversion requested dtype float32 for Tensor with dtype int32"):
+    with pytest.raises(ValueError, match=r"^Tensor conversion requested dtype float32 for Tensor with dtype int32"):
         run(lambda: gv("f", [1], initializer=lambda shape, dtype: jnp.ones(shape, jnp.int32)))
 
 
@@ -234,7 +240,8 @@ def test_rule_55_default_initializers():
     values = initial(lambda: (gv("w", [200, 300]), gv("i", [2], jnp.int32), gv("b", [2], bool)))
     assert float(abs(values["w"]).max()) == pytest.approx(0.10954, abs=1e-4)
     assert float(values["w"].std()) == pytest.approx(0.10954 / 3**0.5, rel=0.02)
-    assert not values["i"].any() and not values["b"].any()
+    assert not values["i"].any()
+    assert not values["b"].any()
     for bad in ("string", str, object):
         with pytest.raises(TypeError, match="JAX has no arrays of"):
             run(lambda bad=bad: gv("s", [1], bad))
@@ -323,7 +330,7 @@ def test_rule_61_collections_of_a_new_variable():
     assert found == {"variables": ["a"], "trainable_variables": ["a", "c"], "k": ["b"]}
     assert bad.startswith("ValueError: collections argument to Variable constructor must be a list, tuple, or set.")
     specs = jscope.specs(tf1.scoped(f))
-    assert [path for path in specs.select(collection="k").flat()] == ["b"]
+    assert list(specs.select(collection="k").flat()) == ["b"]
 
 
 def test_rule_62_local_variables():
@@ -443,7 +450,11 @@ def test_rule_68_the_sum_of_the_penalties():
             with vs(name, regularizer=half, initializer=tf1.ones_initializer()):
                 gv("v", [4])
         losses = tf1.losses
-        return losses.get_regularization_loss(), losses.get_regularization_loss("a/"), losses.get_regularization_loss("c")
+        return (
+            losses.get_regularization_loss(),
+            losses.get_regularization_loss("a/"),
+            losses.get_regularization_loss("c"),
+        )
 
     model = tf1.transform(f)
     params = model.init(KEY)
@@ -458,7 +469,7 @@ def test_rule_68_the_sum_of_the_penalties():
         gv("b", [1], jnp.int32, regularizer=jnp.sum)
         tf1.losses.get_regularization_loss()
 
-    with pytest.raises(ValueError, match="have types .*'float32', 'int32'.* that don't all match"):
+    with pytest.raises(ValueError, match=r"have types .*'float32', 'int32'.* that don't all match"):
         run(mixed)
 
 
@@ -500,9 +511,9 @@ def test_contribs_regularizers():
     assert float(layers.l2_regularizer(0.5)(x)) == 1.25
     assert float(layers.l1_l2_regularizer(0.5, 0.5)(x)) == 2.75
     assert layers.l2_regularizer(0.0)(x) is None
-    with pytest.raises(ValueError, match="^scale cannot be an integer: 1"):
+    with pytest.raises(ValueError, match=r"^scale cannot be an integer: 1"):
         layers.l2_regularizer(1)
-    with pytest.raises(ValueError, match="^Setting a scale less than 0 on a regularizer: -1"):
+    with pytest.raises(ValueError, match=r"^Setting a scale less than 0 on a regularizer: -1"):
         layers.l1_regularizer(-1.0)
 
 
@@ -513,7 +524,22 @@ def test_handles_stand_for_their_values():
         w = gv("w", [3], initializer=tf1.constant_initializer([1.0, 2.0, 3.0]))
         n = np.ones(3, np.float32)
         return {
-            "arithmetic": [w + x, x + w, w - 1, 1 - w, 2 * w, w / 2, 2 / w, w**2, -w, abs(w), w @ x, x @ w, n + w, n @ w],
+            "arithmetic": [
+                w + x,
+                x + w,
+                w - 1,
+                1 - w,
+                2 * w,
+                w / 2,
+                2 / w,
+                w**2,
+                -w,
+                abs(w),
+                w @ x,
+                x @ w,
+                n + w,
+                n @ w,
+            ],
             "numpy": [jnp.sum(w), jnp.stack([w, x]), jnp.where(w > 1, w, x), jnp.dot(w, w), jnp.sin(w).sum()],
             "methods": [w.sum(), w.T, w[1], w[:2], w.reshape(3, 1), w.astype(jnp.int32), len(w)],
             "jit": jax.jit(lambda a, b: a * b)(w, x),
@@ -529,7 +555,11 @@ def test_handles_stand_for_their_values():
     params = model.init(KEY, x)
     out, compiled = model.apply(params, x), jax.jit(model.apply)(params, x)
     w = jnp.array([1.0, 2.0, 3.0])
-    assert [np.asarray(a).tolist() for a in out["arithmetic"][:3]] == [(w + x).tolist(), (x + w).tolist(), [0.0, 1.0, 2.0]]
+    assert [np.asarray(a).tolist() for a in out["arithmetic"][:3]] == [
+        (w + x).tolist(),
+        (x + w).tolist(),
+        [0.0, 1.0, 2.0],
+    ]
     assert float(out["arithmetic"][-1]) == 6.0
     np.testing.assert_array_equal(out["grad"], 2 * w)
     for a, b in zip(jax.tree.leaves(out), jax.tree.leaves(compiled), strict=True):
@@ -633,7 +663,8 @@ def test_initializers_have_tensorflows_distributions(name):
     assert values.mean() == pytest.approx(mean, abs=5 * stddev / 60000**0.5)
     assert values.std() == pytest.approx(stddev, rel=0.02)
     if bounds:
-        assert bounds[0] <= values.min() and values.max() <= bounds[1]
+        assert bounds[0] <= values.min()
+        assert values.max() <= bounds[1]
         assert values.max() > bounds[0] + 0.95 * (bounds[1] - bounds[0])
 
 
@@ -648,9 +679,9 @@ def test_initializers_refuse_what_they_cannot_make():
         dtype = jnp.int32 if "maxval" in message else jnp.float32
         with pytest.raises(ValueError, match=message):
             run(lambda i=initializer, s=shape, d=dtype: gv("v", s, d, i))
-    with pytest.raises(ValueError, match="^Argument `scale` must be a positive float"):
+    with pytest.raises(ValueError, match=r"^Argument `scale` must be a positive float"):
         tf1.variance_scaling_initializer(0.0)
-    with pytest.raises(ValueError, match="^Argument `mode` should be one of"):
+    with pytest.raises(ValueError, match=r"^Argument `mode` should be one of"):
         tf1.variance_scaling_initializer(mode="x")
     w = initial(lambda: gv("w", [4, 6], initializer=tf1.orthogonal_initializer(2.0)))["w"]
     np.testing.assert_allclose(w @ w.T, 4 * np.eye(4), atol=1e-5)

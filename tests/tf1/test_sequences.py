@@ -295,7 +295,7 @@ def test_t18_which_error_comes_first():
 
 
 def test_t19_names_of_ops_never_change_those_of_variables():
-    """`v.name` is the key and `:0`. (TensorFlow renames the op: `k_1:0`, `case/x_1:0`.)"""
+    """`v.name` is the key and `:0`. TensorFlow renames the op: `k_1:0`, `case/x_1:0`."""
 
     def f():
         with vs("k"):
@@ -355,7 +355,8 @@ def test_t22_a_lone_getter_is_called_by_keyword():
             return alone, err(lambda: gv("v", [1]))
 
     alone, nested = run(f)
-    assert alone.startswith("TypeError") and "missing 1 required positional argument: 'g'" in alone
+    assert alone.startswith("TypeError")
+    assert "missing 1 required positional argument: 'g'" in alone
     assert nested == "OK -> t/u/v:0"
 
 
@@ -413,7 +414,7 @@ def test_t25_the_context_manager_remembers():
 
 
 def test_t26_every_created_variable_is_regularized():
-    """Also local ones, and those that are not trainable; the regularizer is called twice. (Names end in `/Regularizer`.)"""
+    """Also local and not trainable ones; the regularizer is called twice. Names end in `/Regularizer`."""
 
     def f():
         n = []
@@ -434,7 +435,7 @@ def test_t26_every_created_variable_is_regularized():
 
 
 def test_t27_a_partitioned_variable_is_one_array():
-    """With TensorFlow's checks of reuse; its name is its own, there are no `v/part_0`, and nothing stays behind an error."""
+    """With TensorFlow's checks of reuse; its name is its own, and nothing stays behind an error."""
 
     def f():
         def p(shape, dtype):
@@ -450,7 +451,8 @@ def test_t27_a_partitioned_variable_is_one_array():
 
     undefined = "ValueError: Shape of a new partitioned variable must be fully defined, but instead was <unknown>."
     without = (
-        "ValueError: No partitioner was provided, but a partitioned version of the variable was found: v/part_0. Perhaps a "
+        "ValueError: No partitioner was provided, but a partitioned version of the variable was found: v/part_0. "
+        "Perhaps a "
         "variable of the same name was already created with partitioning?"
     )
     big = "ValueError: Expected 0 <= offset < shape but found offset=2, shape=2 for var_offset=[2], full_shape=[2]"

@@ -50,7 +50,10 @@ def counts():
     return dict(tf1._ambient.current("test").memory.counts)
 
 
-EXISTS = "ValueError: Variable {} already exists, disallowed. Did you mean to set reuse=True or reuse=tf.AUTO_REUSE in VarScope?"
+EXISTS = (
+    "ValueError: Variable {} already exists, disallowed. Did you mean to set reuse=True or reuse=tf.AUTO_REUSE in "
+    "VarScope?"
+)
 MISSING = (
     "ValueError: Variable {} does not exist, or was not created with tf.get_variable(). Did you mean to set "
     "reuse=tf.AUTO_REUSE in VarScope?"

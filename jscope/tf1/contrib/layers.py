@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jscope.tf1._ambient import current
 from jscope.tf1._arrays import plain
 from jscope.tf1._collections import GraphKeys, add, get_collection
-from jscope.tf1._ambient import current
 from jscope.tf1._errors import ArgumentError
 
 Penalty = Callable[[Any], Any]
@@ -68,7 +68,7 @@ def l1_l2_regularizer(scale_l1: float = 1.0, scale_l2: float = 1.0, scope: str |
         return l2_regularizer(scale_l2, scope)
     if scale_l2 == 0.0:
         return l1_regularizer(scale_l1, scope)
-    return sum_regularizer([l1_regularizer(scale_l1), l2_regularizer(scale_l2)], scope)  # pyright: ignore
+    return sum_regularizer([l1_regularizer(scale_l1), l2_regularizer(scale_l2)], scope)  # pyright: ignore[reportReturnType]
 
 
 def sum_regularizer(regularizer_list: Sequence[Penalty | None], scope: str | None = None) -> Penalty | None:
@@ -89,7 +89,7 @@ def sum_regularizer(regularizer_list: Sequence[Penalty | None], scope: str | Non
 
 
 def apply_regularization(regularizer: Penalty, weights_list: Sequence[Any] | None = None) -> jax.Array:
-    """Returns the sum of the penalties of `weights_list` (by default the collection `WEIGHTS`), and collects it as one loss."""
+    """Returns the sum of the penalties of `weights_list` (or of the collection `WEIGHTS`), and collects it."""
     if not weights_list:
         weights_list = get_collection(GraphKeys.WEIGHTS)
     if not weights_list:

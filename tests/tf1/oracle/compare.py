@@ -3,9 +3,11 @@
     pip install "tensorflow-cpu==2.21.*" chex "jax>=0.10"
     python -m tests.tf1.oracle.compare --programs 2000 --seed 0
 
-Not part of the default test run, because TensorFlow is large. What differs by decision (`tf_semantics.md`) is made equal first:
-shards `v/part_0` count as `v`, names are keys of the store and not names of ops.
+Not part of the default test run, because TensorFlow is large. What differs by decision (`tf_semantics.md`) is made
+equal first: shards `v/part_0` count as `v`, names are keys of the store and not names of ops.
 """
+
+# ruff: noqa: T201 - a program prints.
 
 from __future__ import annotations
 
@@ -97,7 +99,11 @@ class Wide(Run):
 
     def do_collection(self, op):
         current = self.tf.get_variable_scope()
-        found = current.get_collection(op["key"]) if op["scope"] == "current" else self.tf.get_collection(op["key"], op["scope"])
+        found = (
+            current.get_collection(op["key"])
+            if op["scope"] == "current"
+            else self.tf.get_collection(op["key"], op["scope"])
+        )
         self.events.append({"collection": list(dict.fromkeys(map(self.key, found)))})
 
     def do_set(self, op):
@@ -159,7 +165,9 @@ def on_tensorflow(tf, program):
     with tf.Graph().as_default():
         run.block(program)
         store = from_store()
-        losses = dict.fromkeys(PART.sub("", t.name.partition("/Regularizer")[0]) for t in tf.losses.get_regularization_losses())
+        losses = dict.fromkeys(
+            PART.sub("", t.name.partition("/Regularizer")[0]) for t in tf.losses.get_regularization_losses()
+        )
         variables = {}
         for name, v in store._vars.items():
             whole, shape = PART.sub("", name), v.shape.as_list()

@@ -1,8 +1,9 @@
 """Random programs for the comparison with TensorFlow: more kinds of ops than `conformance/` has.
 
-To the format of `conformance/README.md` they add: `name_scope`, `template` (make) and `call` (of a template), `collection` (query),
-`set` (a setter of the current scope), `local` (get_local_variable), `again` (enter the same context manager twice), partitioners,
-scopes without auxiliary name scope, values as initializers, partial shapes; and at the end a map for `init_from_checkpoint`.
+To the format of `conformance/README.md` they add: `name_scope`, `template` (make) and `call` (of a template),
+`collection` (query), `set` (a setter of the current scope), `local` (get_local_variable), `again` (enter the same
+context manager twice), partitioners, scopes without auxiliary name scope, values as initializers, partial shapes; and
+at the end a map for `init_from_checkpoint`.
 """
 
 from __future__ import annotations
@@ -65,7 +66,12 @@ class Generator:
         return {name: made[name]() for name in names if self.chance(share)}
 
     def scope(self, depth):
-        op = {"op": "scope", "name": None, "default_name": None, "reuse": self.pick([None] * 5 + [False, True, "auto", "auto"])}
+        op = {
+            "op": "scope",
+            "name": None,
+            "default_name": None,
+            "reuse": self.pick([None] * 5 + [False, True, "auto", "auto"]),
+        }
         way = self.random.random()
         if way < 0.35:
             op["name"] = self.pick(SCOPES)
@@ -108,14 +114,17 @@ class Generator:
         op = {"op": "template", "name": self.pick(DEFAULTS), "now": self.chance(0.3), "unique": None}
         if self.chance(0.15):
             op["unique"] = self.pick(DEFAULTS)
-        return op | {"as": f"t{self.random.randint(1, 3)}", "body": [self.get() for _ in range(self.random.randint(1, 2))]}
+        return op | {
+            "as": f"t{self.random.randint(1, 3)}",
+            "body": [self.get() for _ in range(self.random.randint(1, 2))],
+        }
 
     def call(self):
         return {"op": "call", "template": f"t{self.random.randint(1, 3)}"}
 
     def assignment(self):
         """Pairs of names in the checkpoint and names of variables or scopes."""
-        names = TENSORS + ["a/", "b/", "a/b/", "/", "no", "no/", "a"]
+        names = [*TENSORS, "a/", "b/", "a/b/", "/", "no", "no/", "a"]
         return [(self.pick(names), self.pick(names)) for _ in range(self.random.randint(1, 2))]
 
 

@@ -1,0 +1,121 @@
+"""The public face of `jscope.tf1`, and what it costs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jscope
+from jscope import tf1
+
+SOURCE = ast.parse(Path(tf1.__file__).read_text(encoding="utf8")).body[1:]
+PUBLIC = [statement.names[0].name for statement in SOURCE]
+DELIVERED = """
+    variable_scope variable_op_scope get_variable get_local_variable get_variable_scope VariableScope name_scope
+    AUTO_REUSE
+    no_regularizer variable_creator_scope make_template GraphKeys global_variables trainable_variables local_variables
+    add_to_collection get_collection fixed_size_partitioner min_max_variable_partitioner variable_axis_size_partitioner
+    transform transform_with_state current_scope scoped Variable zeros_initializer ones_initializer constant_initializer
+    random_uniform_initializer random_normal_initializer truncated_normal_initializer uniform_unit_scaling_initializer
+    variance_scaling_initializer orthogonal_initializer glorot_uniform_initializer glorot_normal_initializer
+    initializers.identity losses.get_regularization_loss losses.get_regularization_losses train.init_from_checkpoint
+    contrib.layers.l1_regularizer contrib.layers.l2_regularizer
+"""
+
+
+def test_init_only_re_exports():
+    """`from module import x as x`, one name a line."""
+    for statement in SOURCE:
+        assert isinstance(statement, ast.ImportFrom), ast.unparse(statement)
+        (alias,) = statement.names
+        assert alias.asname == alias.name
+
+
+@pytest.mark.parametrize("name", DELIVERED.split())
+def test_what_old_code_needs_is_there(name):
+    """Under TensorFlow's name."""
+    value = tf1
+    for part in name.split("."):
+        value = getattr(value, part)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_documented(name):
+    """Functions, classes and their public members; namespaces."""
+    value = getattr(tf1, name)
+    if not (inspect.ismodule(value) or inspect.isfunction(value) or inspect.isclass(value)):
+        return
+    assert (value.__doc__ or "").strip()
+    if inspect.isclass(value) and value.__module__.startswith("jscope"):
+        for member, thing in vars(value).items():
+            if not member.startswith("_") and (callable(thing) or isinstance(thing, property)):
+                assert thing.__doc__ or member in ("check", "draw"), f"{name}.{member}"
+
+
+def test_the_facade_is_imported_by_nothing_below_it():
+    """The core does not know that it exists."""
+    code = "import sys, jscope._transform; sys.exit(any(m.startswith('jscope.tf1.') for m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert importlib.import_module("jscope.tf1") is tf1
+
+
+def explicit(scope, x):
+    for i in range(24):
+        s = scope / f"l{i}"
+        w = s.get_variable("w", (x.shape[-1], 8))
+        x = jax.nn.relu(x @ w + s.get_variable("b", (1, 8), initializer=jscope.initializers.zeros))
+    return x
+
+
+def ambient(x):
+    for i in range(24):
+        with tf1.variable_scope(f"l{i}"):
+            w = tf1.get_variable("w", [x.shape[-1], 8])
+            x = jax.nn.relu(x @ w + tf1.get_variable("b", [1, 8], initializer=tf1.zeros_initializer()))
+    return x
+
+
+def seconds(*calls):
+    """The least time that each call took; they take turns, so that a busy machine is as slow for all."""
+    times = [[] for _ in calls]
+    for _ in range(15):
+        for call, taken in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            taken.append(time.perf_counter() - start)
+    return [min(taken) for taken in times]
+
+
+def test_a_facade_model_has_the_program_of_the_explicit_one():
+    """The same variables, initial values and jaxpr; traced in less than twice the time."""
+    one, other, x = jscope.transform(explicit), tf1.transform(ambient), jnp.ones((1, 8))
+    params = one.init(jax.random.key(0), x)
+    same = jax.tree.map(jnp.array_equal, params, other.init(jax.random.key(0), x))
+    assert all(jax.tree.leaves(same))
+    jaxprs = [str(jax.make_jaxpr(lambda p, x, m=m: m.apply(p, x))(params, x)) for m in (one, other)]
+    assert jaxprs[0] == jaxprs[1]
+    collected = seconds(lambda: one.specs(x), lambda: other.specs(x))
+    assert collected[1] < 2 * collected[0]
+    traced = seconds(*(lambda m=m: jax.make_jaxpr(lambda p, x: m.apply(p, x))(params, x) for m in (one, other)))
+    assert traced[1] < 2 * traced[0]
+
+
+def test_the_example_runs():
+    """`examples/port_from_tf1.py`, for a few steps."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, root / "examples" / "port_from_tf1.py", "--steps", "3"]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "policy/head_1/out/w" in done.stdout
+    assert "Test accuracy" in done.stdout
