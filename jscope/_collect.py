@@ -60,7 +60,7 @@ class Call:
             next(spec.initializer for spec in known.values() if isinstance(spec.initializer, DataDependent)).refuse()
 
         def run(key: Key, values: dict[str, Any], arrays: list[Any]) -> dict[str, Any]:
-            with Frame(collecting=True, values=dict(values), key=key, known=known) as frame:
+            with Frame(collecting=True, stateful=True, values=dict(values), key=key, known=known) as frame:
                 args, kwargs = rebuild(arrays)
                 self.function(root(frame, key), *args, **kwargs)
             return frame.initial

@@ -72,19 +72,18 @@ class Lifted:
 
     Attributes:
       trace: The trace in which they may write.
-      stack: The leading axes that variables created here get, outermost first.
-      shared: A regex for the paths that get none.
+      stack: The leading axes that variables created here get, outermost first, each with a regex (or None) for the
+        paths that do not get it.
       refusal: Why no variable may be created here, if none may.
     """
 
     trace: int
-    stack: tuple[StackAxis, ...] = ()
-    shared: str | None = None
+    stack: tuple[tuple[StackAxis, str | None], ...] = ()
     refusal: str | None = None
 
     def stack_of(self, path: str) -> tuple[StackAxis, ...]:
         """Returns the leading axes of the variable `path`."""
-        return () if self.shared is not None and re.search(self.shared, path) else self.stack
+        return tuple(axis for axis, shared in self.stack if shared is None or not re.search(shared, path))
 
 
 @dataclass(eq=False, kw_only=True)
@@ -104,6 +103,7 @@ class Frame:
       specs: Specs of the variables created so far, by path.
       asked: While collecting, the paths that were asked for.
       sown: Values that were sown, by path.
+      reduce: How to combine them with others of the same path, where that was said.
     """
 
     collecting: bool = False
@@ -118,6 +118,7 @@ class Frame:
     specs: dict[str, VariableSpec] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     sown: dict[str, Any] = field(default_factory=dict)
+    reduce: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.token = next(_tokens) if self.collecting else None

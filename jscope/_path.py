@@ -142,6 +142,16 @@ def items(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield path, value
 
 
+def below(flat: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Builds the nested dict of what stands below a path.
+
+    >>> below({"a/b/w": 1, "c": 2}, "a")
+    {'b': {'w': 1}}
+    """
+    names = ((relative(path, prefix), value) for path, value in flat.items())
+    return nested((name, value) for name, value in names if name)
+
+
 def nested(leaves: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Builds the nested dict that `items` takes apart.
 
@@ -159,7 +169,10 @@ def copy(tree: Mapping[str, Any]) -> dict[str, Any]:
     for name in tree:
         if not isinstance(name, str):
             raise InvalidArgumentError(f"Names of variables are strings, not {name!r} of type `{type(name).__name__}`.")
-    return {name: copy(value) if isinstance(value, Mapping) else value for name, value in tree.items()}
+    return {
+        name: copy(value) if value.__class__ is dict or isinstance(value, Mapping) else value
+        for name, value in tree.items()
+    }
 
 
 def pattern(regex: str) -> re.Pattern[str]:

@@ -79,5 +79,6 @@ def _is_traced(spec: VariableSpec) -> bool:
     key = jax.eval_shape(lambda: jax.random.key(0))
     assert callable(spec.initializer)
     with noting(f"while making the initial value of `{spec.path}` (created at {spec.site})."):
-        jaxpr = jax.make_jaxpr(spec.initializer, static_argnums=(1, 2))(key, spec.shape, spec.dtype)
+        make = spec.initializer
+        jaxpr = jax.make_jaxpr(lambda key: make(key, spec.shape, spec.dtype))(key)
     return any(isinstance(const, Tracer) for const in jaxpr.consts)

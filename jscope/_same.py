@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ def _parts(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
             return type(value), value
         case float() | complex():
             return type(value), repr(value)
-        case type() | types.BuiltinFunctionType() | types.ModuleType():
+        case type() | types.BuiltinFunctionType() | types.ModuleType() if _is_constant(value):
             return ById(value)
         case tuple() | list():
             return type(value), *map(inner, value)
@@ -78,12 +78,12 @@ def _parts(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
             return functools.partial, *map(inner, (value.func, value.args, value.keywords))
         case types.MethodType():
             return types.MethodType, inner(value.__func__), inner(value.__self__)
-        case _ if getattr(value, "__module__", None) and value.__module__.startswith("jax") and callable(value):
-            return ById(value) if not getattr(value, "__closure__", None) else _of_function(value, inner)
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return type(value), *(inner(getattr(value, item.name)) for item in fields(value) if item.compare)
+        case _ if _is_constant(value) and callable(value) and not getattr(value, "__closure__", None):
+            return ById(value)
         case types.FunctionType():
             return _of_function(value, inner)
-        case _ if is_dataclass(value) and type(value).__hash__ not in (None, object.__hash__):
-            return type(value), value
     opaque.append(value)
     return ById(value)
 
@@ -103,8 +103,14 @@ def _names(code: types.CodeType) -> Iterator[str]:
             yield from _names(const)
 
 
+def _is_constant(value: Any) -> bool:
+    """Whether something comes from a library whose attributes nobody changes."""
+    home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+    return str(home).partition(".")[0] in {"jax", "jaxlib", "numpy", "builtins", "jscope", "math", "ml_dtypes"}
+
+
 def _contents(cell: types.CellType) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # Not assigned yet.
-        return None
+    except ValueError:  # Not assigned yet: whatever it will be, it is not known to be the same.
+        return object()

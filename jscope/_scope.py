@@ -209,7 +209,7 @@ class Scope:
         key = self._shared.key
         _path.check(stream)
         if self._shared.collecting:
-            running(self._frame(), f"was asked for a random key at `{self._path}`")
+            running(self._frame(), f"was asked for a random key in {_path.scope_at(self._path)}")
         if key is None:
             raise MissingRngError(
                 f"In {_path.scope_at(self._path)}, a random key was asked for, but this call has none.\n"
@@ -299,7 +299,9 @@ class Scope:
         shared = self._shared
         if shared.collecting:
             frame = running(self._frame(), f"asked for variable `{path}`")
-            return record(frame, path, self._entry, site, shared.defaults, shared.lifted, reuse, options)
+            value = record(frame, path, self._entry, site, shared.defaults, shared.lifted, reuse, options)
+            own = _path.walk(self._params, _path.parts(_path.relative(path, self._path) or ""))
+            return value if own is None or isinstance(own, Mapping) else own
         name, scope = _path.relative(path, self._path), self
         if not name:
             crossing = shared.crossing
@@ -318,12 +320,15 @@ def root(frame: Frame, key: Key | None) -> Scope:
 def _flatten(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     shared = scope._shared
     children = (scope._params, scope._state, shared.key, shared.getters, shared.anchor)
-    if not shared.collecting:
-        return children, (scope._path, scope._entry)
     frame = scope._frame()
+    if not shared.collecting:
+        # What a body may write shapes its outputs, so it is part of what JAX's caches compare.
+        return children, (scope._path, scope._entry, frame is not None and (frame.stateful, frame.capturing))
+    if frame is not None and frame.known:
+        children = (_path.below(frame.values, scope._path), *children[1:])
     # The number of the defaults stands for them: a treedef lives on in JAX's caches and must hold no array.
     call = (frame.token, frame.keep_defaults(shared.defaults)) if frame is not None else (None, None)
-    return children, (scope._path, scope._entry, *call, shared.lifted)
+    return children, (scope._path, scope._entry, None, *call, shared.lifted)
 
 
 def _flatten_with_keys(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -333,12 +338,12 @@ def _flatten_with_keys(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def _unflatten(aux: tuple[Any, ...], children: Iterable[Any]) -> Scope:
-    (path, entry, *call), (params, state, key, getters, anchor) = aux, children
+    (path, entry, _, *call), (params, state, key, getters, anchor) = aux, children
     frame, defaults, lifted = Frame.current(), LIBRARY_DEFAULTS, call[2] if call else None
     if call:
         frame = frame.with_token(call[0]) if frame is not None else None
         defaults = frame.defaults[call[1]] if frame is not None else LIBRARY_DEFAULTS
-    elif frame is not None and frame.collecting:
+    elif frame is not None and frame.collecting and not frame.known:
         frame = None
     ref = weakref.ref(frame) if frame is not None else None
     shared = Shared(bool(call), Crossing(path, params, state), ref, key, getters, anchor, defaults, lifted)

@@ -149,10 +149,10 @@ class Specs(Mapping[str, Any]):
 
         Of state variables only where `state` is given. A stacked variable pays for each of its copies.
         """
-        total = jnp.zeros((), jnp.float32)
+        total, params = jnp.zeros((), jnp.float32), as_tree("params", params)
         for name, spec in self.flat().items():
             if spec.regularizer is not None and (spec.trainable or state is not None):
-                value = find("", name, as_tree("params", params), state or {})
+                value = find("", name, params, state or {})
                 penalties = _per_copy(_callable(spec, "regularizer"), spec)(value)
                 total += jnp.sum(penalties).astype(jnp.float32)
         return total

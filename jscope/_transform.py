@@ -9,6 +9,7 @@ a new value: `model.with_rng(key).apply(params, x)`.
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -254,6 +255,10 @@ def named(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concatenate[
 
 
 def _checked(function: Any) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise InvalidArgumentError(
+            f"{function!r} does not run when called: a model is a plain function, not a coroutine."
+        )
     if not callable(function):
         raise InvalidArgumentError(f"Expected a function of a scope, `f(scope, *args)`, not {function!r}.")
     return function

@@ -31,8 +31,8 @@ def writable(frame: Frame | None, crossing: Crossing, lifted: Lifted | None, act
         lift = lift_for_here()
         raise _errors.NativeTransformError(
             f"A scope {action}, inside a JAX transform, from where the value cannot get out.\n"
-            f"Use `{lift}` in place of `jax`'s: it takes what is written along. "
-            "Or return the value and write it outside."
+            f"Use `{lift}` in place of `jax`'s, and write through the scope that the body is given: it takes what is "
+            "written along. Or return the value and write it outside."
         )
     if crossing is not frame.crossing and not frame.collecting:
         raise _errors.NativeTransformError(
@@ -78,6 +78,8 @@ def sow(frame: Frame, path: str, value: Any, reduce: Reduce | None) -> None:
             )
         value = reduce(frame.sown[path], value)
     frame.sown[path] = value
+    if reduce is not None:
+        frame.reduce[path] = reduce
 
 
 def _parts(frame: Frame, path: str) -> tuple[str, ...]:
@@ -92,12 +94,12 @@ _MISMATCH = _errors.ShapeMismatchError, _errors.DTypeMismatchError
 def _kind_of_state(frame: Frame, path: str, stack: int) -> tuple[Any, Any]:
     """Returns shape and dtype of the state variable at `path`, or raises an error that says what is there instead."""
     spec = frame.specs.get(path) or frame.known.get(path)
+    params, state = frame.crossing.params, frame.crossing.state
     if spec is not None:
-        param, old, known = spec.trainable, spec, list(frame.specs)
+        param, old = spec.trainable, spec
     else:
-        params, state = frame.crossing.params, frame.crossing.state
         param, old = (_path.walk(tree, _parts(frame, path)) for tree in (params, state))
-        param, known = old is None and param is not None, [name for name, _ in _path.items(state)]
+        param = old is None and param is not None
     if param:
         raise _errors.StateError(
             f"`{path}` was assigned, but it is a param. Only state can be written: create it with "
@@ -109,6 +111,7 @@ def _kind_of_state(frame: Frame, path: str, stack: int) -> tuple[Any, Any]:
             "`apply(params, state, ...)` returns `(out, new_state)`."
         )
     if old is None or isinstance(old, Mapping):
+        known = [*frame.specs, *(name for name, _ in _path.items(state, frame.crossing.path))]
         raise _errors.MissingVariableError(
             f"`{path}` was assigned, but there is no such variable.{_path.did_you_mean(path, known)}\n"
             "Create it first: `scope.get_variable(name, ..., trainable=False)`."

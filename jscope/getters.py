@@ -196,8 +196,10 @@ class substitute:
         value = _path.walk(self.values, _path.parts(name))
         if value is None or isinstance(value, Mapping):
             return own
-        if getattr(value, "shape", None) != getattr(own, "shape", None):
-            raise InvalidArgumentError(f"substitute: `{name}` has shape {own.shape}, its substitute {value.shape}.")
+        if jnp.shape(value) != jnp.shape(own):
+            raise InvalidArgumentError(
+                f"substitute: `{name}` has shape {jnp.shape(own)}, its substitute {jnp.shape(value)}."
+            )
         return value
 
     def tree_flatten(self) -> tuple[tuple[Any], None]:

@@ -60,9 +60,21 @@ def jit(
     >>> float(jscope.apply(model, {"a": {"w": 2.0}, "b": {"w": 3.0}}, 1.0)), traces
     (6.0, [''])
     """
-    options = {"static_argnums": static_argnums, "static_argnames": static_argnames, "donate_argnums": donate_argnums}
-    it = same(function)
-    run = _jitted(it, tuple(options.items())) if it.by_value else jax.jit(pure(function), **options)
+    given: dict[str, Any] = {
+        "static_argnums": static_argnums,
+        "static_argnames": static_argnames,
+        "donate_argnums": donate_argnums,
+    }
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
+    own = jax.jit(pure(function), **options)
+
+    def run(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
+        it = same(function)  # Asked at each call: what the function reads may have changed since the last one.
+        shared = _jitted(it, tuple(options.items())) if it.by_value else own
+        return shared(scope, *args, **kwargs)
+
     return _finished("jit", function, run, _relative)
 
 

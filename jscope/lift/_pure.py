@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import jax
@@ -20,6 +20,7 @@ import jax
 from jscope import _path
 from jscope._errors import InvalidArgumentError, JscopeError
 from jscope._frame import Crossing, Frame
+from jscope._same import Same, same
 from jscope._scope import Scope
 from jscope.lift._view import lifted_view, view
 
@@ -34,6 +35,8 @@ class Effects:
 
     state: dict[str, Any]
     sown: dict[str, Any]
+    reduce: tuple[tuple[str, Same], ...] = field(default=(), metadata={"static": True})
+    """How to combine sown values with others of the same name."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -73,15 +76,17 @@ class pure(Generic[P, R]):
         after, old = dict(_path.items(frame.crossing.state)), dict(_path.items(scope._state))
         state = after if self.all_state else {name: new for name, new in after.items() if new is not old[name]}
         sown = {_below(scope, path): value for path, value in frame.sown.items()}
-        return out, Effects(state, sown)
+        reduce = tuple((_below(scope, path), same(how)) for path, how in frame.reduce.items())
+        return out, Effects(state, sown, reduce)
 
 
 def commit(scope: Scope, effects: Effects) -> None:
     """Writes what a `pure` function of `scope` wrote."""
     for name, value in effects.state.items():
         scope.assign(name, value)
+    reduce = dict(effects.reduce)
     for name, value in effects.sown.items():
-        scope.sow(name, value)
+        scope.sow(name, value, reduce[name].function if name in reduce else None)
 
 
 def is_collecting(scope: Scope) -> bool:
@@ -92,9 +97,17 @@ def is_collecting(scope: Scope) -> bool:
 
 def settled(scope: Scope) -> Scope:
     """Returns the scope to apply a lift to: where initial values that depend on data are computed, one with values."""
+    if not isinstance(scope, Scope):
+        raise InvalidArgumentError(
+            f"A lift needs a scope first, `lifted(scope, *args)`, not a `{type(scope).__name__}`."
+        )
     frame = scope._frame()
     if not scope.collecting or frame is None or not frame.known:
         return scope
+    for path, spec in frame.known.items():
+        # What the lift would have collected is there from now on, for `reuse=True` and for reads.
+        if _path.relative(path, scope.path):
+            frame.specs.setdefault(path, spec)
     params, state = (
         _path.nested(
             (_below(scope, path), value)
@@ -125,8 +138,10 @@ def explaining(scope: Scope, lift: str) -> Iterator[None]:
     """Adds to an error of JAX in which lift, and over which scope, it happened."""
     try:
         yield
-    except (TypeError, ValueError) as error:
-        if not isinstance(error, JscopeError):
+    except Exception as error:
+        if lift == "jit":
+            error.add_note(f"jscope: in `jscope.jit` over {place(scope)}; names inside begin there.")
+        elif isinstance(error, TypeError | ValueError) and not isinstance(error, JscopeError):
             error.add_note(f"jscope: in `jscope.{lift}` over {place(scope)}.")
         raise
 

@@ -91,11 +91,11 @@ def _scan(
         carry, y = _pair(scope, out)
         written = {name: value for name, value in effects.state.items() if name not in own_state}
         stacked = {name: value for name, value in effects.state.items() if name in own_state}
-        return ({**carried, **written}, carry), (y, Effects(stacked, effects.sown))
+        return ({**carried, **written}, carry), (y, Effects(stacked, effects.sown, effects.reduce))
 
     loop_in = (state, carry), (own_params, own_state, xs, index)
     (carried, carry), (ys, effects) = jax.lax.scan(step, *loop_in, **loop)
-    commit(scope, Effects({**carried, **effects.state}, effects.sown))
+    commit(scope, Effects({**carried, **effects.state}, effects.sown, effects.reduce))
     return carry, ys
 
 

@@ -37,8 +37,7 @@ def view(
 def lifted_view(scope: Scope, *stack: StackAxis, shared: str | None = None, refusal: str | None = None) -> Scope:
     """Returns a collecting scope for the body of a lift, which may write, and whose variables get the axes `stack`."""
     frame, before = running(scope._frame(), "was given to a lift"), scope._shared.lifted
-    axes = (*(before.stack if before is not None else ()), *stack)
-    outer = before.shared if before is not None else None
-    lifted = Lifted(frame.trace(), axes, shared if outer is None else outer, refusal)
+    outer = before.stack if before is not None else ()
+    lifted = Lifted(frame.trace(), (*outer, *((axis, shared) for axis in stack)), refusal)
     own = replace(scope._shared, crossing=Crossing(scope._path, scope._params, {}), lifted=lifted)
     return Scope(scope._path, scope._params, {}, scope._entry, own)

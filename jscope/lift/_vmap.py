@@ -99,13 +99,13 @@ def _vmap(
         own = {name: value for name, value in effects.state.items() if name in own_state}
         common = {name: value for name, value in effects.state.items() if name not in own_state}
         written.extend(_path.join(scope.path, name) for name in common)
-        return out, own, common, effects.sown
+        return out, own, common, Effects({}, effects.sown, effects.reduce)
 
     written: list[str] = []
     mapped = jax.vmap(element, (0, 0, 0, *in_axes), (out_axes, 0, None, 0), axis_size=size, **options)
     with _explaining_shared(written):
         out, own, common_state, sown = mapped(own_params, own_state, index, *args)
-    commit(scope, Effects({**own, **common_state}, sown))
+    commit(scope, Effects({**own, **common_state}, sown.sown, sown.reduce))
     return out
 
 
