@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jscope import _path
+from jscope import _text
 from jscope._spec import VariableSpec
 
 
@@ -39,5 +39,5 @@ def _found(value: Any) -> str:
 
 
 def _near(name: str, others: list[str]) -> str:
-    near = _path.nearest(name, others, count=1)
+    near = _text.nearest(name, others, count=1)
     return f" (near: `{near[0]}`)" if near else ""

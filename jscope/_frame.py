@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import jax.extend.core
 
-from jscope import _path
+from jscope import _path, _text
 from jscope._errors import DuplicateVariableError, MissingVariableError, NameConflictError
 from jscope._rng import Entry
 from jscope._spec import StackAxis, VariableSpec
@@ -198,7 +198,7 @@ class Frame:
         """Makes the error for a variable that reuse expected to exist."""
         return MissingVariableError(
             f"Variable `{path}` does not exist, but was asked for with `reuse=True` at {site}."
-            f"{_path.did_you_mean(path, self.specs)}\nCreate it first, or allow both with `reuse=jscope.AUTO_REUSE`."
+            f"{_text.did_you_mean(path, self.specs)}\nCreate it first, or allow both with `reuse=jscope.AUTO_REUSE`."
         )
 
     def placeholder(self, spec: VariableSpec, shape: Shape) -> jax.Array:
@@ -230,8 +230,7 @@ class Frame:
 
     def exit_name(self) -> None:
         """Leaves the innermost name."""
-        _, scope = self._names.pop()
-        scope.__exit__(None, None, None)
+        self._names.pop()[1].__exit__(None, None, None)
 
 
 def trace_state() -> Any:

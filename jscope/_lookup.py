@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from jscope import _path
+from jscope import _path, _text
 from jscope._errors import InvalidArgumentError, MissingVariableError, NameConflictError, ShapeMismatchError
 from jscope._frame import Crossing
 from jscope._request import checked_shape
@@ -37,7 +37,7 @@ def find(
         below = [n for tree in (params, state) for n, _ in _path.items(tree, path)]
         if not below and around is not None:
             below = [n for tree in (around.params, around.state) for n, _ in _path.items(tree, around.path)]
-        listing = _path.did_you_mean(full, below) or (
+        listing = _text.did_you_mean(full, below) or (
             f" There are: {', '.join(map('`{}`'.format, below[:8]))}" if below else ""
         )
         raise MissingVariableError(

@@ -6,8 +6,6 @@ Whatever splits, joins, walks or compares paths does so here; no other file know
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -31,15 +29,6 @@ def split(name: str) -> tuple[str, ...]:
             "stand between two parts of it (`encoder/w`), but not at an end and not twice in a row."
         )
     return parts
-
-
-def scope_at(path: str) -> str:
-    """Returns how messages call the scope at a path.
-
-    >>> scope_at("a"), scope_at("")
-    ('scope `a`', 'the root scope')
-    """
-    return f"scope `{path}`" if path else "the root scope"
 
 
 def check(name: object) -> None:
@@ -173,33 +162,6 @@ def copy(tree: Mapping[str, Any]) -> dict[str, Any]:
         name: copy(value) if value.__class__ is dict or isinstance(value, Mapping) else value
         for name, value in tree.items()
     }
-
-
-def pattern(regex: str) -> re.Pattern[str]:
-    """Compiles a regular expression for paths, or raises an error that says what is wrong with it."""
-    try:
-        return re.compile(regex)
-    except (re.error, TypeError) as error:
-        raise InvalidArgumentError(f"{regex!r} is no regular expression for paths: {error}.") from error
-
-
-def nearest(path: str, candidates: Iterable[str], count: int = 3) -> list[str]:
-    """Returns the candidates that a misspelt `path` may have meant, best first.
-
-    >>> nearest("encoder/W", ["encoder/w", "encoder/b", "decoder/w"], count=1)
-    ['encoder/w']
-    """
-    return difflib.get_close_matches(path, list(candidates), n=count, cutoff=0.6)
-
-
-def did_you_mean(path: str, candidates: Iterable[str]) -> str:
-    """Returns a sentence with the nearest names, or nothing.
-
-    >>> did_you_mean("encoder/W", ["encoder/w", "b"])
-    ' Did you mean `encoder/w`?'
-    """
-    near = nearest(path, candidates)
-    return f" Did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
 
 
 def child(path: str, name: str) -> str:

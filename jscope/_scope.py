@@ -18,7 +18,7 @@ from typing import Any
 import jax
 from typing_extensions import Unpack
 
-from jscope import _path, _rng
+from jscope import _path, _rng, _text
 from jscope._defaults import LIBRARY_DEFAULTS, NONE, Defaults, Off, Overrides, Reuse, check_callable
 from jscope._errors import InvalidArgumentError, MissingRngError
 from jscope._frame import Crossing, Frame, Lifted
@@ -199,20 +199,17 @@ class Scope:
         return candidate
 
     def rng(self, stream: str = "default") -> Key:
-        """Returns a fresh key.
+        """Returns a fresh key, or raises `MissingRngError` where the call was given none.
 
         It depends on the call's key, on this scope's path and entry, and on how often it was asked for `stream`.
-
-        Raises:
-          MissingRngError: The call was given no key.
         """
         key = self._shared.key
         _path.check(stream)
         if self._shared.collecting:
-            running(self._frame(), f"was asked for a random key in {_path.scope_at(self._path)}")
+            running(self._frame(), f"was asked for a random key in {_text.scope_at(self._path)}")
         if key is None:
             raise MissingRngError(
-                f"In {_path.scope_at(self._path)}, a random key was asked for, but this call has none.\n"
+                f"In {_text.scope_at(self._path)}, a random key was asked for, but this call has none.\n"
                 "Give it one with `model.with_rng(key).apply(params, ...)`, or ask `scope.has_rng` first."
             )
         asked = self._shared.crossing.ask((self._path, self._entry, stream))
@@ -322,7 +319,7 @@ def _flatten(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     children = (scope._params, scope._state, shared.key, shared.getters, shared.anchor)
     frame = scope._frame()
     if not shared.collecting:
-        # What a body may write shapes its outputs, so it is part of what JAX's caches compare.
+        # What a body may write shapes its outputs, so JAX's caches must compare it.
         return children, (scope._path, scope._entry, frame is not None and (frame.stateful, frame.capturing))
     if frame is not None and frame.known:
         children = (_path.below(frame.values, scope._path), *children[1:])

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jscope import _json, _path
+from jscope import _json, _path, _text
 from jscope._check import differences
 from jscope._errors import InvalidArgumentError, MissingVariableError, StructureMismatchError
 from jscope._lookup import as_tree, find
@@ -47,7 +47,7 @@ class Specs(Mapping[str, Any]):
         found = _path.walk(self._tree, _path.split(name))
         if found is None:
             raise MissingVariableError(
-                f"There is no variable or scope `{name}`.{_path.did_you_mean(name, self.flat())}"
+                f"There is no variable or scope `{name}`.{_text.did_you_mean(name, self.flat())}"
             )
         return Specs(found) if isinstance(found, Mapping) else found
 
@@ -111,7 +111,7 @@ class Specs(Mapping[str, Any]):
         """
         if not isinstance(rules, Mapping):
             raise InvalidArgumentError(f"labels needs a dict of regex: label, not {rules!r}.")
-        patterns = [(_path.pattern(regex), value) for regex, value in rules.items()]
+        patterns = [(_text.pattern(regex), value) for regex, value in rules.items()]
 
         def label(spec: VariableSpec) -> str:
             for pattern, value in patterns:
@@ -193,7 +193,7 @@ def specs_of(specs: Iterable[VariableSpec]) -> Specs:
 
 
 def _chooser(which: Which, collection: str | None) -> Callable[[VariableSpec], bool]:
-    pattern = _path.pattern(which) if not callable(which) else None
+    pattern = _text.pattern(which) if not callable(which) else None
 
     def chosen(spec: VariableSpec) -> bool:
         matches = bool(pattern.search(spec.path) if pattern is not None else which(spec))  # pyright: ignore[reportCallIssue]

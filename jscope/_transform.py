@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
-from jscope import _path
+from jscope import _path, _text
 from jscope._collect import Call, is_data_dependent
 from jscope._errors import InvalidArgumentError, StateError
 from jscope._frame import Crossing, Frame
@@ -134,7 +134,7 @@ class Transformed(
 
     def capture(self, pattern: str = "") -> Transformed[P, tuple[R, Captured]]:
         """Returns the model whose `apply` gives `(out, captured)`: what was sown under paths that match the regex."""
-        return Transformed(replace(self.program, pattern=_path.pattern(pattern)))
+        return Transformed(replace(self.program, pattern=_text.pattern(pattern)))
 
 
 class TransformedWithState(
@@ -169,7 +169,7 @@ class TransformedWithState(
 
     def capture(self, pattern: str = "") -> TransformedWithState[P, tuple[R, Captured]]:
         """Returns the model whose `apply` gives `((out, captured), new_state)`: what was sown under matching paths."""
-        return TransformedWithState(replace(self.program, pattern=_path.pattern(pattern)))
+        return TransformedWithState(replace(self.program, pattern=_text.pattern(pattern)))
 
 
 def transform(function: Callable[Concatenate[Scope, P], R]) -> Transformed[P, R]:
@@ -255,10 +255,6 @@ def named(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concatenate[
 
 
 def _checked(function: Any) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        raise InvalidArgumentError(
-            f"{function!r} does not run when called: a model is a plain function, not a coroutine."
-        )
-    if not callable(function):
-        raise InvalidArgumentError(f"Expected a function of a scope, `f(scope, *args)`, not {function!r}.")
+    if not callable(function) or inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise InvalidArgumentError(f"A model is a plain function of a scope, `f(scope, *args)`, not {function!r}.")
     return function

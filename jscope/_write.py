@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jscope import _errors, _path
+from jscope import _errors, _path, _text
 from jscope._frame import Crossing, Frame, Lifted
 from jscope._stack import lift_for_here
 from jscope._types import Reduce
@@ -113,7 +113,7 @@ def _kind_of_state(frame: Frame, path: str, stack: int) -> tuple[Any, Any]:
     if old is None or isinstance(old, Mapping):
         known = [*frame.specs, *(name for name, _ in _path.items(state, frame.crossing.path))]
         raise _errors.MissingVariableError(
-            f"`{path}` was assigned, but there is no such variable.{_path.did_you_mean(path, known)}\n"
+            f"`{path}` was assigned, but there is no such variable.{_text.did_you_mean(path, known)}\n"
             "Create it first: `scope.get_variable(name, ..., trainable=False)`."
         )
     return jnp.shape(old)[stack if spec is not None else 0 :], jnp.result_type(old)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jscope import _diff, _path
+from jscope import _diff, _path, _text
 from jscope._diff import Diff as Diff
 from jscope._errors import InvalidArgumentError, MissingVariableError, NameConflictError, StructureMismatchError
 from jscope._types import Shape, Tree
@@ -342,7 +342,7 @@ def _listed(paths: Iterable[str]) -> str:
 def _hint(asked: str, paths: Collection[str]) -> str:
     """Suggests what a path or pattern may have meant: a path, a prefix, or a single name."""
     known = dict.fromkeys(each for path in paths for each in (path, *_path.prefixes(path), *_path.parts(path)))
-    near = _path.nearest(asked.strip("^$"), known)
+    near = _text.nearest(asked.strip("^$"), known)
     return f"Did you mean {_listed(near)}?" if near else f"There is {_listed(paths) or 'nothing'}."
 
 

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from jscope import InvalidNameError, _path
+from jscope import InvalidNameError, _path, _text
 
 NAMES = st.text(min_size=1, max_size=4).filter(lambda name: name.isprintable() and "/" not in name)
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
@@ -90,5 +90,5 @@ def test_what_is_no_name_is_refused(name):
 
 def test_the_nearest_name_comes_first():
     """A misspelt path finds the path that was meant."""
-    assert _path.nearest("encoder/wieght", ["encoder/bias", "encoder/weight", "decoder/weight"])[0] == "encoder/weight"
-    assert _path.nearest("zzz", ["encoder/w"]) == []
+    assert _text.nearest("encoder/wieght", ["encoder/bias", "encoder/weight", "decoder/weight"])[0] == "encoder/weight"
+    assert _text.nearest("zzz", ["encoder/w"]) == []

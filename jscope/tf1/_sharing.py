@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jscope._errors import DuplicateVariableError
-from jscope._path import did_you_mean
+from jscope._text import did_you_mean
 from jscope.tf1 import _core
 from jscope.tf1._ambient import Ambient
 from jscope.tf1._errors import MissingReuseError, advised

@@ -20,6 +20,7 @@ FLOOR = {
     "_errors": 0,
     "_types": 0,
     "_stack": 0,
+    "_text": 1,
     "_diff": 0,
     "_same": 0,
     "_path": 1,
@@ -72,8 +73,8 @@ OPTIONAL = {
     "scipy",
     "ml_dtypes",
 }
-# What prints, encodes and compares knows nothing of scopes; `_getter` belongs to the getters, as `_diff` does to trees.
-HELPERS = {"_diff", "_show", "_json", "_check", "_same", "_stack", "_getter"}
+# What prints, words, encodes and compares knows nothing of scopes; `_getter` belongs to the getters, `_diff` to trees.
+HELPERS = {"_diff", "_text", "_show", "_json", "_check", "_same", "_stack", "_getter"}
 
 ROOT = Path(next(iter(jscope.__path__)))
 FILES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.rglob("*.py"))}

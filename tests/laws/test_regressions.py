@@ -194,5 +194,5 @@ def test_what_is_no_plain_function_is_refused():
 
 def test_a_lift_needs_a_scope():
     """An array in the place of the scope is named."""
-    with pytest.raises(jscope.InvalidArgumentError, match="a lift needs a scope first|A lift needs a scope first"):
+    with pytest.raises(jscope.InvalidArgumentError, match="A lift needs a scope first"):
         jscope.remat(layer)(X, X)
