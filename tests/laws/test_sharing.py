@@ -1,4 +1,4 @@
-"""What counts as creating a variable twice: both lists of the design."""
+"""What counts as creating a variable twice, and what does not."""
 
 from __future__ import annotations
 

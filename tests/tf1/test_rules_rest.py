@@ -1,4 +1,4 @@
-"""Rules 71 to 99 of `tf_semantics.md`: getters, creators, partitioners, exits, templates, init_from_checkpoint."""
+"""Rules 71 to 99 of variable scopes: getters, creators, partitioners, exits, templates, init_from_checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules 1 to 47 of `tf_semantics.md`: names, counters, reuse, inheritance, name scopes, arguments."""
+"""Rules 1 to 47 of TensorFlow's variable scopes: names, counters, reuse, inheritance, name scopes, arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules 48 to 70 of `tf_semantics.md`: `get_variable`, collections, regularization."""
+"""Rules 48 to 70 of TensorFlow's variable scopes: `get_variable`, collections, regularization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The 30 sequences of `tf_semantics.md`, with the output that TensorFlow 2.21 gave.
+"""Thirty tricky sequences, with the output that TensorFlow 2.21 gave.
 
 Where jscope differs on purpose (the table of decisions), the docstring says how.
 """

@@ -31,7 +31,7 @@ def initial(function):
 
 
 def err(call):
-    """What `call` does, as the experiments behind `tf_semantics.md` say it."""
+    """What `call` does, as an experiment on TensorFlow prints it."""
     try:
         result = call()
     except Exception as error:

@@ -3,7 +3,7 @@
     pip install "tensorflow-cpu==2.21.*" chex "jax>=0.10"
     python -m tests.tf1.oracle.compare --programs 2000 --seed 0
 
-Not part of the default test run, because TensorFlow is large. What differs by decision (`tf_semantics.md`) is made
+Not part of the default test run, because TensorFlow is large. What differs by decision (`docs/from_tf1.md`) is made
 equal first: shards `v/part_0` count as `v`, names are keys of the store and not names of ops.
 """
 
