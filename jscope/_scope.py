@@ -44,6 +44,7 @@ class Shared:
     anchor: _rng.Anchor | None = None
     defaults: Defaults = LIBRARY_DEFAULTS
     lifted: Lifted | None = None
+    writes: tuple[bool, bool] = (True, False)  # Whether there is state to write to, and whether sown values are kept.
 
 
 class Scope:
@@ -246,14 +247,12 @@ class Scope:
         return is_variable(name, self._params, self._state)
 
     def __enter__(self) -> Scope:
-        frame = Frame.current()
-        if frame is not None:
+        if (frame := Frame.current()) is not None:
             frame.enter_name(self._path)
         return self
 
     def __exit__(self, *_: object) -> None:
-        frame = Frame.current()
-        if frame is not None:
+        if (frame := Frame.current()) is not None:
             frame.exit_name()
 
     def __repr__(self) -> str:
@@ -310,7 +309,7 @@ class Scope:
 
 def root(frame: Frame, key: Key | None) -> Scope:
     """Returns the scope that a call hands to the model."""
-    shared = Shared(frame.collecting, frame.crossing, weakref.ref(frame), key)
+    shared = Shared(frame.collecting, frame.crossing, weakref.ref(frame), key, writes=(frame.stateful, frame.capturing))
     return Scope(frame.crossing.path, frame.crossing.params, frame.crossing.state, (), shared)
 
 
@@ -319,13 +318,12 @@ def _flatten(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     children = (scope._params, scope._state, shared.key, shared.getters, shared.anchor)
     frame = scope._frame()
     if not shared.collecting:
-        # What a body may write shapes its outputs, so JAX's caches must compare it.
-        return children, (scope._path, scope._entry, frame is not None and (frame.stateful, frame.capturing))
+        return children, (scope._path, scope._entry, shared.writes)
     if frame is not None and frame.known:
         children = (_path.below(frame.values, scope._path), *children[1:])
     # The number of the defaults stands for them: a treedef lives on in JAX's caches and must hold no array.
     call = (frame.token, frame.keep_defaults(shared.defaults)) if frame is not None else (None, None)
-    return children, (scope._path, scope._entry, None, *call, shared.lifted)
+    return children, (scope._path, scope._entry, shared.writes, *call, shared.lifted)
 
 
 def _flatten_with_keys(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -335,7 +333,7 @@ def _flatten_with_keys(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def _unflatten(aux: tuple[Any, ...], children: Iterable[Any]) -> Scope:
-    (path, entry, _, *call), (params, state, key, getters, anchor) = aux, children
+    (path, entry, writes, *call), (params, state, key, getters, anchor) = aux, children
     frame, defaults, lifted = Frame.current(), LIBRARY_DEFAULTS, call[2] if call else None
     if call:
         frame = frame.with_token(call[0]) if frame is not None else None
@@ -343,7 +341,7 @@ def _unflatten(aux: tuple[Any, ...], children: Iterable[Any]) -> Scope:
     elif frame is not None and frame.collecting and not frame.known:
         frame = None
     ref = weakref.ref(frame) if frame is not None else None
-    shared = Shared(bool(call), Crossing(path, params, state), ref, key, getters, anchor, defaults, lifted)
+    shared = Shared(bool(call), Crossing(path, params, state), ref, key, getters, anchor, defaults, lifted, writes)
     return Scope(path, params, state, entry, shared)
 
 

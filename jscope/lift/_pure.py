@@ -122,7 +122,7 @@ def settled(scope: Scope) -> Scope:
 def _inner_frame(scope: Scope) -> Frame:
     """Makes the frame for one run of a body, which commits to the frame of `scope`."""
     outer = scope._frame()
-    stateful, capturing = (outer.stateful, outer.capturing) if outer is not None else (True, False)
+    stateful, capturing = scope._shared.writes
     crossing = Crossing(scope.path, scope._params, _path.copy(scope._state) if stateful else {})
     return Frame(crossing=crossing, stateful=stateful, capturing=capturing, parent=outer)
 
