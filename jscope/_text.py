@@ -13,17 +13,24 @@ def scope_at(path: str) -> str:
     """Returns how messages call the scope at a path.
 
     >>> scope_at("a"), scope_at("")
-    ('scope `a`', 'the root scope')
+    ('the scope `a`', 'the root scope')
     """
-    return f"scope `{path}`" if path else "the root scope"
+    return f"the scope `{path}`" if path else "the root scope"
 
 
-def pattern(regex: str) -> re.Pattern[str]:
-    """Compiles a regular expression for paths, or raises an error that says what is wrong with it."""
+def pattern(regex: str | re.Pattern[str], role: str = "") -> re.Pattern[str]:
+    """Compiles a regular expression for paths, or raises an error that says what is wrong with it.
+
+    >>> pattern("w$").search("encoder/w") is not None
+    True
+    """
     try:
         return re.compile(regex)
     except (re.error, TypeError) as error:
-        raise InvalidArgumentError(f"{regex!r} is no regular expression for paths: {error}.") from error
+        raise InvalidArgumentError(
+            f"{role}{regex!r} is no regular expression: {error}.\nIt is searched for in paths such as `encoder/w`; a "
+            "plain name matches wherever it stands."
+        ) from error
 
 
 def nearest(path: str, candidates: Iterable[str], count: int = 3) -> list[str]:

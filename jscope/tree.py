@@ -252,22 +252,15 @@ def _entries(tree: Tree, at: str = "") -> Iterator[tuple[str, Any]]:
 def _predicate(where: Where) -> Callable[[str, Any], bool]:
     if callable(where):
         return where
-    regex = _compile(where)
+    regex = _text.pattern(where)
     return lambda path, _: regex.search(path) is not None
-
-
-def _compile(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except (re.error, TypeError) as e:
-        raise InvalidArgumentError(f"{pattern!r} is no regular expression: {e}.") from e
 
 
 def _substitute(paths: Iterable[str], to: Mapping[str, str]) -> dict[str, str]:
     """Returns the new path of each path, after all substitutions."""
     new = {path: path for path in paths}
     for pattern, replacement in to.items():
-        regex = _compile(pattern)
+        regex = _text.pattern(pattern)
         if not any(map(regex.search, new.values())):
             raise MissingVariableError(f"`{regex.pattern}` is found in no path. {_hint(regex.pattern, new.values())}")
         new = {path: regex.sub(replacement, name) for path, name in new.items()}

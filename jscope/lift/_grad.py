@@ -14,10 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jscope import _path
+from jscope import _path, _text
 from jscope._errors import DTypeMismatchError, InvalidArgumentError, MissingVariableError
 from jscope._scope import Scope
-from jscope.lift._pure import check_pattern, commit, explaining, is_collecting, place, pure, settled
+from jscope.lift._pure import commit, explaining, is_collecting, place, pure, settled
 from jscope.lift._scan import joined
 from jscope.lift._view import lifted_view, view
 
@@ -235,7 +235,7 @@ def _select(scope: Scope, params: dict[str, Any], wrt: str | None) -> dict[str, 
     """Returns the params that `wrt` selects, after checking that there are derivatives by them."""
     if wrt is None:
         return {}
-    check_pattern("wrt", wrt)
+    _text.pattern(wrt or "", "wrt=")
     chosen = {name: value for name, value in params.items() if re.search(wrt, _path.join(scope.path, name))}
     if not chosen:
         names = ", ".join(f"`{_path.join(scope.path, name)}`" for name in list(params)[:8])

@@ -10,14 +10,13 @@ While collecting there is nothing to hand out: the body records its variables as
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import jax
 
-from jscope import _path
+from jscope import _path, _text
 from jscope._errors import InvalidArgumentError, JscopeError
 from jscope._frame import Crossing, Frame
 from jscope._same import Same, same
@@ -148,12 +147,4 @@ def explaining(scope: Scope, lift: str) -> Iterator[None]:
 
 def place(scope: Scope) -> str:
     """Returns how messages call the scope of a lift."""
-    return f"the scope `{scope.path}`" if scope.path else "the root scope"
-
-
-def check_pattern(what: str, pattern: str | None) -> None:
-    """Raises unless `pattern` is None or a regular expression."""
-    try:
-        re.compile(pattern or "")
-    except (re.error, TypeError) as error:
-        raise InvalidArgumentError(f"{what}={pattern!r} is no regular expression: {error}.") from error
+    return _text.scope_at(scope.path)

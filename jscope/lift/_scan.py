@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path, _rng
+from jscope import _path, _rng, _text
 from jscope._errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
 from jscope._scope import Scope
 from jscope._spec import StackAxis
-from jscope.lift._pure import Effects, check_pattern, commit, explaining, is_collecting, place, pure, settled
+from jscope.lift._pure import Effects, commit, explaining, is_collecting, place, pure, settled
 from jscope.lift._view import lifted_view, view
 
 EVERYTHING = ""
@@ -66,7 +66,7 @@ def scan(
     Raises:
       ShapeMismatchError: `xs`, `length` and the stacked variables disagree on the number of iterations.
     """
-    check_pattern("shared", shared)
+    _text.pattern(shared or "", "shared=")
     scope = settled(scope)
     size = _size(scope, xs, length, shared)
     loop = {"length": size, "reverse": reverse, "unroll": unroll}

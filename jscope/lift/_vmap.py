@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path
+from jscope import _path, _text
 from jscope._errors import InvalidArgumentError, JscopeError, ShapeMismatchError
 from jscope._scope import Scope
 from jscope._spec import StackAxis
-from jscope.lift._pure import Effects, check_pattern, commit, explaining, is_collecting, place, pure, settled
+from jscope.lift._pure import Effects, commit, explaining, is_collecting, place, pure, settled
 from jscope.lift._scan import EVERYTHING, at_index, divide, joined, one_size, restoring, variable_sizes
 from jscope.lift._view import lifted_view, view
 
@@ -59,7 +59,7 @@ def vmap(
     for name, value, allowed in (("variables", variables, ("stacked", "shared")), ("rng", rng, ("split", "shared"))):
         if value not in allowed:
             raise InvalidArgumentError(f"vmap: {name}={value!r} is none of {allowed}.")
-    check_pattern("shared", shared)
+    _text.pattern(shared or "", "shared=")
     common = EVERYTHING if variables == "shared" else shared
     options = {"axis_name": axis_name, "spmd_axis_name": spmd_axis_name}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 
-class ArrayLike:
+class ArrayLike(abc.ABC):
     """Something with a `value()`, which it stands for in arithmetic and in `jax.numpy`."""
 
     __slots__ = ()
     __array_ufunc__ = None  # So that NumPy's arrays leave `array + variable` to us.
     __array_priority__ = 200
 
+    @abc.abstractmethod
     def value(self) -> Any:
         """Returns the array."""
-        raise NotImplementedError
 
     def __jax_array__(self) -> jax.Array:
         return jnp.asarray(self.value())

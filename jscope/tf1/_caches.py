@@ -30,7 +30,8 @@ from jscope._stack import lift_for_here
 _context = jax.make_user_context()
 _serials = itertools.count(1)
 _MARK = "__jscope_tf1__"
-_NO_TRANSFORM = ("jax._src.tree_util", "jax.tree_util", "jax._src.tree")
+_NO_TRANSFORM = ("tree_util", "tree")
+"""Modules of JAX that call functions without tracing them."""
 
 with jax.ensure_compile_time_eval():
     _EAGER = trace_state()
@@ -97,11 +98,10 @@ class Watch:
         if isinstance(jax.lax.add(1, 1), Tracer):
             raise NativeTransformError(
                 f"{action} inside a JAX transform, in an `apply` that is not itself under `jax.jit`: JAX would keep "
-                "the "
-                "function in its cache, and use these variables with other params, too.\n"
-                "Call `jax.jit(model.apply)`. Or pass the variables in: write the function as `f(scope, ...)` "
-                "(`tf1.scoped` "
-                f"makes one of a TF1-style function) and call `{lift_for_here()}(f)(tf1.current_scope(), ...)`."
+                "the function in its cache, and use these variables with other params, too.\n"
+                "Call `jax.jit(model.apply)`. Or pass the variables in: write the function as `f(scope, ...)` (which "
+                "`tf1.scoped` makes of a TF1-style one) and call "
+                f"`{lift_for_here()}(f)(tf1.current_scope(), ...)`."
             )
 
 
@@ -128,7 +128,8 @@ def _boundaries() -> Iterator[tuple[types.FrameType, types.FrameType]]:
         kind = frame.f_globals.get("__name__", "")
         package = kind.partition(".")[0]
         if package in ("jax", "jscope"):
-            call = frame if body is not None and not kind.startswith((*_NO_TRANSFORM, "jscope.tf1")) else call
+            ours = kind.startswith("jscope.tf1") or kind.rpartition(".")[2] in _NO_TRANSFORM
+            call = frame if body is not None and not ours else call
         elif package not in ("contextlib", "functools"):
             if call is not None and body is not None:
                 yield call, body
