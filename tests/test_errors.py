@@ -290,8 +290,10 @@ WHILE_READING = {
     "rng without a key": (
         lambda: apply(lambda s: (s / "dropout").rng()),
         jscope.MissingRngError,
-        r"In the scope `dropout`, a random key was asked for.*"
-        r"`model.with_rng\(key\).apply\(params, ...\)`.*`scope.has_rng`",
+        (
+            r"In the scope `dropout`, a random key was asked for.*"
+            r"`model.with_rng\(key\).apply\(params, ...\)`.*`scope.has_rng`"
+        ),
     ),
     "rng that was switched off": (
         lambda: init(lambda s: (s / "dropout").with_rng(None).rng()),
