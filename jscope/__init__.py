@@ -4,12 +4,8 @@ A model is a pure function of a *scope*. A scope is an immutable path prefix wit
 whose leaves are the variables under it; `transform` makes a pair `init, apply` of such a function.
 """
 
-from jscope import constraints as constraints
-from jscope import getters as getters
-from jscope import initializers as initializers
-from jscope import regularizers as regularizers
-from jscope import tf1 as tf1
-from jscope import tree as tree
+from typing import TYPE_CHECKING
+
 from jscope._defaults import AUTO_REUSE as AUTO_REUSE
 from jscope._defaults import NONE as NONE
 from jscope._errors import DTypeMismatchError as DTypeMismatchError
@@ -27,6 +23,8 @@ from jscope._errors import ScopeEndedError as ScopeEndedError
 from jscope._errors import ShapeMismatchError as ShapeMismatchError
 from jscope._errors import StateError as StateError
 from jscope._errors import StructureMismatchError as StructureMismatchError
+from jscope._lazy import __dir__ as __dir__
+from jscope._lazy import __getattr__ as __getattr__
 from jscope._scope import Scope as Scope
 from jscope._spec import VariableSpec as VariableSpec
 from jscope._specs import Specs as Specs
@@ -55,3 +53,14 @@ from jscope.lift import value_and_grad as value_and_grad
 from jscope.lift import vjp as vjp
 from jscope.lift import vmap as vmap
 from jscope.lift import while_loop as while_loop
+
+if TYPE_CHECKING:  # Imported on first use, by `__getattr__`.
+    from jscope import checkpoint as checkpoint
+    from jscope import constraints as constraints
+    from jscope import getters as getters
+    from jscope import initializers as initializers
+    from jscope import partitioners as partitioners
+    from jscope import regularizers as regularizers
+    from jscope import sharding as sharding
+    from jscope import tf1 as tf1
+    from jscope import tree as tree

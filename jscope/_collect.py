@@ -6,7 +6,7 @@ stay what they are, so that `if is_training:` works.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +53,11 @@ class Call:
             raise
         return found
 
-    def complete(self, key: Key, known: Mapping[str, VariableSpec], values: dict[str, Any]) -> dict[str, Any]:
+    def complete(self, key: Key, placed: Iterable[tuple[VariableSpec, Any]], values: dict[str, Any]) -> dict[str, Any]:
         """Returns the initial values that depend on data, by path: one jitted forward pass on the other values."""
         arrays, rebuild = _split_arrays(self.args, self.kwargs)
+        known = {spec.path: spec for spec, _ in placed}
+        places = {spec.path: sharding for spec, sharding in placed if is_data_dependent(spec)}
         if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays):
             next(spec.initializer for spec in known.values() if isinstance(spec.initializer, DataDependent)).refuse()
 
@@ -65,7 +67,7 @@ class Call:
                 self.function(root(frame, key), *args, **kwargs)
             return frame.initial
 
-        return jax.jit(_under_axes(run, self.axes))(key, values, arrays)
+        return jax.jit(_under_axes(run, self.axes), out_shardings=places)(key, values, arrays)
 
 
 def is_data_dependent(spec: VariableSpec) -> bool:

@@ -66,6 +66,9 @@ class Defaults:
         if unknown := changes.keys() - _LIBRARY:
             known = ", ".join([*_LIBRARY, "custom_getter"])
             raise InvalidArgumentError(f"There is no default called {', '.join(sorted(unknown))}. There are: {known}.")
+        changes = {name: value for name, value in changes.items() if value is not None}
+        if not changes:
+            return self
         reuse = changes.pop("reuse", None)
         if not (reuse is None or isinstance(reuse, bool) or reuse in (AUTO_REUSE, NONE)):
             raise InvalidArgumentError(
@@ -74,9 +77,7 @@ class Defaults:
             )
         if reuse:
             changes["reuse"] = reuse
-        given = {
-            name: _LIBRARY[name] if value is NONE else value for name, value in changes.items() if value is not None
-        }
+        given = {name: _LIBRARY[name] if value is NONE else value for name, value in changes.items()}
         for name in ("initializer", "regularizer", "constraint", "partitioner"):
             check_callable(name, given.get(name))
         return replace(self, **given) if given else self

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.extend.core
 
 from jscope import _path, _text
 from jscope._errors import DuplicateVariableError, MissingVariableError, NameConflictError
+from jscope._lazy import trace_state
 from jscope._rng import Entry
 from jscope._spec import StackAxis, VariableSpec
 from jscope._types import Key, Shape
@@ -126,6 +126,7 @@ class Frame:
         self._creations: dict[str, Creation] = {}
         self._prefixes: dict[str, str] = {}
         self._placeholders: dict[Hashable, jax.Array] = {}
+        self.plain: dict[int, Any] = {}  # Initializers known to depend on no data, by id.
         self.defaults: list[Any] = []
         self._names: list[tuple[str, contextlib.AbstractContextManager[Any]]] = []
 
@@ -231,11 +232,6 @@ class Frame:
     def exit_name(self) -> None:
         """Leaves the innermost name."""
         self._names.pop()[1].__exit__(None, None, None)
-
-
-def trace_state() -> Any:
-    """Returns a token of the running JAX trace, to compare with `==`. Keeps no trace alive."""
-    return jax.extend.core.get_opaque_trace_state()
 
 
 def _conflict(variable: VariableSpec, inner: VariableSpec) -> NameConflictError:

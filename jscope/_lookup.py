@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from jscope import _path, _text
-from jscope._errors import InvalidArgumentError, MissingVariableError, NameConflictError, ShapeMismatchError
+from jscope._errors import MissingVariableError, NameConflictError, ShapeMismatchError
 from jscope._frame import Crossing
 from jscope._request import checked_shape
 from jscope._types import ShapeLike
@@ -72,7 +72,9 @@ def check_shape(path: str, value: Any, shape: ShapeLike) -> None:
 
 def subtree(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Returns the part of `tree` below `name`, empty where there is none."""
-    below = tree.get(name)
+    below: Any = tree.get(name)
+    if below.__class__ is dict:
+        return below
     return below if isinstance(below, Mapping) else EMPTY
 
 
@@ -88,22 +90,3 @@ def outside(path: str, prefix: str) -> NoReturn:
         f"A custom getter asked for `{path}` inside a JAX transform that was given only the scope `{prefix}`.\n"
         "Pass an outer scope into the transform, so that the variable crosses with it."
     )
-
-
-def as_tree(role: str, tree: Any) -> dict[str, Any]:
-    """Returns `tree` if it is a dict, or raises an error that says what params look like."""
-    if isinstance(tree, Mapping):
-        return _path.copy(tree)
-    raise InvalidArgumentError(
-        f"{role} must be a nested dict of arrays by name, as `init` returns it, not {_described(tree)}.{_hint(tree)}"
-    )
-
-
-def _described(value: Any) -> str:
-    return f"an array of shape {value.shape}" if hasattr(value, "shape") else f"a `{type(value).__name__}`"
-
-
-def _hint(tree: Any) -> str:
-    if isinstance(tree, tuple) and len(tree) == 2:
-        return "\nA model with state has two: `params, state = model.init(...)`, `model.apply(params, state, ...)`."
-    return ""

@@ -8,9 +8,9 @@ own `jit` equal ones become one `vmap`, which keeps the program small.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -18,12 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jscope import _path, _rng
+from jscope import _path, _rng, _threefry
+from jscope._check import check_key, checked
 from jscope._defaults import is_value
-from jscope._errors import InitializerError, InvalidArgumentError, noting
+from jscope._errors import InitializerError, noting
+from jscope._placed import compiled
 from jscope._same import Same, same
 from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key, Shape
+from jscope.initializers import ones, zeros
+
+_NONE = np.zeros((0, 2), np.uint32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +39,33 @@ class Kind:
     shape: Shape
     dtype: Any
     stack: Shape
-    sharding: Any = None
+    sharding: Any
+    random: Hashable
 
 
-def materialize(placed: Iterable[tuple[VariableSpec, Any]], key: Key) -> list[jax.Array]:
-    """Returns the initial value of every spec, each on its sharding (or None: wherever JAX puts it)."""
+def materialize(placed: Iterable[tuple[VariableSpec, Any]], key: Key) -> dict[str, jax.Array]:
+    """Returns the initial value of every spec by path, each on its sharding (or None: wherever JAX puts it)."""
     check_key(key)
-    specs = list(placed)
-    values: list[Any] = [None] * len(specs)
-    groups: dict[Kind, list[int]] = {}
-    for position, (spec, sharding) in enumerate(specs):
-        if is_value(spec.initializer):
-            values[position] = jax.device_put(_stacked_value(spec), sharding)
-        else:
-            groups.setdefault(_kind(spec, sharding), []).append(position)
-    for kind, positions in groups.items():
-        drawn = _draw_group(kind, [specs[position][0] for position in positions], key)
-        for position, value in zip(positions, drawn, strict=True):
-            values[position] = value
+    key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+    values, traced = {}, isinstance(key, Tracer)
+    groups: dict[Kind, list[VariableSpec]] = {}
+    alike: dict[int, Same] = {}
+    for spec, sharding in placed:
+        made = spec.initializer
+        if is_value(made):
+            place = compiled(jnp.asarray, sharding) if traced else partial(jax.device_put, device=sharding)
+            values[spec.path] = place(_stacked_value(spec))
+            continue
+        if (made is zeros or made is ones) and sharding is None and not traced:
+            # So many variables start like this that a program for each of their shapes would be felt.
+            values[spec.path] = jax.device_put(np.full(spec.shape, int(made is ones), spec.dtype))
+            continue
+        known = alike.get(id(made)) or alike.setdefault(id(made), _same(spec))
+        kind = Kind(known, spec.unstacked_shape, spec.dtype, _sizes(spec), sharding, jax.random.key_impl(key))
+        groups.setdefault(kind, []).append(spec)
+    rows = _key_data(key, [spec for group in groups.values() for spec in group])
+    for kind, group in groups.items():
+        values |= {spec.path: value for spec, value in _draw_group(kind, group, [next(rows) for _ in group])}
     return values
 
 
@@ -61,21 +75,10 @@ def initial_value(spec: VariableSpec, key: Key) -> jax.Array:
         return jnp.asarray(spec.initializer)
     assert callable(spec.initializer)
     value = spec.initializer(_rng.fold(key, _rng.lanes_of_path(spec.path)), spec.shape, spec.dtype)
-    return _checked(spec, value)
+    return checked(spec, value)
 
 
-def check_key(key: Any) -> None:
-    """Raises unless `key` is one random key."""
-    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
-        return
-    if dtype == jnp.uint32 and shape is not None and len(shape) == 1:
-        return
-    found = f"an array of shape {shape} and dtype {dtype}" if dtype is not None else f"{key!r}"
-    raise InvalidArgumentError(f"Expected one random key such as `jax.random.key(0)`, not {found}.")
-
-
-def _kind(spec: VariableSpec, sharding: Any) -> Kind:
+def _same(spec: VariableSpec) -> Same:
     if isinstance(spec.initializer, str):
         raise InitializerError(
             f"The initializer of `{spec.path}` is known by name only ({spec.initializer}): these specs "
@@ -83,64 +86,90 @@ def _kind(spec: VariableSpec, sharding: Any) -> Kind:
         )
     if isinstance(spec.initializer, DataDependent):
         spec.initializer.refuse()
-    stack = tuple(axis.size for axis in spec.stack)
-    return Kind(same(spec.initializer), spec.unstacked_shape, spec.dtype, stack, sharding)
+    return same(spec.initializer)
 
 
-def _draw_group(kind: Kind, group: list[VariableSpec], key: Key) -> list[jax.Array]:
-    lanes = [_stacked_lanes(spec) for spec in group]
+def _key_data(key: Key, specs: list[VariableSpec]) -> Iterator[Any]:
+    """Yields the data of the key of each variable, with an axis for each one it is stacked on."""
+    lanes = [_stacked_lanes(spec) for spec in specs]
+    data, start = _fold_all(key, np.concatenate([rows.reshape(-1, 2) for rows in (_NONE, *lanes)])), 0
+    for rows in lanes:
+        stop = start + rows.size // 2
+        yield data[start:stop].reshape(*rows.shape[:-1], -1)
+        start = stop
+
+
+def _fold_all(key: Key, lanes: np.ndarray) -> Any:
+    """Folds both lanes of each row into the key; returns the data of the keys."""
+    if isinstance(key, Tracer) or not _is_threefry(jax.random.key_impl(key)):
+        return _fold_rows(key, lanes)
+    data = np.asarray(jax.random.key_data(key))
+    return _threefry.fold_in(_threefry.fold_in(data, lanes[:, 0]), lanes[:, 1])
+
+
+@jax.jit
+def _fold_rows(key: Key, rows: Any) -> Any:
+    def fold(row: Any) -> jax.Array:
+        return jax.random.key_data(_rng.fold(key, (row[0], row[1])))
+
+    return _mapped(fold, jax.random.key_impl(key))(rows)
+
+
+def _draw_group(kind: Kind, group: list[VariableSpec], rows: list[Any]) -> Iterator[tuple[VariableSpec, jax.Array]]:
     make = _cached_program if kind.initializer.by_value else _program
     with noting(f"while making the initial value of `{group[0].path}` (created at {group[0].site})."):
-        if isinstance(key, Tracer) and _vmap_is_exact(key):
-            a, b = (np.stack(lane) for lane in zip(*lanes, strict=True))
-            drawn = make(kind, len(kind.stack) + 1)(key, a, b)
-            drawn = [None if drawn is None else drawn[i] for i in range(len(group))]
+        if isinstance(rows[0], Tracer) and _is_threefry(kind.random):
+            drawn = make(kind, len(kind.stack) + 1)(jnp.stack(rows))
+            place = compiled(jnp.asarray, kind.sharding)
+            drawn = [None if drawn is None else place(drawn[i]) for i in range(len(group))]
         else:
             draw = make(kind, len(kind.stack))
-            drawn = [draw(key, a, b) for a, b in lanes]
-    return [_checked(spec, value) for spec, value in zip(group, drawn, strict=True)]
+            drawn = [draw(row) for row in rows]
+    return ((spec, checked(spec, value)) for spec, value in zip(group, drawn, strict=True))
 
 
 def _program(kind: Kind, batch_axes: int) -> Callable[..., Any]:
-    """Returns the compiled function from a key and a path's lanes to an initial value."""
+    """Returns the compiled function from the data of a key to an initial value."""
 
-    def draw(key: Key, a: Any, b: Any) -> Any:
-        value = kind.initializer.function(_rng.fold(key, (a, b)), kind.shape, kind.dtype)
+    def draw(data: Any) -> Any:
+        value = kind.initializer.function(jax.random.wrap_key_data(data, impl=kind.random), kind.shape, kind.dtype)
         if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex):
             return None
         # Strips weak types, which would make the first training step compile twice.
         return jax.lax.convert_element_type(jnp.asarray(value), jnp.result_type(value))
 
-    def drawn(key: Key, a: Any, b: Any) -> Any:
+    def drawn(data: Any) -> Any:
         mapped = draw
         for _ in range(batch_axes):
-            mapped = _mapped(mapped, key)
-        return mapped(key, a, b)
+            mapped = _mapped(mapped, kind.random)
+        return mapped(data)
 
-    return jax.jit(drawn, out_shardings=kind.sharding) if kind.sharding is not None else jax.jit(drawn)
+    return compiled(drawn, kind.sharding, batch_axes - len(kind.stack))
 
 
 _cached_program = lru_cache(maxsize=4096)(_program)
 
 
-def _mapped(draw: Callable[..., Any], key: Key) -> Callable[..., Any]:
-    if _vmap_is_exact(key):
-        return jax.vmap(draw, (None, 0, 0))
-    return lambda key, a, b: jax.lax.map(lambda lanes: draw(key, *lanes), (a, b))
+def _mapped(function: Callable[[Any], Any], random: Hashable) -> Callable[[Any], Any]:
+    # Threefry promises the same numbers under `vmap` as without it; rbg does not.
+    return jax.vmap(function) if _is_threefry(random) else lambda rows: jax.lax.map(function, rows)
 
 
-def _vmap_is_exact(key: Key) -> bool:
-    """Whether random numbers under `vmap` equal those without: the promise of threefry, not of rbg."""
-    typed = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
-    return str(jax.random.key_impl(typed)) == "threefry2x32"
+def _is_threefry(random: Hashable) -> bool:
+    return str(random) == "threefry2x32"
 
 
-def _stacked_lanes(spec: VariableSpec) -> tuple[Any, Any]:
+def _sizes(spec: VariableSpec) -> Shape:
+    return tuple(axis.size for axis in spec.stack)
+
+
+def _stacked_lanes(spec: VariableSpec) -> np.ndarray:
     """Returns the lanes of each copy of a stacked variable, as if its index were one more part of the path."""
-    sizes = tuple(axis.size for axis in spec.stack)
-    lanes = [_rng.extend(_rng.SEED, _with_indices(spec, indices)) for indices in itertools.product(*map(range, sizes))]
-    a, b = np.array(lanes, np.uint32).reshape(-1, 2).T
-    return a.reshape(sizes), b.reshape(sizes)
+    if not spec.stack:
+        return np.array(_rng.lanes_of_path(spec.path), np.uint32)
+    copies = itertools.product(*map(range, _sizes(spec)))
+    lanes = [_rng.extend(_rng.SEED, _with_indices(spec, indices)) for indices in copies]
+    return np.array(lanes, np.uint32).reshape(*_sizes(spec), 2)
 
 
 def _with_indices(spec: VariableSpec, indices: tuple[int, ...]) -> list[str | int]:
@@ -151,21 +180,5 @@ def _with_indices(spec: VariableSpec, indices: tuple[int, ...]) -> list[str | in
 
 
 def _stacked_value(spec: VariableSpec) -> jax.Array:
-    sizes = tuple(axis.size for axis in spec.stack)
     value = jnp.asarray(spec.initializer, spec.dtype)
-    return jnp.array(jnp.broadcast_to(value, (*sizes, *value.shape)), copy=True)
-
-
-def _checked(spec: VariableSpec, value: Any) -> jax.Array:
-    if not isinstance(value, jax.Array):
-        raise InitializerError(
-            f"The initializer of `{spec.path}` (created at {spec.site}) returned no array.\n"
-            "An initializer is `(key, shape, dtype) -> array`."
-        )
-    if value.shape != spec.shape or value.dtype != spec.dtype:
-        raise InitializerError(
-            f"The initializer of `{spec.path}` (created at {spec.site}) returned {value.dtype}{list(value.shape)}, "
-            f"asked for {np.dtype(spec.dtype).name}{list(spec.shape)}.\nAn initializer must return the shape and "
-            "dtype it is given: `(key, shape, dtype) -> array`."
-        )
-    return value
+    return jnp.array(jnp.broadcast_to(value, (*_sizes(spec), *value.shape)), copy=True)

@@ -31,11 +31,11 @@ def split(name: str) -> tuple[str, ...]:
     return parts
 
 
-def check(name: object) -> None:
-    """Raises `InvalidNameError` unless `name` is a name."""
+def check(name: object) -> tuple[str, ...]:
+    """Returns the parts of `name`, or raises `InvalidNameError` if it is no name."""
     if not isinstance(name, str):
         raise InvalidNameError(f"A name must be a non-empty string, not {name!r} of type `{type(name).__name__}`.")
-    split(name)
+    return split(name)
 
 
 def parts(path: str) -> tuple[str, ...]:

@@ -52,13 +52,16 @@ def record(
 
 def _stacked(spec: VariableSpec, stack: tuple[StackAxis, ...]) -> VariableSpec:
     """Returns the spec with the leading axes of the lifts around it."""
-    axes = spec.axes and (*(axis.name for axis in stack), *spec.axes)
+    if not stack:
+        return spec
+    axes = None if spec.axes is None else (*(axis.name for axis in stack), *spec.axes)
     return replace(spec, shape=(*(axis.size for axis in stack), *spec.shape), stack=stack, axes=axes)
 
 
 def _settled(frame: Frame, spec: VariableSpec) -> VariableSpec:
     """Computes an initial value that depends on data, so that no spec ever stores a tracer."""
-    if not _is_traced(spec):
+    if id(spec.initializer) in frame.plain or not _is_traced(spec):
+        frame.plain[id(spec.initializer)] = spec.initializer
         return spec
     if frame.trace() != 0:
         raise NativeTransformError(

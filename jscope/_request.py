@@ -79,6 +79,8 @@ def checked_shape(path: str, shape: ShapeLike) -> Shape:
     >>> checked_shape("w", 3), checked_shape("w", [2, 3])
     ((3,), (2, 3))
     """
+    if type(shape) is tuple and all(dim.__class__ is int and dim >= 0 for dim in shape):
+        return shape
     try:
         if isinstance(shape, str | bool | Mapping):
             raise TypeError

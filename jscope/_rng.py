@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jscope import _path
@@ -81,7 +82,7 @@ def extend(lanes: Lanes, parts: Iterable[str | Lane]) -> Lanes:
 @lru_cache(maxsize=65536)
 def lanes_of_path(path: str) -> Lanes:
     """Hashes a whole path."""
-    return extend(SEED, _path.parts(path))
+    return extend(lanes_of_path(_path.parent(path)), (_path.last(path),)) if path else SEED
 
 
 @jax.tree_util.register_dataclass
@@ -89,37 +90,33 @@ def lanes_of_path(path: str) -> Lanes:
 class Anchor:
     """A place whose hash is known otherwise than from its path: the body of a loop, a compiled block.
 
-    Below `path`, names are mixed into `lanes`; entries of scopes are mixed into `salt`.
+    Below `path`, names are mixed into the first two of `hashes`, its lanes; entries of scopes into the third, its salt.
     """
 
     path: str = field(metadata={"static": True})
-    lanes: Lanes
-    salt: Lane
+    hashes: Any
 
     def lanes_of_path(self, path: str) -> Lanes:
         """Hashes a path at or below the anchor."""
         below = _path.relative(path, self.path)
         assert below is not None
-        return extend(self.lanes, _path.parts(below))
+        return extend((self.hashes[0], self.hashes[1]), _path.parts(below))
 
 
 def anchor(path: str, lanes: Lanes, salt: Lane) -> Anchor:
-    """Returns an anchor whose hashes are arrays, so that they may be traced."""
-    a, b, c = (np.uint32(lane) if isinstance(lane, int) else lane for lane in (*lanes, salt))
-    return Anchor(path, (a, b), c)
+    """Returns an anchor whose hashes are one array, so that they may be traced, as one argument."""
+    hashes = (*lanes, salt)
+    known = all(isinstance(lane, int | np.generic) for lane in hashes)
+    return Anchor(path, np.array(hashes, np.uint32) if known else jnp.stack([jnp.uint32(lane) for lane in hashes]))
 
 
-ROOT = Anchor("", SEED, 0)
-"""The anchor of a call: its paths are what they say."""
-
-
-def salt_of(anchor: Anchor | None, entry: Entry) -> Lane:
-    """Hashes which entry of its path a scope is."""
-    place = anchor or ROOT
-    salt = place.salt
-    for path, count in entry:
-        salt = mix(mix(salt, place.lanes_of_path(path)[0]), count)
-    return salt
+def place(anchor: Anchor | None, path: str, entry: Entry) -> tuple[Lanes, Lane]:
+    """Hashes a path, and which entry of it a scope is."""
+    find = lanes_of_path if anchor is None else anchor.lanes_of_path
+    salt = 0 if anchor is None else anchor.hashes[2]
+    for entered, count in entry:
+        salt = mix(mix(salt, find(entered)[0]), count)
+    return find(path), salt
 
 
 def fold(key: Key, lanes: Lanes) -> Key:

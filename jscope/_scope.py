@@ -13,18 +13,17 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 import jax
-from typing_extensions import Unpack
 
 from jscope import _path, _rng, _text
+from jscope._check import check_key
 from jscope._defaults import LIBRARY_DEFAULTS, NONE, Defaults, Off, Overrides, Reuse, check_callable
 from jscope._errors import InvalidArgumentError, MissingRngError
 from jscope._frame import Crossing, Frame, Lifted
 from jscope._getter import End, as_node, through
 from jscope._lookup import check_shape, find, is_variable, outside, subtree
-from jscope._materialize import check_key
 from jscope._record import record
 from jscope._show import describe
 from jscope._stack import call_site
@@ -97,10 +96,8 @@ class Scope:
 
     def __truediv__(self, name: str) -> Scope:
         """Returns the child scope `name`; `"a/b"` is two steps. This scope is unchanged."""
-        _path.check(name)
-        parts = _path.split(name)
-        params, state = subtree(self._params, parts[0]), subtree(self._state, parts[0])
-        for part in parts[1:]:
+        params, state = self._params, self._state
+        for part in _path.split(name) if name.__class__ is str else _path.check(name):
             params, state = subtree(params, part), subtree(state, part)
         path = _path.child(self._path, name)
         return Scope(path, params, state, self._enter(path), self._shared)
@@ -143,10 +140,11 @@ class Scope:
         """
         shared = self._shared
         if not (shared.collecting or shared.getters or custom_getter is not None):
-            value = self._params.get(name) if name.__class__ is str else None
-            if value is None or value.__class__ is dict:
+            value: Any = self._params.get(name) if name.__class__ is str else None
+            found = getattr(value, "shape", None)
+            if found is None:
                 value = find(self._path, name, self._params, self._state, shared.crossing)
-            if shape is not None and (shape.__class__ is not tuple or getattr(value, "shape", shape) != shape):
+            if shape is not None and (found != shape or shape.__class__ is not tuple):
                 check_shape(_path.join(self._path, name), value, shape)
             return value
         _path.check(name)
@@ -278,8 +276,7 @@ class Scope:
 
     def place(self) -> tuple[_rng.Lanes, _rng.Lane]:
         """Returns the hash of the path and of which entry of it this is."""
-        anchor = self._shared.anchor
-        return (anchor or _rng.ROOT).lanes_of_path(self._path), _rng.salt_of(anchor, self._entry)
+        return _rng.place(self._shared.anchor, self._path, self._entry)
 
     def _frame(self) -> Frame | None:
         """Returns the frame of the call this scope belongs to, while that call runs."""

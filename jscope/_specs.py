@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from jscope import _json, _path, _text
-from jscope._check import differences
+from jscope._check import as_tree, differences, placed
 from jscope._errors import InvalidArgumentError, MissingVariableError, StructureMismatchError
-from jscope._lookup import as_tree, find
+from jscope._lookup import find
 from jscope._materialize import materialize
 from jscope._show import table
 from jscope._spec import VariableSpec
@@ -134,15 +134,14 @@ class Specs(Mapping[str, Any]):
 
         Args:
           key: One random key.
-          sharding: Where to put them: one sharding for all, or a nested dict of shardings.
+          sharding: Where to put them: one sharding for all, or a nested dict of shardings (or None).
 
         Raises:
+          StructureMismatchError: The dict of shardings lacks some variables.
           InitializerError: An initial value depends on the model's inputs, or has the wrong shape or dtype.
         """
-        flat = self.flat()
-        places = {name: find("", name, sharding, {}) if isinstance(sharding, Mapping) else sharding for name in flat}
-        values = materialize([(spec, places[name]) for name, spec in flat.items()], key)
-        return _path.nested(zip(flat, values, strict=True))
+        values = materialize(placed(self.flat().values(), sharding), key)
+        return self.map(lambda spec: values[spec.path])
 
     def regularization_loss(self, params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> jax.Array:
         """Returns the sum of all penalties, a float32 scalar.

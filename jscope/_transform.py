@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
 from jscope import _path, _text
+from jscope._check import as_tree, check_key, placed
 from jscope._collect import Call, is_data_dependent
 from jscope._errors import InvalidArgumentError, StateError
 from jscope._frame import Crossing, Frame
-from jscope._lookup import as_tree
-from jscope._materialize import check_key, materialize
+from jscope._materialize import materialize
 from jscope._scope import Scope, root
 from jscope._spec import VariableSpec
 from jscope._specs import Specs, specs_of
@@ -41,6 +41,7 @@ class Program:
     rng: Key | None = None
     axes: tuple[tuple[str, int], ...] = ()
     pattern: re.Pattern[str] | None = None
+    shardings: Any = None
 
     def collect(self, call: Call, key: Key | None) -> list[VariableSpec]:
         """Returns the specs of all variables, in the order in which they are created."""
@@ -59,17 +60,19 @@ class Program:
         check_key(key)
         call = Call(self.function, args, kwargs, self.axes)
         found = self.collect(call, key)
-        plain = [spec for spec in found if not is_data_dependent(spec)]
-        drawn = materialize([(spec, None) for spec in plain], key)
-        values = {spec.path: value for spec, value in zip(plain, drawn, strict=True)}
+        places = placed(found, self.shardings)
+        plain = [(spec, place) for spec, place in places if not is_data_dependent(spec)]
+        values = materialize(plain, key)
         if len(plain) < len(found):
-            values |= call.complete(key, {spec.path: spec for spec in found}, values)
+            values |= call.complete(key, places, values)
         params = _path.nested((spec.path, values[spec.path]) for spec in found if spec.trainable)
         return params, _path.nested((spec.path, values[spec.path]) for spec in found if not spec.trainable)
 
     def apply(self, params: Any, state: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Returns the output and the new state."""
-        crossing = Crossing("", as_tree("params", params), as_tree("state", state) if self.stateful else {})
+        # What is written goes into a copy of the state; params are only read.
+        written = _path.copy(as_tree("state", state)) if self.stateful else {}
+        crossing = Crossing("", as_tree("params", params), written)
         with Frame(crossing=crossing, stateful=self.stateful, capturing=self.pattern is not None) as frame:
             out = self.function(root(frame, self.rng), *args, **kwargs)
         if self.pattern is not None:
@@ -97,6 +100,14 @@ class _Bound:
     def with_axes(self, **sizes: int) -> Self:
         """Returns the model with named axes of these sizes, so that `lax.pmean(x, "batch")` can be collected."""
         return type(self)(replace(self.program, axes=tuple(sizes.items())))  # pyright: ignore[reportCallIssue]
+
+    def sharded(self, shardings: Any) -> Self:
+        """Returns the model whose `init` puts each variable on its own devices at once: no device holds it whole.
+
+        `shardings` is one `jax.sharding.Sharding`, or a nested dict of them that mirrors params and state; see
+        `jscope.sharding`. Values are those of `init` without it.
+        """
+        return type(self)(replace(self.program, shardings=shardings))  # pyright: ignore[reportCallIssue]
 
     def __repr__(self) -> str:
         name = getattr(self.program.function, "__qualname__", repr(self.program.function))

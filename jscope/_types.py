@@ -47,9 +47,9 @@ class Constraint(Protocol):
 
 
 class Partitioner(Protocol):
-    """Names the axes of a variable: `(shape, dtype) -> ("embed", "mlp")`."""
+    """Names the axes of a variable: `(shape, dtype) -> ("embed", "mlp")`, or None where it has nothing to say."""
 
-    def __call__(self, shape: Shape, dtype: DType, /) -> Axes: ...
+    def __call__(self, shape: Shape, dtype: DType, /) -> Axes | None: ...
 
 
 @runtime_checkable

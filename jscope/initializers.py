@@ -341,8 +341,9 @@ def default(dtype: DType) -> Initializer:
     >>> default(jnp.bfloat16), default(jnp.int32)
     (glorot_uniform(), zeros)
     """
-    return glorot_uniform() if jnp.issubdtype(dtype, jnp.inexact) else zeros
+    return _GLOROT_UNIFORM if jnp.issubdtype(dtype, jnp.inexact) else zeros
 
 
+_GLOROT_UNIFORM = glorot_uniform()
 _FACTORIES = (glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal)
 _NAMES: dict[Any, str] = {zeros: "zeros", ones: "ones", **{make(): f"{make.__name__}()" for make in _FACTORIES}}

@@ -7,37 +7,63 @@ import importlib
 import inspect
 import itertools
 import pkgutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import jscope
+from jscope import _lazy
 
 SOURCE = Path(jscope.__file__).read_text(encoding="utf8")
-STATEMENTS = ast.parse(SOURCE).body[1:]
+_docstring, _typing, *EAGER, _if_type_checking = ast.parse(SOURCE).body
+LAZY = _if_type_checking.body
+STATEMENTS = [statement for statement in (*EAGER, *LAZY) if not statement.names[0].name.startswith("__")]
 PUBLIC = [statement.names[0].name for statement in STATEMENTS]
-NAMESPACES = [info.name for info in pkgutil.iter_modules(jscope.__path__) if not info.name.startswith("_")]
+MODULES = {info.name for info in pkgutil.iter_modules(jscope.__path__)}
+PROGRAMS = {"cli", "lift"}
+"""The command line, and the lifts, which are public under `jscope` itself."""
 
 
 def test_init_only_re_exports():
-    """A docstring, then `from module import x as x`, one name a line."""
-    for statement in STATEMENTS:
+    """A docstring, then `from module import x as x`, one name a line; namespaces at the end, for type checkers."""
+    assert ast.unparse(_typing) == "from typing import TYPE_CHECKING"
+    assert ast.unparse(_if_type_checking.test) == "TYPE_CHECKING"
+    for statement in (*EAGER, *LAZY):
         assert isinstance(statement, ast.ImportFrom), ast.unparse(statement)
         (alias,) = statement.names
         assert alias.asname == alias.name
 
 
 def test_init_is_sorted():
-    """Namespaces first, then by module and name."""
-    lines = [(s.module != "jscope", s.module, s.names[0].name) for s in STATEMENTS]
-    assert lines == sorted(lines, key=lambda line: (line[0], line[1], line[2].isupper() is False, line[2]))
+    """By module and name."""
+    for part in (EAGER, LAZY):
+        lines = [(s.module, s.names[0].name) for s in part]
+        assert lines == sorted(lines, key=lambda line: (line[0], line[1].isupper() is False, line[1]))
 
 
 def test_every_namespace_is_public():
-    """A module without an underscore is there after `import jscope`, unless it needs an optional dependency."""
-    eager = {statement.names[0].name for statement in STATEMENTS if statement.module == "jscope"}
-    assert eager <= set(NAMESPACES)
-    assert {"constraints", "getters", "initializers", "regularizers", "tree"} <= eager
+    """A module without an underscore is an attribute of `jscope`, known to type checkers and to `dir`."""
+    names = [statement.names[0].name for statement in LAZY]
+    assert set(names) == {name for name in MODULES if not name.startswith("_")} - PROGRAMS
+    assert set(names) <= set(dir(jscope))
+    assert names == list(_lazy.NAMESPACES)
+
+
+def test_namespaces_are_imported_on_first_use():
+    """`import jscope` imports neither the facade nor any other that the core does not need, nor Pallas."""
+    code = "import jax, sys; before = {*sys.modules}; import jscope; print(*sorted({*sys.modules} - before))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    spaces = {name for name in run.stdout.split() if name.partition(".")[2] in _lazy.NAMESPACES}
+    assert spaces == {"jscope.initializers"}
+    assert not [name for name in run.stdout.split() if "pallas" in name or name.startswith("jax.")]
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    """As for any module."""
+    with pytest.raises(AttributeError, match="`jscope` has no attribute `get_varable`"):
+        jscope.get_varable  # noqa: B018
 
 
 def test_what_is_exported_is_what_the_modules_define():
@@ -52,9 +78,8 @@ def test_what_is_exported_is_what_the_modules_define():
 
 def test_nothing_else_is_public():
     """`dir(jscope)` has the names of the file, modules, and nothing by accident."""
-    modules = {info.name for info in pkgutil.iter_modules(jscope.__path__)}
-    extra = {name for name in dir(jscope) if not name.startswith("__")} - set(PUBLIC) - modules
-    assert not extra
+    extra = {name for name in dir(jscope) if not name.startswith("__")} - set(PUBLIC) - MODULES
+    assert extra == {"TYPE_CHECKING"}
 
 
 def documented(name):
@@ -100,7 +125,7 @@ def test_every_public_member_is_documented(name):
 
 
 def test_models_have_documented_options():
-    """`init`, `apply`, `specs`, `with_rng`, `with_axes`, `capture`, with and without state."""
+    """`init`, `apply`, `specs`, `with_rng`, `with_axes`, `capture`, `sharded`, with and without state."""
     for model in (jscope.transform(lambda s: None), jscope.transform_with_state(lambda s: None)):
-        for option in ("init", "apply", "specs", "with_rng", "with_axes", "capture"):
+        for option in ("init", "apply", "specs", "with_rng", "with_axes", "capture", "sharded"):
             assert getattr(type(model), option).__doc__

@@ -68,12 +68,15 @@ def jit(
     options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
     }
-    own = jax.jit(pure(function), **options)
+
+    @functools.cache
+    def compiled() -> Callable[..., Any]:
+        # Asked at the first call, when all that the function reads from around it is there.
+        it = same(function)
+        return _jitted(it, tuple(options.items())) if it.by_value else jax.jit(pure(function), **options)
 
     def run(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
-        it = same(function)  # Asked at each call: what the function reads may have changed since the last one.
-        shared = _jitted(it, tuple(options.items())) if it.by_value else own
-        return shared(scope, *args, **kwargs)
+        return compiled()(scope, *args, **kwargs)
 
     return _finished("jit", function, run, _relative)
 

@@ -24,7 +24,7 @@ import jax
 from jax.core import Tracer
 
 from jscope._errors import NativeTransformError
-from jscope._frame import trace_state
+from jscope._lazy import trace_state
 from jscope._stack import lift_for_here
 
 _context = jax.make_user_context()

@@ -1,0 +1,47 @@
+"""What is imported when it is first used, so that `import jscope` takes a few hundredths of a second.
+
+Namespaces that not every model needs are found here by `jscope.__getattr__`. `jax.extend` imports Pallas, which takes
+as long as all of jscope, so the first call of a model imports it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+NAMESPACES = (
+    "checkpoint",
+    "constraints",
+    "getters",
+    "initializers",
+    "partitioners",
+    "regularizers",
+    "sharding",
+    "tf1",
+    "tree",
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the namespace `jscope.<name>`; afterwards it is an attribute like any other."""
+    if name in NAMESPACES:
+        return importlib.import_module(f"jscope.{name}")
+    raise AttributeError(f"module `jscope` has no attribute `{name}`")
+
+
+def __dir__() -> list[str]:
+    """Lists the namespaces, too, so that completion finds them."""
+    return sorted({*vars(sys.modules["jscope"]), *NAMESPACES})
+
+
+def trace_state() -> Any:
+    """Returns a token of the running JAX trace, to compare with `==`. Keeps no trace alive."""
+    return _opaque_trace_state()()
+
+
+@functools.cache
+def _opaque_trace_state() -> Callable[[], Any]:
+    return importlib.import_module("jax.extend.core").get_opaque_trace_state

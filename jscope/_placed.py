@@ -1,0 +1,28 @@
+"""Functions compiled for a place: their result is born on its devices, so that none of them ever holds it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+
+def compiled(make: Callable[[Any], Any], sharding: Any, grouped: int = 0) -> Callable[[Any], Any]:
+    """Returns the compiled `make`, whose result is on `sharding` (or None: wherever JAX puts it).
+
+    With `grouped` leading axes the result has several such values; those axes are not sharded.
+    """
+    if isinstance(sharding, NamedSharding):
+        spec = PartitionSpec(*(None,) * grouped, *sharding.spec)
+        sharding = sharding.update(spec=spec)
+        types = dict(zip(sharding.mesh.axis_names, sharding.mesh.axis_types, strict=True))
+        if AxisType.Explicit in types.values():
+            # Otherwise, under an ambient mesh, every value on the way would be whole on every device.
+            entries = [each if isinstance(each, tuple) else (each,) for each in spec]
+            explicit = [
+                tuple(axis for axis in each if types.get(axis) == AxisType.Explicit) or None for each in entries
+            ]
+            make = jax.sharding.auto_axes(make, out_sharding=sharding.update(spec=PartitionSpec(*explicit)))
+    return jax.jit(make, out_shardings=sharding)
