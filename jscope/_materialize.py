@@ -26,7 +26,6 @@ from jscope._placed import compiled
 from jscope._same import Same, same
 from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key, Shape
-from jscope.initializers import ones, zeros
 
 _NONE = np.zeros((0, 2), np.uint32)
 
@@ -55,10 +54,6 @@ def materialize(placed: Iterable[tuple[VariableSpec, Any]], key: Key) -> dict[st
         if is_value(made):
             place = compiled(jnp.asarray, sharding) if traced else partial(jax.device_put, device=sharding)
             values[spec.path] = place(_stacked_value(spec))
-            continue
-        if (made is zeros or made is ones) and sharding is None and not traced:
-            # So many variables start like this that a program for each of their shapes would be felt.
-            values[spec.path] = jax.device_put(np.full(spec.shape, int(made is ones), spec.dtype))
             continue
         known = alike.get(id(made)) or alike.setdefault(id(made), _same(spec))
         kind = Kind(known, spec.unstacked_shape, spec.dtype, _sizes(spec), sharding, jax.random.key_impl(key))

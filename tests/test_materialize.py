@@ -83,17 +83,6 @@ def test_init_compiles_and_runs_nothing_else():
         assert len(programs) == expected, programs
 
 
-@pytest.mark.parametrize("initializer", [initializers.zeros, initializers.ones])
-def test_zeros_and_ones_need_no_program(initializer):
-    """Nor do keys: they are made on the host."""
-    size = fresh()
-    specs = deep(3, size, lambda: initializer).specs(jnp.ones((2, size)))
-    with compiled() as programs:
-        params = specs.materialize(KEY(0))
-    assert not programs
-    chex.assert_trees_all_equal(params["layer_1"]["w"], initializer(KEY(0), (size, size), jnp.float32))
-
-
 def test_distinct_initializers_are_compiled_apart():
     """Another scale, shape or dtype is another program."""
     size = fresh()

@@ -76,6 +76,7 @@ OPTIONAL = {
     "rich",
     "equinox",
     "scipy",
+    "google_crc32c",
     "ml_dtypes",
 }
 # What prints, words, encodes and compares knows nothing of scopes; `_getter` belongs to the getters, `_diff` to trees.
