@@ -73,6 +73,7 @@ def placed(specs: Iterable[VariableSpec], shardings: Any) -> list[tuple[Variable
 
     Raises:
       StructureMismatchError: The dict says nothing about some variables. (None there leaves the place to JAX.)
+      InvalidArgumentError: Something in it is no sharding.
     """
     specs = list(specs)
     if not isinstance(shardings, Mapping):
@@ -83,6 +84,9 @@ def placed(specs: Iterable[VariableSpec], shardings: Any) -> list[tuple[Variable
         unused = [name for name in flat if name not in {spec.path for spec in specs}]
         lines = [f"  missing: `{spec.path}` {_asked(spec)}{_near(spec.path, unused)}" for spec in missing]
         raise StructureMismatchError("\n".join(["The shardings do not cover all variables:", *lines]))
+    for name, place in flat.items():
+        if not (place is None or isinstance(place, jax.sharding.Sharding)):
+            raise InvalidArgumentError(f"The sharding of `{name}` is {place!r}, which is no `jax.sharding.Sharding`.")
     return [(spec, flat[spec.path]) for spec in specs]
 
 

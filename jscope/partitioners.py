@@ -1,0 +1,110 @@
+"""Names for the axes of variables, computed from their shapes.
+
+`axes=("embed", "mlp")` names the axes of one variable where it is created. A partitioner, `(shape, dtype) -> axes`,
+does it for all variables below a scope: `scope.with_defaults(partitioner=names("embed", "mlp"))`. What the names mean
+for a mesh, `jscope.sharding.Rules` say. Partitioners are values that compare equal when they are equal; one that has
+nothing to say of a shape returns None.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from jscope._errors import InvalidArgumentError
+from jscope._types import Axes, DType, Partitioner, Shape
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class _Named:
+    axes: Axes
+
+    def __init__(self, *axes: str | None) -> None:
+        for axis in axes:
+            if not (axis is None or isinstance(axis, str)):
+                kind = type(self).__name__
+                raise InvalidArgumentError(f'{kind}: axes are named one by one, {kind}("embed", "mlp"); got {axis!r}.')
+        object.__setattr__(self, "axes", axes)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.axes))})"
+
+
+class names(_Named):
+    """Names the axes of variables that have as many axes as there are names.
+
+    >>> f = names("embed", "mlp")
+    >>> f((64, 256), "float32"), f((256,), "float32")
+    (('embed', 'mlp'), None)
+    """
+
+    __slots__ = ()
+
+    def __call__(self, shape: Shape, dtype: DType, /) -> Axes | None:
+        return self.axes if len(shape) == len(self.axes) else None
+
+
+class last(_Named):
+    """Names the last axes, whatever comes before them; of a variable with fewer axes, those that it has.
+
+    >>> f = last("embed", "mlp")
+    >>> f((3, 3, 64, 256), "float32"), f((256,), "float32")
+    ((None, None, 'embed', 'mlp'), ('mlp',))
+    """
+
+    __slots__ = ()
+
+    def __call__(self, shape: Shape, dtype: DType, /) -> Axes:
+        rest = len(shape) - len(self.axes)
+        return (*(None,) * rest, *self.axes[max(-rest, 0) :])
+
+
+@dataclass(frozen=True, slots=True)
+class largest:
+    """Names the largest axis, the first of equal ones, of variables with at least `min_size` elements.
+
+    >>> f = largest("fsdp", min_size=1024)
+    >>> f((64, 256), "float32"), f((256,), "float32")
+    ((None, 'fsdp'), None)
+
+    Args:
+      axis: Its name.
+      min_size: Smaller variables get no names.
+      multiple_of: Only axes whose size is a multiple of this count.
+    """
+
+    axis: str
+    min_size: int = 1
+    multiple_of: int = 1
+
+    def __call__(self, shape: Shape, dtype: DType, /) -> Axes | None:
+        fitting = [i for i, size in enumerate(shape) if size % self.multiple_of == 0]
+        if not fitting or math.prod(shape) < self.min_size:
+            return None
+        chosen = max(fitting, key=lambda i: shape[i])
+        return tuple(self.axis if i == chosen else None for i in range(len(shape)))
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class first:
+    """Asks several partitioners, and takes the first answer.
+
+    >>> f = first(names("embed", "mlp"), names("mlp"))
+    >>> f((64, 256), "float32"), f((256,), "float32"), f((), "float32")
+    (('embed', 'mlp'), ('mlp',), None)
+    """
+
+    partitioners: tuple[Partitioner, ...]
+
+    def __init__(self, *partitioners: Partitioner) -> None:
+        for each in partitioners:
+            if not callable(each):
+                raise InvalidArgumentError(f"`first` takes partitioners, `(shape, dtype) -> axes`, not {each!r}.")
+        object.__setattr__(self, "partitioners", partitioners)
+
+    def __call__(self, shape: Shape, dtype: DType, /) -> Axes | None:
+        answers = (each(shape, dtype) for each in self.partitioners)
+        return next((axes for axes in answers if axes is not None), None)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.partitioners))})"
