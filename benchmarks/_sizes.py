@@ -1,0 +1,100 @@
+"""How much of everything a run measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Size:
+    """One choice of effort.
+
+    Attributes:
+      name: What the command line calls it.
+      seconds: How long to repeat a pair of calls.
+      least: How often at least.
+      rounds: How often each process is started; what takes long is measured in the first round only.
+      trace: Depths at which `apply` is traced.
+      grad: Depths at which `value_and_grad` is traced.
+      eager: Depths that run without `jit`.
+      init: The depth of what is initialized.
+      jit_init: The depth of what is initialized under `jit`.
+      sharded: The depth of what is initialized over 8 devices.
+      step: The depth of the train step that is compiled.
+      depths: Depths that are traced and compiled.
+      growth: Numbers of variables.
+      wide: Number of variables of the wide model that runs without `jit`; `growth` traces models as large.
+      loop: How often the jitted block is called.
+      convnet: Whether the convnet takes part.
+    """
+
+    name: str
+    seconds: float
+    least: int
+    rounds: int
+    trace: tuple[int, ...]
+    grad: tuple[int, ...]
+    eager: tuple[int, ...]
+    init: int
+    jit_init: int
+    sharded: int
+    step: int
+    depths: tuple[int, ...]
+    growth: tuple[int, ...]
+    wide: int
+    loop: int = 48
+    convnet: bool = True
+
+
+TINY = Size(
+    name="tiny",
+    seconds=0.0,
+    least=2,
+    rounds=1,
+    trace=(2,),
+    grad=(2,),
+    eager=(2,),
+    init=2,
+    jit_init=2,
+    sharded=2,
+    step=2,
+    depths=(1, 2),
+    growth=(10, 20),
+    wide=20,
+    loop=2,
+    convnet=False,
+)
+QUICK = Size(
+    name="quick",
+    seconds=0.5,
+    least=3,
+    rounds=1,
+    trace=(12, 96),
+    grad=(12,),
+    eager=(12,),
+    init=96,
+    jit_init=4,
+    sharded=12,
+    step=2,
+    depths=(2, 12),
+    growth=(100, 1000),
+    wide=1000,
+    convnet=False,
+)
+FULL = Size(
+    name="full",
+    seconds=1.0,
+    least=7,
+    rounds=2,
+    trace=(12, 48, 96),
+    grad=(12, 96),
+    eager=(12, 96),
+    init=96,
+    jit_init=24,
+    sharded=96,
+    step=4,
+    depths=(2, 12, 48, 96),
+    growth=(100, 1000, 10_000, 100_000),
+    wide=10_000,
+)
+SIZES = {size.name: size for size in (TINY, QUICK, FULL)}

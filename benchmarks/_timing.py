@@ -1,0 +1,89 @@
+"""How things are timed.
+
+A machine drifts by more than what is measured here. So each process runs its library in turns with JAX by hand, and
+what counts is the ratio of two neighbours. JAX by hand goes through the same, against itself: how far that ratio
+strays from 1 is the noise. Tracing is the work of one thread, and timed in the seconds that this thread computes.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import jax
+
+COMPILE = "/jax/core/compile/backend_compile_duration"
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def seconds(function, clock=time.perf_counter):
+    """Returns the seconds that `function()` takes, until what it returns is computed."""
+    start = clock()
+    jax.block_until_ready(function())
+    return clock() - start
+
+
+def paired(function, raw, *, budget, least, most=200, clock=time.perf_counter):
+    """Returns two lists of seconds, `function` and `raw` in turns for `budget` seconds, after one call of each."""
+    warm_up = seconds(function) + seconds(raw)
+    times = [], []
+    with no_collection():
+        for i in range(min(most, max(least, int(budget / warm_up)))):
+            # Neither always goes first: the one that does finds other data in the caches.
+            for which in (0, 1) if i % 2 else (1, 0):
+                times[which].append(seconds((function, raw)[which], clock))
+                gc.collect(0)
+    return times
+
+
+@contextmanager
+def no_collection():
+    """Keeps the garbage collector out of what is timed."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+@contextmanager
+def compiles():
+    """Yields a list that gets the seconds of each program that XLA compiles meanwhile.
+
+    >>> with compiles() as durations:
+    ...     _ = jax.jit(lambda x: x + 1).lower(1.0).compile()
+    >>> len(durations)
+    1
+    """
+    durations, listening = [], [True]
+
+    def listen(event, duration, **_):
+        if event == COMPILE and listening[0]:
+            durations.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield durations
+    listening[0] = False
+
+
+class Peak:
+    """How much the memory of this process grew at most since this was made, in MiB. Known on Linux only."""
+
+    def __init__(self):
+        self.known = RESET.exists()
+        if self.known:
+            RESET.write_text("5", encoding="utf8")
+            self.start = self._read("VmRSS")
+
+    def _read(self, field):
+        line = next(line for line in STATUS.read_text(encoding="utf8").splitlines() if line.startswith(field))
+        return int(line.split()[1]) / 1024
+
+    @property
+    def mebibytes(self):
+        return self._read("VmHWM") - self.start
