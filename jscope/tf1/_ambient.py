@@ -16,6 +16,7 @@ from typing import Any
 from jscope._frame import Frame
 from jscope._scope import Scope
 from jscope.tf1._caches import Watch
+from jscope.tf1._counts import Counts
 from jscope.tf1._errors import NoGraphError
 
 _current: ContextVar[Ambient | None] = ContextVar("jscope_tf1_ambient", default=None)
@@ -27,7 +28,7 @@ class Memory:
 
     Attributes:
       current: The current `VariableScope`.
-      counts: How often each variable scope was opened, by full name.
+      counts: How often each variable scope was opened.
       name_stack: The open name scope.
       names_in_use: The names that name scopes have taken, in lower case.
       store: What `get_variable` found or created, by full name.
@@ -36,7 +37,7 @@ class Memory:
     """
 
     current: Any
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
     name_stack: str = ""
     names_in_use: dict[str, int] = field(default_factory=dict)
     store: dict[Any, Any] = field(default_factory=dict)
@@ -46,8 +47,8 @@ class Memory:
     def copied(self) -> Memory:
         """Returns a copy that later changes leave alone."""
         collections = {key: list(items) for key, items in self.collections.items()}
-        flat = {name: copy.copy(getattr(self, name)) for name in ("counts", "names_in_use", "store", "templates")}
-        return Memory(current=self.current, name_stack=self.name_stack, collections=collections, **flat)
+        flat = {name: copy.copy(getattr(self, name)) for name in ("names_in_use", "store", "templates")}
+        return Memory(self.current, self.counts.copied(), self.name_stack, collections=collections, **flat)
 
 
 class Ambient:
@@ -55,29 +56,31 @@ class Ambient:
 
     Attributes:
       scope: The core's scope that the function runs under.
+      collecting: Whether variables are being created (in `init` and `specs`) rather than looked up (in `apply`).
       memory: What changes as it runs.
       made: Everything `get_variable` ever created in this call, by full name.
+      params: The values of the params that were asked for in `apply`, by full name; nothing changes them.
       creators: The open `variable_creator_scope`s, outermost first.
       watch: In which trace the code runs.
     """
 
-    __slots__ = ("__weakref__", "_token", "creators", "made", "memory", "scope", "watch")
+    __slots__ = ("__weakref__", "_token", "collecting", "creators", "made", "memory", "params", "scope", "watch")
 
     def __init__(self, scope: Scope, current: Any) -> None:
         self.scope = scope
         self.memory = Memory(current)
         self.made: dict[Any, Any] = {}
+        self.params: dict[str, Any] = {}
         self.creators: list[Any] = []
         self.watch = Watch(collecting=scope.collecting)
+        self.collecting = scope.collecting
 
-    @property
-    def collecting(self) -> bool:
-        """Whether variables are being created (in `init` and `specs`) rather than looked up (in `apply`)."""
-        return self.scope.collecting
+    def arrive(self, action: str, subject: Any = None) -> None:
+        """Says that code gets here: finds out whether it runs inside a JAX transform, and does what that asks for.
 
-    def arrive(self, action: str) -> None:
-        """Says that code gets here: finds out whether it runs inside a JAX transform, and does what that asks for."""
-        back = self.watch.arrive(self, action, self.memory.copied)
+        Errors say what was done: `action`, with the `subject` in the place of `{}`.
+        """
+        back = self.watch.arrive(self, action, subject)
         if back is not None:
             self.memory = back.copied()
 
@@ -94,7 +97,7 @@ class Ambient:
 def current(asker: str) -> Ambient:
     """Returns the state of the running call, or raises an error that names the function `asker`."""
     ambient = _current.get()
-    if ambient is None or (ambient.scope.collecting and Frame.current() is None):
+    if ambient is None or (ambient.collecting and Frame.current() is None):
         raise NoGraphError(
             f"`tf1.{asker}` was called outside a function that `tf1.transform` runs (in this thread and task).\n"
             "Give the function that calls it to `model = tf1.transform(f)`, and call `model.init` and `model.apply`; "

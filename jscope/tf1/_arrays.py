@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 class ArrayLike(abc.ABC):
@@ -24,7 +25,8 @@ class ArrayLike(abc.ABC):
         """Returns the array."""
 
     def __jax_array__(self) -> jax.Array:
-        return jnp.asarray(self.value())
+        value = self.value()
+        return value if isinstance(value, Tracer | jax.Array) else jnp.asarray(value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.asarray(self.value(), dtype)

@@ -3,9 +3,9 @@
 The ambient scope is no argument. So where JAX has a function in a cache (traced under `jit`, `checkpoint`, `cond` or
 `scan`), it would not run it again, and what it then uses are the first call's variables. Three things prevent this:
 
-- While a call collects, or runs under a trace of its own, a `jax.make_user_context` value unique to the call makes
-  JAX's caches miss. Once a body inside a transform has used the ambient state, the value changes, so that the next use
-  misses too.
+- While a call collects, or runs under a trace of its own, a `jax.make_user_context` value is a part of the keys of
+  JAX's caches. Once a body inside a transform has used the ambient state, the value changes for good, so that whatever
+  has that body in a cache misses. What uses none, as JAX's own functions, hits from one call to the next.
 - In an eager `apply` a cached body would be the rule, so there using the ambient state inside a transform is an error.
 - JAX itself may run one body twice in one call of a transform (`scan` does, where a carry changes its type). Then the
   memory is taken back to where it was before the first run. Which runs belong together is told by a mark on the Python
@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import itertools
 import sys
+import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -37,6 +38,15 @@ with jax.ensure_compile_time_eval():
     _EAGER = trace_state()
 
 
+class _Thread(threading.local):
+    """What the next call of a thread enters: no cached body used the ambient state under it. None while it is lent."""
+
+    value: int | None = 0
+
+
+_thread = _Thread()
+
+
 class Watch:
     """Knows in which trace a call runs, and makes JAX's caches miss."""
 
@@ -45,42 +55,55 @@ class Watch:
         self._traces = [(trace_state(), 0)]
         self._serial = 0
         self._arrived = 0
+        self._noted: Any = None
+        self._value = 0
+        self._borrows = False
         self._context: Any = None
 
     def start(self) -> None:
-        """Enters a value that no other call has."""
-        if not self.eager:
-            self._context = _context(next(_serials))
-            self._context.__enter__()
+        """Enters a value under which no function in JAX's caches used the ambient state."""
+        if self.eager:
+            return
+        # A call inside a call gets a value of its own: what it caches may use the state of both.
+        lent, _thread.value = _thread.value, None
+        self._borrows, self._value = lent is not None, lent or next(_serials)
+        self._context = _context(self._value)
+        self._context.__enter__()
 
     def stop(self) -> None:
         """Goes back to the value around the call."""
         if self._context is not None:
             self._context.__exit__(None, None, None)
+            if self._borrows:
+                _thread.value = self._value
 
     @property
     def outside(self) -> bool:
         """Whether no JAX transform was entered since the call began."""
         return self._traces[0][0] == trace_state()
 
-    def arrive(self, ambient: Any, action: str, snapshot: Callable[[], Any]) -> Any:
+    def arrive(self, ambient: Any, action: str, subject: Any) -> Any:
         """Does what is to be done where code uses the ambient state; returns the memory to go back to, if any."""
         here = trace_state()
-        if self._traces[-1][0] == here:
-            serial, new = self._traces[-1][1], False
-        else:
-            serial, new = self._entered(here)
+        serial, new = (self._traces[-1][1], False) if self._traces[-1][0] == here else self._entered(here)
         if not serial:
             self._arrived = 0
             return None
         if self.eager:
-            self._refuse_compiled(action)
+            self._refuse_compiled(action.format(subject))
         if serial == self._arrived:
             return None
         self._arrived = serial
-        if not self.eager:
-            _context(next(_serials)).__enter__()
-        return _first_run(ambient, snapshot) if new else None
+        self.note()
+        return _first_run(ambient) if new else None
+
+    def note(self) -> None:
+        """Says that code uses the ambient state: where JAX may keep it in a cache, it is not found there again."""
+        here = trace_state()
+        if self.eager or here == self._traces[0][0] or here == self._noted:
+            return
+        self._noted, self._value = here, next(_serials)
+        _context(self._value).__enter__()
 
     def _entered(self, here: Any) -> tuple[int, bool]:
         """Returns the serial number of the trace, and whether it is a new one. Traces nest."""
@@ -105,7 +128,7 @@ class Watch:
             )
 
 
-def _first_run(ambient: Any, snapshot: Callable[[], Any]) -> Any:
+def _first_run(ambient: Any) -> Any:
     """Returns the memory at the first run of this body within one call of a transform, or None if this is the first."""
     for call, body in reversed(list(_boundaries())):
         runs = call.f_locals.setdefault(_MARK, {}) if _MARK not in call.f_locals else call.f_locals[_MARK]
@@ -114,7 +137,7 @@ def _first_run(ambient: Any, snapshot: Callable[[], Any]) -> Any:
             mine = body.f_locals[_MARK] = {}
         known = runs.get(body.f_code)
         if known is None:
-            runs[body.f_code] = (mine, ambient, snapshot())
+            runs[body.f_code] = (mine, ambient, ambient.memory.copied())
         elif known[0] is not mine and known[1] is ambient:
             runs[body.f_code] = (mine, ambient, known[2])
             return known[2]

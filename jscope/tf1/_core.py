@@ -27,12 +27,7 @@ class Read:
     scope: Scope
 
     def __call__(self, path: str, /, *args: Any, **options: Any) -> Any:
-        found, shape = stored(self.scope, path), args[0] if args else options.get("shape")
-        if found is MISSING:
-            found = find("", path, {}, {})
-        if shape is not None and getattr(found, "shape", None) != shape:
-            check_shape(path, found, shape)
-        return found
+        return lookup(self.scope, path, args[0] if args else options.get("shape"))
 
 
 def get(scope: Scope, path: str, site: str = "", **options: Any) -> Any:
@@ -40,10 +35,21 @@ def get(scope: Scope, path: str, site: str = "", **options: Any) -> Any:
     getters = scope._shared.getters
     if scope.collecting:
         return through(getters, End(scope, site), path, options | {"reuse": AUTO_REUSE})
-    read: Any = Read(scope)
+    shape = options.get("shape")
     if not getters:
-        return read(path, options.get("shape"))
-    return through(getters, read, path, {"shape": options.get("shape")})
+        return lookup(scope, path, shape)
+    chain: Any = Read(scope)
+    return through(getters, chain, path, {"shape": None if shape is None else tuple(map(int, shape))})
+
+
+def lookup(scope: Scope, path: str, shape: Any = None) -> Any:
+    """Returns what stands at a full path in the params or else the state, after checking its shape."""
+    found = stored(scope, path)
+    if found is MISSING:
+        found = find("", path, {}, {})
+    if shape is not None and getattr(found, "shape", None) != shape:
+        check_shape(path, found, shape)
+    return found
 
 
 def read(scope: Scope, path: str, *, trainable: bool) -> Any:
@@ -69,6 +75,15 @@ def stored(scope: Scope, path: str) -> Any:
         if found is not None and not isinstance(found, dict):
             return found
     return MISSING
+
+
+def param(scope: Scope, path: str) -> Any:
+    """Returns the param at a full path, or None where there is none, or where it is state as well."""
+    below = _path.relative(path, scope.path)
+    if below is None or is_state(scope, path):
+        return None
+    found = _path.walk(scope._params, below.split(SEPARATOR))
+    return None if isinstance(found, dict) else found
 
 
 def is_state(scope: Scope, path: str) -> bool:

@@ -1,11 +1,13 @@
 """Creating a variable, and returning one that exists.
 
-A `Wish` is what is left of a `get_variable` call after scopes and getters: a full name and no more defaults. In `init`
-it becomes a spec of the core's; in `apply` the same code finds the value that the spec led to.
+A `Wish` is a `get_variable` call on its way. After scopes and getters it has a full name and no more defaults: in
+`init` it becomes a spec of the core's; in `apply` it finds the value that the spec led to. Most that `apply` is asked
+for needs no wish: `existing` sees at once that there is nothing to it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +17,14 @@ import numpy as np
 
 from jscope._defaults import NONE
 from jscope._errors import DTypeMismatchError, ShapeMismatchError
+from jscope._stack import call_site
 from jscope.tf1 import _core, _dtypes, _initial, _names, _partition
 from jscope.tf1._ambient import Ambient
 from jscope.tf1._arrays import plain as plain
 from jscope.tf1._collections import GraphKeys, add
 from jscope.tf1._creators import created
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
-from jscope.tf1._shapes import TensorShape, as_shape
+from jscope.tf1._shapes import TensorShape, are_sizes, as_shape
 from jscope.tf1._variables import Facts, Variable, attached
 from jscope.tf1.losses import regularized
 
@@ -32,7 +35,7 @@ UNNAMED = "Variable"
 
 @dataclass(slots=True)
 class Wish:
-    """A variable that is asked for, all defaults filled in."""
+    """A variable that is asked for: the arguments of `get_variable`, filled in step by step."""
 
     name: Any
     shape: Any
@@ -40,14 +43,15 @@ class Wish:
     initializer: Any
     regularizer: Any
     reuse: Any
-    trainable: bool
-    collections: Any = None
-    caching_device: Any = None
-    constraint: Any = None
-    synchronization: Any = None
-    aggregation: Any = None
-    validate_shape: bool = True
-    use_resource: Any = None
+    trainable: Any
+    collections: Any
+    caching_device: Any
+    partitioner: Any
+    validate_shape: bool
+    use_resource: bool | None
+    constraint: Any
+    synchronization: Any
+    aggregation: Any
     partitions: Any = None
     site: str = ""
     reuse_site: str = ""
@@ -82,6 +86,39 @@ def agreeing(ambient: Ambient, wish: Wish) -> Any:
     return found
 
 
+def existing(ambient: Ambient, name: Any, shape: Any, dtype: Any, initializer: Any, constraint: Any) -> Any:
+    """Returns the handle of a param that is asked for the first time, where neither getters nor checks have a say.
+
+    None means that it takes a `Wish` to find out what comes of the request; nothing was changed then.
+    """
+    scope, memory = ambient.scope, ambient.memory
+    here = memory.current
+    if here.custom_getter is not None or here.partitioner is not None or here.regularizer is not None:
+        return None
+    shape = tuple(shape) if shape.__class__ is list else shape
+    if name.__class__ is not str or shape.__class__ is not tuple or scope._shared.getters:
+        return None
+    path = _core.join(here.name, name)
+    value = _core.param(scope, path)
+    if value is None or getattr(value, "shape", None) != shape or not are_sizes(shape) or path in memory.store:
+        return None
+    if _initial.is_constant(here.initializer if initializer is None else initializer):
+        return None
+    found = _dtypes.as_dtype(here.dtype if dtype is None else dtype)
+    _names.check_root_name(path)
+    _names.mark(ambient, path)
+    constraint = here.constraint if constraint is None else constraint
+    variable = ambient.made.get(path)
+    if not isinstance(variable, Variable):
+        variable = attached(
+            ambient, Facts(path, shape, found, True, constraint, here.caching_device, None, call_site())
+        )
+    memory.store[path] = ambient.made[path] = variable
+    ambient.params[path] = value
+    _collect(ambient, variable, None)
+    return variable
+
+
 def create(ambient: Ambient, wish: Wish) -> Any:
     """Creates the variable; in `apply`, finds it in the params."""
     path = _path_of(wish.name)
@@ -90,16 +127,11 @@ def create(ambient: Ambient, wish: Wish) -> Any:
     _names.mark(ambient, path)
     regularizer = _probed(wish, start)
 
-    def create_default(**options: Any) -> Variable:
-        variable = _recorded(ambient, wish, path, start, regularizer, options)
-        for key in _keys(options["collections"], variable.trainable):
-            add(ambient, key, variable)
-        return variable
-
-    if ambient.creators and ambient.collecting:
-        variable = created(ambient, create_default, _creator_options(wish, path, start))
+    if start is None:
+        variable = _found(ambient, wish, path)
+        _collect(ambient, variable, wish.collections)
     else:
-        variable = create_default(**_plain_options(wish, start))
+        variable = _new(ambient, wish, path, start, regularizer)
     ambient.memory.store[wish.name] = ambient.made[wish.name] = variable
     if regularizer is not None:
         regularized(ambient, variable, regularizer)
@@ -113,12 +145,19 @@ def take_shape_of_tensor(wish: Wish) -> None:
         wish.shape = as_shape(value.shape)
 
 
+def _new(ambient: Ambient, wish: Wish, path: str, start: Any, regularizer: Any) -> Variable:
+    def create_default(**options: Any) -> Variable:
+        variable = _recorded(ambient, wish, path, start, regularizer, options)
+        _collect(ambient, variable, options["collections"])
+        return variable
+
+    return created(ambient, create_default, _creator_options(wish, path, start))
+
+
 def _recorded(
     ambient: Ambient, wish: Wish, path: str, start: Any, regularizer: Any, options: dict[str, Any]
 ) -> Variable:
     """Asks the core for the variable, and returns its handle."""
-    if start is None:
-        return _found(ambient, wish, path)
     if options["initial_value"] is not start.initializer:
         start = _initial.start(path, None, None, options["initial_value"])
     is_value = _initial.is_constant(start.initializer)
@@ -142,14 +181,20 @@ def _recorded(
 
 
 def _found(ambient: Ambient, wish: Wish, path: str) -> Variable:
-    shape = wish.shape if wish.shape is not None and wish.shape.is_fully_defined() else None
-    value = _core.get(ambient.scope, path, shape=None if shape is None else tuple(shape.as_list()))
-    found = getattr(value, "shape", None) if shape is None else shape
+    """Returns the handle of the value that stands at the path."""
+    scope, shape = ambient.scope, wish.shape
+    if shape is not None and not shape.is_fully_defined():
+        shape = None
+    getters = scope._shared.getters
+    value = _core.get(scope, path, shape=shape) if getters else _core.lookup(scope, path, shape)
     if _initial.is_constant(wish.initializer):
         dtype = _dtypes.as_constant(plain(wish.initializer)).dtype
     else:
         dtype = wish.dtype if shape is not None else getattr(value, "dtype", None)
-    trainable = wish.trainable and not _core.is_state(ambient.scope, path)
+    trainable = wish.trainable and not _core.is_state(scope, path)
+    if trainable and not getters:
+        ambient.params[path] = value
+    found = getattr(value, "shape", None) if shape is None else shape
     return _handle(ambient, wish, path, found, dtype, trainable, wish.constraint)
 
 
@@ -197,10 +242,15 @@ def _probed(wish: Wish, start: Any) -> Any:
     return regularizer if regularizer(jnp.zeros(start.shape, _dtypes.canonical(start.dtype))) is not None else None
 
 
-def _keys(collections: Any, trainable: bool) -> list[Any]:
+def _collect(ambient: Ambient, variable: Variable, collections: Any) -> None:
+    for key in _keys(collections, variable.facts.trainable):
+        add(ambient, key, variable)
+
+
+def _keys(collections: Any, trainable: bool) -> Iterable[Any]:
     """Returns the keys of the collections of a new variable."""
     if collections is None:
-        return [*_DEFAULT_KEYS] if trainable else [GraphKeys.GLOBAL_VARIABLES]
+        return _DEFAULT_KEYS if trainable else _DEFAULT_KEYS[:1]
     if not isinstance(collections, list | tuple | set):
         kind = type(collections)
         raise ArgumentError(
@@ -210,7 +260,7 @@ def _keys(collections: Any, trainable: bool) -> list[Any]:
     keys = list(collections)
     if trainable and GraphKeys.TRAINABLE_VARIABLES not in keys:
         keys.append(GraphKeys.TRAINABLE_VARIABLES)
-    return list(dict.fromkeys(keys))
+    return dict.fromkeys(keys)
 
 
 def _creator_options(wish: Wish, path: str, start: Any) -> dict[str, Any]:
@@ -231,16 +281,6 @@ def _creator_options(wish: Wish, path: str, start: Any) -> dict[str, Any]:
         "aggregation": wish.aggregation,
         "shape": wish.shape,
         "experimental_enable_variable_lifting": None,
-    }
-
-
-def _plain_options(wish: Wish, start: Any) -> dict[str, Any]:
-    """Returns what `_recorded` reads of the options, where no creator changes them."""
-    return {
-        "initial_value": start.initializer if start is not None else None,
-        "trainable": wish.trainable,
-        "collections": wish.collections,
-        "constraint": wish.constraint,
     }
 
 

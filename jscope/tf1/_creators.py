@@ -33,6 +33,7 @@ def variable_creator_scope(variable_creator: Callable[..., Any]) -> Iterator[Non
       NestingError: On exit, where it is not the innermost.
     """
     ambient = current("variable_creator_scope")
+    ambient.watch.note()
     creators, entry = ambient.creators, (variable_creator,)
     creators.append(entry)
     try:

@@ -20,6 +20,8 @@ def as_dtype(dtype: Any) -> np.dtype[Any]:
     >>> as_dtype("float64"), as_dtype(float), as_dtype(jnp.bfloat16).name
     (dtype('float64'), dtype('float32'), 'bfloat16')
     """
+    if isinstance(dtype, np.dtype) and dtype.kind not in "OSU":
+        return dtype
     try:
         found = jnp.dtype(_PYTHON.get(dtype, dtype) if isinstance(dtype, type) else dtype)
     except TypeError:

@@ -94,7 +94,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         if self._level is None:
             return self._enter_first(ambient)
         if self._names is not None:
-            self._names.__enter__()
+            self._names.enter(ambient)
         return self._level.enter(ambient)
 
     def __exit__(self, *error: object) -> None:
@@ -126,7 +126,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
                 )
             )
         names = self._name_scope(ambient)
-        opened = names.__enter__() if names is not None else None
+        opened = names.enter(ambient) if names is not None else None
         try:
             level = Level(*self._destination(ambient, opened), self._overrides, self._site)
             scope = level.enter(ambient)
@@ -167,7 +167,7 @@ class Level:
         self._kept: VariableScope | None = None
         self._outer: VariableScope | None = None
         self._entered: VariableScope | None = None
-        self._counts: dict[str, int] = {}
+        self._opened = 0
         if isinstance(target, VariableScope):
             self._kept = extended(
                 target,
@@ -184,15 +184,15 @@ class Level:
         self._outer = outer = memory.current
         if self._kept is not None:
             scope = self._kept
-            _count(memory.counts, scope.name)
-            self._counts = dict(memory.counts)
+            memory.counts.add(scope.name)
+            self._opened = memory.counts.now
         else:
             name = _core.join(outer.name, self._target)
             # The flag sticks to this object, once it was set.
             self._reuse = self._reuse or outer.reuse
             name_scope = self._target if self._name_scope is None else self._name_scope
             scope = extended(outer, name, self._reuse, name_scope, self._overrides, self._told(name))
-            _count(memory.counts, name)
+            memory.counts.add(name)
         memory.current = self._entered = scope
         return scope
 
@@ -210,12 +210,9 @@ class Level:
                 )
             )
         if self._kept is not None:
-            memory.counts = self._counts
+            memory.counts.go_back(self._opened)
         else:
-            inside = _core.join(entered.name, "") if entered.name else _core.SEPARATOR
-            for name in memory.counts:
-                if name.startswith(inside):
-                    memory.counts[name] = 0
+            memory.counts.forget_below(entered.name)
         assert self._outer is not None
         memory.current = self._outer
 
@@ -225,11 +222,9 @@ class Level:
 
 def unique_scope_name(ambient: Ambient, prefix: Any) -> str:
     """Returns `prefix`, numbered if a scope of that name was opened in the current scope."""
-    memory, candidate, number = ambient.memory, prefix, 0
-    while memory.counts.get(_core.join(memory.current.name, candidate), 0):
-        number += 1
-        candidate = f"{prefix}_{number}"
-    return candidate
+    memory = ambient.memory
+    suffix = memory.counts.suffix(_core.join(memory.current.name, prefix))
+    return f"{prefix}{suffix}" if suffix else prefix
 
 
 def variable_op_scope(
@@ -261,10 +256,6 @@ def variable_op_scope(
         use_resource,
         constraint,
     )
-
-
-def _count(counts: dict[str, int], name: str) -> None:
-    counts[name] = counts.get(name, 0) + 1
 
 
 def _checked_reuse(reuse: Any) -> Any:

@@ -7,6 +7,7 @@ names belongs to the call; `jax.named_scope` carries the name into profiles and 
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -20,9 +21,12 @@ ROOT_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 NESTED_NAME = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
 
 
+_may_stand_at_root = functools.lru_cache(maxsize=65536)(ROOT_NAME.match)
+
+
 def check_root_name(name: str) -> None:
     """Raises unless `name` may stand at the root: of scopes, and of all variables."""
-    if not ROOT_NAME.match(name):
+    if not _may_stand_at_root(name):
         raise ArgumentError(
             f"'{name}' is not a valid root scope name. A root scope name has to match the following pattern: "
             f"{ROOT_NAME.pattern}"
@@ -32,8 +36,11 @@ def check_root_name(name: str) -> None:
 def unique_name(ambient: Ambient, name: str) -> str:
     """Returns `name` below the current name scope, numbered where it was there before, and takes it."""
     memory = ambient.memory
-    full = f"{memory.name_stack}/{name}" if memory.name_stack else name
-    key, names = full.lower(), memory.names_in_use
+    return _take(memory.names_in_use, f"{memory.name_stack}/{name}" if memory.name_stack else name)
+
+
+def _take(names: dict[str, int], full: str) -> str:
+    key = full.lower()
     count = names.get(key, 0)
     names[key] = count + 1
     if not count:
@@ -48,11 +55,8 @@ def unique_name(ambient: Ambient, name: str) -> str:
 
 def mark(ambient: Ambient, path: str) -> None:
     """Takes the name of a new variable, so that a name scope of that name gets another one."""
-    memory = ambient.memory
-    before, memory.name_stack = memory.name_stack, ""
     if not path.endswith("/"):
-        unique_name(ambient, path)
-    memory.name_stack = before
+        _take(ambient.memory.names_in_use, path)
 
 
 class NameScope:
@@ -63,8 +67,13 @@ class NameScope:
         self._entries: list[tuple[Ambient, str, contextlib.AbstractContextManager[Any]]] = []
 
     def __enter__(self) -> str:
-        ambient, name = current("name_scope"), self._name
-        memory, before = ambient.memory, ambient.memory.name_stack
+        ambient = current("name_scope")
+        ambient.watch.note()
+        return self.enter(ambient)
+
+    def enter(self, ambient: Ambient) -> str:
+        """Enters the scope; returns its full name with a slash at the end."""
+        name, memory, before = self._name, ambient.memory, ambient.memory.name_stack
         if name:
             _check(name, nested=bool(before))
         if not name:

@@ -214,12 +214,12 @@ def extended(
     base: VariableScope, name: str, reuse: Any, name_scope: str, overrides: dict[str, Any], reuse_site: str
 ) -> VariableScope:
     """Returns a new scope with what `base` has and `overrides` replace, where they are not None."""
-    inherited = {role: getattr(base, role) if overrides[role] is None else overrides[role] for role in ROLES}
-    getter = base.custom_getter
+    scope = VariableScope(reuse, name)
+    vars(scope).update(vars(base), _reuse=scope.reuse, _name=name, _name_scope=name_scope, _constraint=None)
+    for role, value in overrides.items():
+        if value is not None:
+            setattr(scope, f"_{role}", value)
     if overrides["custom_getter"] is not None:
-        getter = wrapped(overrides["custom_getter"], getter)
-    scope = VariableScope(
-        reuse, name, name_scope=name_scope, custom_getter=getter, constraint=overrides["constraint"], **inherited
-    )
+        scope.set_custom_getter(wrapped(overrides["custom_getter"], base.custom_getter))
     scope.reuse_site = reuse_site or base.reuse_site
     return scope

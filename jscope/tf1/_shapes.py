@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Iterable
@@ -87,19 +88,29 @@ def as_shape(shape: Any) -> TensorShape | None:
     """
     if shape is None or isinstance(shape, TensorShape):
         return shape
-    return TensorShape(shape)
+    return _known(shape) if shape.__class__ is tuple and are_sizes(shape) else TensorShape(shape)
+
+
+@functools.lru_cache(maxsize=4096)
+def _known(shape: tuple[int, ...]) -> TensorShape:
+    return tuple.__new__(TensorShape, map(Dimension, shape))
 
 
 def _dims(shape: Any) -> Iterable[Dimension | None]:
     if isinstance(shape, TensorShape):
         return tuple(shape)
-    if isinstance(shape, list | tuple) and all(type(dim) is int and dim >= 0 for dim in shape):
+    if isinstance(shape, list | tuple) and are_sizes(shape):
         return map(Dimension, shape)
     if isinstance(shape, np.ndarray) and shape.ndim:
         shape = shape.tolist()
     if not isinstance(shape, str | bytes) and not hasattr(shape, "__iter__"):
         shape = (shape,)
     return [_dimension(dim) for dim in shape]
+
+
+def are_sizes(shape: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether a shape is made of plain ints, none of them negative."""
+    return all(dim.__class__ is int and dim >= 0 for dim in shape)
 
 
 def _dimension(dim: Any) -> Dimension | None:

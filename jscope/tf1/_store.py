@@ -6,7 +6,9 @@ getters; the partitioner; a shape beside a constant; then what exists (reuse, sh
 
 from __future__ import annotations
 
+import functools
 import inspect
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ from jscope._stack import call_site
 from jscope.tf1 import _core, _creating, _dtypes, _partition, _sync
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._collections import GraphKeys
+from jscope.tf1._creating import Wish
 from jscope.tf1._errors import ArgumentError, advised
 from jscope.tf1._initial import is_constant
 from jscope.tf1._scopes import VariableScope, as_reuse
@@ -21,6 +24,11 @@ from jscope.tf1._shapes import TensorShape, as_shape
 from jscope.tf1._sharing import exists, in_params, refuse_existing, refuse_missing, shared
 
 AUTO, NONE = _sync.VariableSynchronization.AUTO, _sync.VariableAggregation.NONE
+OPTIONS = (
+    *("shape", "dtype", "initializer", "regularizer", "trainable", "collections", "caching_device", "partitioner"),
+    *("validate_shape", "use_resource", "constraint", "synchronization", "aggregation", "reuse"),
+)
+"""What a custom getter is given by name, beside `getter` and `name`."""
 
 
 def get_variable(
@@ -71,8 +79,31 @@ def get_variable(
       ValueError: It exists and reuse is off, or the other way round; or shape, dtype, initializer do not fit together.
       TypeError: The shape, the dtype or the name is of a wrong type.
     """
-    options = {key: value for key, value in locals().items() if key not in ("name", "custom_getter")}
-    return request(current("get_variable"), name, options, custom_getter, call_site())
+    ambient = current("get_variable")
+    if not ambient.collecting and trainable in (None, True) and synchronization is AUTO and aggregation is NONE:
+        ambient.arrive("Variable {!r} was asked for", name)
+        if regularizer is collections is caching_device is partitioner is custom_getter is None:
+            found = _creating.existing(ambient, name, shape, dtype, initializer, constraint)
+            if found is not None:
+                return found
+    wish = Wish(
+        name,
+        shape,
+        dtype,
+        initializer,
+        regularizer,
+        None,
+        trainable,
+        collections,
+        caching_device,
+        partitioner,
+        validate_shape,
+        use_resource,
+        constraint,
+        synchronization,
+        aggregation,
+    )
+    return request(ambient, wish, custom_getter, call_site())
 
 
 def get_local_variable(
@@ -93,79 +124,124 @@ def get_local_variable(
     aggregation: Any = NONE,
 ) -> Any:
     """Gets or creates a variable that is never trainable, in `LOCAL_VARIABLES`. Else as `get_variable`."""
-    options = {key: value for key, value in locals().items() if key not in ("name", "custom_getter")}
+    ambient = current("get_local_variable")
     if collections:
         collections += [GraphKeys.LOCAL_VARIABLES]
     else:
         collections = [GraphKeys.LOCAL_VARIABLES]
-    options |= {"trainable": False, "collections": collections}
-    return request(current("get_local_variable"), name, options, custom_getter, call_site())
+    wish = Wish(
+        name,
+        shape,
+        dtype,
+        initializer,
+        regularizer,
+        None,
+        False,
+        collections,
+        caching_device,
+        partitioner,
+        validate_shape,
+        use_resource,
+        constraint,
+        synchronization,
+        aggregation,
+    )
+    return request(ambient, wish, custom_getter, call_site())
 
 
-def request(ambient: Ambient, name: Any, options: dict[str, Any], getter: Any, site: str) -> Any:
+def request(ambient: Ambient, wish: Wish, custom: Any, site: str) -> Any:
     """Answers a `get_variable` call: fills in what the current scope says, and runs the getters."""
-    ambient.arrive(f"Variable {name!r} was asked for")
+    ambient.arrive("Variable {!r} was asked for", wish.name)
     scope: VariableScope = ambient.memory.current
-    for role in ("regularizer", "caching_device", "partitioner", "use_resource"):
-        if options[role] is None:
-            options[role] = getattr(scope, role)
-    full_name = _core.join(scope.name, name)
-    _check_constant_dtype(full_name, options["dtype"], options["initializer"])
-    for role in ("initializer", "constraint", "dtype"):
-        if options[role] is None:
-            options[role] = getattr(scope, role)
-    options["reuse"] = scope.reuse
-    getter = scope.custom_getter if getter is None else getter
-    if getter is not None and not callable(getter):
-        raise ArgumentError(f"Passed a custom_getter which is not callable: {getter}")
-    options.update(_sync.checked(options["synchronization"], options["aggregation"], options["trainable"], full_name))
-    true_getter = _true_getter(ambient, site, scope.reuse_site)
-    if getter is None:
-        return true_getter(full_name, **options)
-    if not _takes_constraint(getter):
+    wish.name = _core.join(scope.name, wish.name)
+    _check_constant_dtype(wish)
+    _take_defaults(wish, scope)
+    wish.site, wish.reuse_site = site, scope.reuse_site
+    custom = scope.custom_getter if custom is None else custom
+    if custom is not None and not callable(custom):
+        raise ArgumentError(f"Passed a custom_getter which is not callable: {custom}")
+    wish.synchronization, wish.aggregation, wish.trainable = _sync.checked(
+        wish.synchronization, wish.aggregation, wish.trainable, wish.name
+    )
+    if custom is None:
+        return _get(ambient, wish)
+    options = {role: getattr(wish, role) for role in OPTIONS}
+    if not _takes_constraint(custom):
         del options["constraint"]
-    return getter(getter=true_getter, name=full_name, **options)
+    true_getter = functools.partial(getter, ambient, site, scope.reuse_site)
+    return custom(getter=true_getter, name=wish.name, **options)
 
 
-def _true_getter(ambient: Ambient, site: str, reuse_site: str) -> Callable[..., Any]:
-    """Returns the end of every chain of getters: it gets or creates, and knows no scope but the names it is given."""
-
-    def getter(
-        name: Any,
-        shape: Any = None,
-        dtype: Any = _dtypes.FLOAT32,
-        initializer: Any = None,
-        regularizer: Any = None,
-        reuse: Any = None,
-        trainable: bool | None = None,
-        collections: Any = None,
-        caching_device: Any = None,
-        partitioner: Any = None,
-        validate_shape: bool = True,
-        use_resource: bool | None = None,
-        constraint: Any = None,
-        synchronization: Any = AUTO,
-        aggregation: Any = NONE,
-    ) -> Any:
-        wish = _creating.Wish(
-            name, shape, dtype, initializer, regularizer, as_reuse(reuse), trainable is None or bool(trainable)
-        )
-        wish.collections, wish.caching_device, wish.constraint = collections, caching_device, constraint
-        wish.synchronization, wish.aggregation, wish.validate_shape = synchronization, aggregation, validate_shape
-        wish.site, wish.reuse_site, wish.use_resource = site, reuse_site, use_resource
-        return _get(ambient, wish, partitioner)
-
-    return getter
+def _take_defaults(wish: Wish, scope: VariableScope) -> None:
+    wish.reuse = scope.reuse
+    if wish.initializer is None:
+        wish.initializer = scope.initializer
+    if wish.regularizer is None:
+        wish.regularizer = scope.regularizer
+    if wish.caching_device is None:
+        wish.caching_device = scope.caching_device
+    if wish.partitioner is None:
+        wish.partitioner = scope.partitioner
+    if wish.dtype is None:
+        wish.dtype = scope.dtype
+    if wish.use_resource is None:
+        wish.use_resource = scope.use_resource
+    if wish.constraint is None:
+        wish.constraint = scope.constraint
 
 
-def _get(ambient: Ambient, wish: Any, partitioner: Any) -> Any:
-    scalar = isinstance(wish.shape, list | tuple) and not isinstance(wish.shape, TensorShape) and not wish.shape
-    if partitioner is not None and not scalar:
+def getter(
+    ambient: Ambient,
+    site: str,
+    reuse_site: str,
+    /,
+    name: Any,
+    shape: Any = None,
+    dtype: Any = _dtypes.FLOAT32,
+    initializer: Any = None,
+    regularizer: Any = None,
+    reuse: Any = None,
+    trainable: bool | None = None,
+    collections: Any = None,
+    caching_device: Any = None,
+    partitioner: Any = None,
+    validate_shape: bool = True,
+    use_resource: bool | None = None,
+    constraint: Any = None,
+    synchronization: Any = AUTO,
+    aggregation: Any = NONE,
+) -> Any:
+    """Ends every chain of getters: it gets or creates, and knows no scope but the names it is given."""
+    wish = Wish(
+        name,
+        shape,
+        dtype,
+        initializer,
+        regularizer,
+        as_reuse(reuse),
+        trainable,
+        collections,
+        caching_device,
+        partitioner,
+        validate_shape,
+        use_resource,
+        constraint,
+        synchronization,
+        aggregation,
+    )
+    wish.site, wish.reuse_site = site, reuse_site
+    return _get(ambient, wish)
+
+
+def _get(ambient: Ambient, wish: Wish) -> Any:
+    partitioner = wish.partitioner
+    wish.trainable = wish.trainable is None or bool(wish.trainable)
+    if partitioner is not None and not _is_scalar(wish.shape):
         if not callable(partitioner):
             raise ArgumentError(f"Partitioner must be callable, but received: {partitioner}")
         return _get_partitioned(ambient, wish, partitioner)
     found = shared(ambient, wish.name)
-    cut = getattr(getattr(found, "facts", None), "partitions", None) is not None
+    cut = found is not None and getattr(getattr(found, "facts", None), "partitions", None) is not None
     if cut and wish.reuse is True and partitioner is None:
         return _get_partitioned(ambient, wish, None)
     if cut:
@@ -176,7 +252,7 @@ def _get(ambient: Ambient, wish: Any, partitioner: Any) -> Any:
     return _get_single(ambient, wish)
 
 
-def _get_single(ambient: Ambient, wish: Any) -> Any:
+def _get_single(ambient: Ambient, wish: Wish) -> Any:
     if wish.shape is not None and is_constant(wish.initializer):
         raise ArgumentError(
             advised(
@@ -195,7 +271,11 @@ def _get_single(ambient: Ambient, wish: Any) -> Any:
     return _creating.create(ambient, wish)
 
 
-def _get_partitioned(ambient: Ambient, wish: Any, partitioner: Any) -> Any:
+def _is_scalar(shape: Any) -> bool:
+    return isinstance(shape, list | tuple) and not isinstance(shape, TensorShape) and not shape
+
+
+def _get_partitioned(ambient: Ambient, wish: Wish, partitioner: Any) -> Any:
     found, there = shared(ambient, wish.name), exists(ambient, wish.name)
     facts = getattr(found, "facts", None)
     if there and getattr(facts, "partitions", None) is None:
@@ -219,20 +299,25 @@ def _get_partitioned(ambient: Ambient, wish: Any, partitioner: Any) -> Any:
     return _creating.create(ambient, wish)
 
 
-def _check_constant_dtype(name: Any, dtype: Any, initializer: Any) -> None:
-    if dtype is None or not is_constant(initializer):
+def _check_constant_dtype(wish: Wish) -> None:
+    dtype = wish.dtype
+    if dtype is None or not is_constant(wish.initializer):
         return
-    found = _dtypes.as_constant(_creating.plain(initializer)).dtype
+    found = _dtypes.as_constant(_creating.plain(wish.initializer)).dtype
     if _dtypes.name(found) != _dtypes.name(dtype):
         raise ArgumentError(
             advised(
                 f"Initializer type '{_dtypes.name(found)}' and explicit dtype '{_dtypes.name(dtype)}' don't match.",
-                f"This is about `{name}`. Leave the dtype out, or convert the initial value.",
+                f"This is about `{wish.name}`. Leave the dtype out, or convert the initial value.",
             )
         )
 
 
 def _takes_constraint(getter: Callable[..., Any]) -> bool:
+    if getter.__class__ is types.FunctionType and not vars(getter):
+        code = getter.__code__
+        named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        return "constraint" in named or bool(code.co_flags & inspect.CO_VARKEYWORDS)
     try:
         parameters = inspect.signature(getter).parameters.values()
     except (TypeError, ValueError):

@@ -30,10 +30,10 @@ class VariableAggregation(enum.Enum):
     ONLY_FIRST_REPLICA = 3
 
 
-def checked(synchronization: Any, aggregation: Any, trainable: Any, name: Any) -> dict[str, Any]:
-    """Returns the arguments resolved, or raises TensorFlow's error."""
+def checked(synchronization: Any, aggregation: Any, trainable: Any, name: Any) -> tuple[Any, Any, Any]:
+    """Returns the first three arguments resolved, or raises TensorFlow's error."""
     if synchronization is VariableSynchronization.AUTO and aggregation is VariableAggregation.NONE:
-        return {"trainable": True} if trainable is None else {}
+        return synchronization, aggregation, True if trainable is None else trainable
     try:
         aggregation = VariableAggregation(VariableAggregation.NONE if aggregation is None else aggregation)
     except ValueError:
@@ -45,4 +45,4 @@ def checked(synchronization: Any, aggregation: Any, trainable: Any, name: Any) -
         raise ArgumentError(f"Invalid variable synchronization mode: {synchronization} for variable: {name}") from None
     if trainable is None:
         trainable = synchronization is not VariableSynchronization.ON_READ
-    return {"synchronization": synchronization, "aggregation": aggregation, "trainable": trainable}
+    return synchronization, aggregation, trainable

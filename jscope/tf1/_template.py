@@ -42,6 +42,7 @@ class Template:
         self._stack = traceback.format_stack()[:-2]
         if create_scope_now:
             ambient = current("make_template")
+            ambient.watch.note()
             # TensorFlow does not inherit the dtype here.
             overrides = dict.fromkeys((*ROLES, "constraint")) | {"custom_getter": custom_getter, "dtype": FLOAT32}
             level = Level(unique_name or unique_scope_name(ambient, name), None, None, overrides)
@@ -50,7 +51,7 @@ class Template:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         ambient = current("make_template")
-        ambient.arrive(f"Template `{self._name}` was called")
+        ambient.arrive("Template `{}` was called", self._name)
         calls = self._calls(ambient)
         if calls.scope is not None:
             with variable_scope(calls.scope, reuse=calls.completed or calls.running):
@@ -89,6 +90,7 @@ class Template:
         error.args = (f"{first}\n\noriginally defined at:\n{where}", *rest)
 
     def _calls(self, ambient: Ambient) -> Calls:
+        ambient.watch.note()
         return ambient.memory.templates.get(self, Calls())
 
     @property

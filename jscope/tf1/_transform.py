@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
 
-from jscope import _transform
+from jscope._collect import Call
+from jscope._errors import StateError
 from jscope._scope import Scope
-from jscope._transform import Transformed, TransformedWithState
+from jscope._spec import VariableSpec
+from jscope._transform import Program, Transformed, TransformedWithState
+from jscope._types import Key
 from jscope.tf1 import _dtypes, _initial
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._arrays import ArrayLike, plain
@@ -62,7 +66,7 @@ def transform(function: Callable[P, R]) -> Transformed[P, R]:
     >>> jax.jit(apply)(params, jnp.ones((1, 2))).tolist()
     [[2.0]]
     """
-    return _transform.transform(scoped(function))
+    return Transformed(_Program(scoped(function), stateful=False))
 
 
 def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]:
@@ -78,7 +82,19 @@ def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]
     >>> int(state["n"])
     1
     """
-    return _transform.transform_with_state(scoped(function))
+    return TransformedWithState(_Program(scoped(function), stateful=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Program(Program):
+    """The core's program, whose advice names the facade's `transform_with_state`."""
+
+    def collect(self, call: Call, key: Key | None) -> list[VariableSpec]:
+        try:
+            return Program.collect(self, call, key)
+        except StateError as error:
+            error.args = (str(error).replace("`jscope.transform_with_state", "`tf1.transform_with_state"),)
+            raise
 
 
 def _values(out: Any) -> Any:

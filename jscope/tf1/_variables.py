@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +33,7 @@ class Op:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a variable from the call that created it.
 
     Attributes:
@@ -126,9 +125,10 @@ class Variable(ArrayLike):
         if self._detached is not None:
             return self._detached
         ambient = self._running("read")
-        ambient.arrive(f"Variable `{self._facts.path}` was read")
         facts = self._facts
-        return _core.read(ambient.scope, facts.path, trainable=facts.trainable)
+        ambient.arrive("Variable `{}` was read", facts.path)
+        found = ambient.params.get(facts.path)
+        return _core.read(ambient.scope, facts.path, trainable=facts.trainable) if found is None else found
 
     read_value = value
 

@@ -9,6 +9,7 @@ and without a seed, outside an initializer of a variable, there is nothing to dr
 
 from __future__ import annotations
 
+import abc
 import math
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
@@ -29,7 +30,7 @@ DRAWING: ContextVar[list[Any] | None] = ContextVar("jscope_tf1_drawing", default
 
 
 @dataclass(frozen=True, repr=False)
-class Initializer:
+class Initializer(abc.ABC):
     """An initializer that can be called as TensorFlow does and as jscope does."""
 
     def __call__(self, *args: Any, dtype: Any = None, partition_info: Any = None) -> jax.Array:
@@ -45,12 +46,12 @@ class Initializer:
         told = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
         return f"{type(self).__name__}({', '.join(told)})"
 
-    def check(self, shape: Shape, dtype: Any) -> None:
+    def check(self, shape: Shape, dtype: Any) -> None:  # noqa: B027 - Most suit all.
         """Raises unless the initializer suits the shape and the dtype."""
 
+    @abc.abstractmethod
     def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
         """Returns the values."""
-        raise NotImplementedError
 
     def _key(self, key: Any) -> Any:
         seed = getattr(self, "seed", None)
@@ -237,7 +238,7 @@ class uniform_unit_scaling(Initializer, _Random):
 
 
 _MODES = ("fan_in", "fan_out", "fan_avg")
-_DISTRIBUTIONS = ("normal", "uniform", "truncated_normal", "untruncated_normal")
+_KINDS = ("normal", "uniform", "truncated_normal", "untruncated_normal")
 
 
 @dataclass(frozen=True, repr=False)
@@ -260,9 +261,8 @@ class variance_scaling(Initializer, _Random):
             raise ArgumentError(f"Argument `scale` must be a positive float. Received: {self.scale}")
         if self.mode not in _MODES:
             raise ArgumentError(f"Argument `mode` should be one of {_MODES}. Received: {self.mode}")
-        if not isinstance(self.distribution, str) or self.distribution.lower() not in _DISTRIBUTIONS:
-            allowed = ("normal", "uniform", "truncated_normal", "untruncated_normal")
-            raise ArgumentError(f"Argument `distribution` should be one of {allowed}. Received: {self.distribution}")
+        if not isinstance(self.distribution, str) or self.distribution.lower() not in _KINDS:
+            raise ArgumentError(f"Argument `distribution` should be one of {_KINDS}. Received: {self.distribution}")
 
     def check(self, shape: Shape, dtype: Any) -> None:
         _require_float(self, dtype)

@@ -274,3 +274,66 @@ def test_the_context_is_left_behind_by_nobody():
         tf1.transform(model).init(KEY)
     outside(1.0)
     assert len(traces) == 1
+
+
+def test_what_uses_no_variables_is_traced_once():
+    """Over `init`, two traces of `apply`, and the gradient: a function of the user's, and so JAX's own."""
+    traces = []
+
+    @jax.jit
+    def plain(x):
+        traces.append(x)
+        return x + 1.0
+
+    model = tf1.transform(lambda x: plain(layer(x)))
+    model.init(KEY, X)
+    for params in PARAMS:
+        jax.make_jaxpr(model.apply)(params, X)
+        jax.make_jaxpr(jax.grad(lambda p: model.apply(p, X).sum()))(params)
+    assert len(traces) == 1
+
+
+def test_a_body_that_only_opens_scopes_runs_each_time():
+    """Name scopes and templates count in every call, though they read no variable."""
+    opened = jax.jit(lambda x: (tf1.name_scope("a").__enter__(), x)[1])
+
+    def model(x):
+        opened(x)
+        with tf1.name_scope("a") as name:
+            names.append(name)
+        return x
+
+    names, model = [], tf1.transform(model)
+    model.init(KEY, X)
+    for _ in range(2):
+        jax.make_jaxpr(model.apply)({}, X)
+    assert len(set(names)) == 1
+
+
+def test_a_call_inside_a_call_keeps_its_variables_to_itself():
+    """Before, inside and after it, one module-level function reads the variables of the call it is in."""
+    inner = tf1.transform(jitted)
+
+    def model(x, inside):
+        return jitted(x), inner.apply(inside, x), jitted(x), inner.apply(inside, x)
+
+    model = tf1.transform(model)
+    for first, second in (PARAMS, PARAMS[::-1]):
+        out = jax.jit(model.apply)(first, X, second)
+        expected = [X * params["l"]["w"] + 1.0 for params in (first, second, first, second)]
+        chex.assert_trees_all_close(list(out), expected)
+
+
+def test_a_handle_of_the_outer_call_is_never_replayed():
+    """Where a function that JAX has in a cache reads it inside an inner call."""
+    reads = jax.jit(lambda x: x * handles[-1])
+    inner, handles = tf1.transform(lambda x: reads(x)), []
+
+    def model(x):
+        with tf1.variable_scope("l"):
+            handles.append(tf1.get_variable("w", [3]))
+        return inner.apply({}, x)
+
+    model = tf1.transform(model)
+    for params in PARAMS:
+        chex.assert_trees_all_close(jax.jit(model.apply)(params, X), X * params["l"]["w"])

@@ -15,6 +15,7 @@ import pytest
 
 import jscope
 from jscope import tf1
+from tests.tf1.tools import KEY
 
 SOURCE = ast.parse(Path(tf1.__file__).read_text(encoding="utf8")).body[1:]
 PUBLIC = [statement.names[0].name for statement in SOURCE]
@@ -95,3 +96,10 @@ def test_the_example_runs():
     assert done.returncode == 0, done.stderr
     assert "policy/head_1/out/w" in done.stdout
     assert "Test accuracy" in done.stdout
+
+
+def test_advice_on_state_names_the_facade():
+    """A model with a variable that is not trainable, given to `tf1.transform`."""
+    model = tf1.transform(lambda: tf1.get_variable("n", [], trainable=False))
+    with pytest.raises(jscope.StateError, match=r"Use `tf1\.transform_with_state\(f\)`"):
+        model.init(KEY)

@@ -96,7 +96,9 @@ def apply_regularization(regularizer: Penalty, weights_list: Sequence[Any] | Non
         raise ArgumentError("No weights to regularize.")
     penalties = [jnp.zeros(()) if (p := regularizer(w)) is None else p for w in weights_list]
     total = sum(penalties[1:], penalties[0])
-    add(current("apply_regularization"), GraphKeys.REGULARIZATION_LOSSES, total)
+    ambient = current("apply_regularization")
+    ambient.watch.note()
+    add(ambient, GraphKeys.REGULARIZATION_LOSSES, total)
     return total
 
 

@@ -1,0 +1,96 @@
+"""How often each variable scope was opened, which is what default names are numbered by.
+
+Leaving a scope forgets all counts below it, and leaving a jump (a scope entered again by its object) takes everything
+back to where it was. Both take the time of one step however many scopes there are: a count is valid if it is
+younger than the last leaving of each scope around it, and every change can be undone, newest first.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jscope import _path
+
+
+class Counts(Mapping[str, int]):
+    """Counts by full name; a name that was never counted has 0.
+
+    >>> counts = Counts()
+    >>> for name in ("a", "a/b", "a/b", "ab"):
+    ...     counts.add(name)
+    >>> counts["a"], counts["a/b"], counts["ab"], counts.suffix("a/b")
+    (1, 2, 1, '_1')
+    >>> counts.forget_below("a")
+    >>> counts["a"], counts["a/b"], counts["ab"], counts.suffix("a/b")
+    (1, 0, 1, '')
+    """
+
+    __slots__ = ("_changes", "_tables")
+
+    def __init__(self) -> None:
+        # By name: how often it was opened, and the number that was free last, each with a time; when it was left.
+        self._tables: tuple[dict[str, Any], ...] = ({}, {}, {})
+        self._changes: list[tuple[int, str, Any]] = []
+
+    @property
+    def now(self) -> int:
+        """The time: the number of changes so far."""
+        return len(self._changes)
+
+    def __getitem__(self, name: str) -> int:
+        return self._valid(_OPENED, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables[_OPENED])
+
+    def __len__(self) -> int:
+        return len(self._tables[_OPENED])
+
+    def add(self, name: str) -> None:
+        """Counts one more opening."""
+        self._change(_OPENED, name, (self[name] + 1, self.now))
+
+    def suffix(self, name: str) -> str:
+        """Returns the first of the empty string, `_1`, `_2`, ... that gives `name` another name with the count 0."""
+        if not self[name]:
+            return ""
+        # The counts of all these names are forgotten together; until then, what was taken stays so.
+        number = max(1, self._valid(_NUMBERED, name))
+        while self[f"{name}_{number}"]:
+            number += 1
+        self._change(_NUMBERED, name, (number, self.now))
+        return f"_{number}"
+
+    def forget_below(self, name: str) -> None:
+        """Sets the counts of all names below `name` to 0."""
+        self._change(_LEFT, name, self.now)
+
+    def go_back(self, time: int) -> None:
+        """Undoes all changes since `time`."""
+        while len(self._changes) > time:
+            table, name, before = self._changes.pop()
+            if before is None:
+                del self._tables[table][name]
+            else:
+                self._tables[table][name] = before
+
+    def copied(self) -> Counts:
+        """Returns a copy that later changes leave alone."""
+        other = Counts()
+        other._tables, other._changes = tuple(map(copy.copy, self._tables)), self._changes.copy()
+        return other
+
+    def _valid(self, table: int, name: str) -> int:
+        count, time = self._tables[table].get(name, _NEVER)
+        left = self._tables[_LEFT]
+        return 0 if count and any(left.get(around, -1) > time for around in _path.prefixes(name)) else count
+
+    def _change(self, table: int, name: str, value: Any) -> None:
+        self._changes.append((table, name, self._tables[table].get(name)))
+        self._tables[table][name] = value
+
+
+_OPENED, _NUMBERED, _LEFT = range(3)
+_NEVER = 0, 0
