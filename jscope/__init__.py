@@ -23,8 +23,6 @@ from jscope._errors import ScopeEndedError as ScopeEndedError
 from jscope._errors import ShapeMismatchError as ShapeMismatchError
 from jscope._errors import StateError as StateError
 from jscope._errors import StructureMismatchError as StructureMismatchError
-from jscope._lazy import __dir__ as __dir__
-from jscope._lazy import __getattr__ as __getattr__
 from jscope._scope import Scope as Scope
 from jscope._spec import VariableSpec as VariableSpec
 from jscope._specs import Specs as Specs
@@ -64,3 +62,6 @@ if TYPE_CHECKING:  # Imported on first use, by `__getattr__`.
     from jscope import sharding as sharding
     from jscope import tf1 as tf1
     from jscope import tree as tree
+else:  # Hidden from type checkers, to which any name would be right otherwise.
+    from jscope._lazy import __dir__ as __dir__
+    from jscope._lazy import __getattr__ as __getattr__

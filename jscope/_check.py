@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -31,9 +31,7 @@ def differences(expected: Mapping[str, VariableSpec], found: Mapping[str, Any]) 
 
 
 def as_tree(role: str, tree: Any) -> dict[str, Any]:
-    """Returns `tree` as a dict, or raises an error that says what params look like."""
-    if tree.__class__ is dict and all(name.__class__ is str for name in tree):
-        return tree
+    """Returns a copy of `tree` in dicts, or raises an error that says what params look like."""
     if isinstance(tree, Mapping):
         return _path.copy(tree)
     raise InvalidArgumentError(
@@ -68,26 +66,25 @@ def checked(spec: VariableSpec, value: Any) -> jax.Array:
     return value
 
 
-def placed(specs: Iterable[VariableSpec], shardings: Any) -> list[tuple[VariableSpec, Any]]:
-    """Returns each spec with its sharding: one for all, or what stands at its path in a nested dict.
+def placed(specs: Mapping[str, VariableSpec], shardings: Any) -> list[tuple[VariableSpec, Any]]:
+    """Returns each spec with its sharding: one for all, or what stands at its name in a nested dict.
 
     Raises:
       StructureMismatchError: The dict says nothing about some variables. (None there leaves the place to JAX.)
       InvalidArgumentError: Something in it is no sharding.
     """
-    specs = list(specs)
-    if not isinstance(shardings, Mapping):
-        return [(spec, shardings) for spec in specs]
-    flat = dict(_path.items(shardings))
-    missing = [spec for spec in specs if spec.path not in flat]
+    flat = dict(_path.items(shardings)) if isinstance(shardings, Mapping) else dict.fromkeys(specs, shardings)
+    missing = [name for name in specs if name not in flat]
     if missing:
-        unused = [name for name in flat if name not in {spec.path for spec in specs}]
-        lines = [f"  missing: `{spec.path}` {_asked(spec)}{_near(spec.path, unused)}" for spec in missing]
+        unused = [name for name in flat if name not in specs]
+        lines = [f"  missing: `{name}` {_asked(specs[name])}{_near(name, unused)}" for name in missing]
         raise StructureMismatchError("\n".join(["The shardings do not cover all variables:", *lines]))
-    for name, place in flat.items():
-        if not (place is None or isinstance(place, jax.sharding.Sharding)):
-            raise InvalidArgumentError(f"The sharding of `{name}` is {place!r}, which is no `jax.sharding.Sharding`.")
-    return [(spec, flat[spec.path]) for spec in specs]
+    for name in specs:
+        if not (flat[name] is None or isinstance(flat[name], jax.sharding.Sharding)):
+            raise InvalidArgumentError(
+                f"The sharding of `{name}` is {flat[name]!r}, which is no `jax.sharding.Sharding`."
+            )
+    return [(spec, flat[name]) for name, spec in specs.items()]
 
 
 def _asked(spec: VariableSpec) -> str:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jscope._frame import Frame
+from jscope._placed import compiled
 from jscope._scope import root
 from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key
@@ -57,7 +59,7 @@ class Call:
         """Returns the initial values that depend on data, by path: one jitted forward pass on the other values."""
         arrays, rebuild = _split_arrays(self.args, self.kwargs)
         known = {spec.path: spec for spec, _ in placed}
-        places = {spec.path: sharding for spec, sharding in placed if is_data_dependent(spec)}
+        places = {spec.path: sharding for spec, sharding in placed}
         if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays):
             next(spec.initializer for spec in known.values() if isinstance(spec.initializer, DataDependent)).refuse()
 
@@ -67,7 +69,8 @@ class Call:
                 self.function(root(frame, key), *args, **kwargs)
             return frame.initial
 
-        return jax.jit(_under_axes(run, self.axes), out_shardings=places)(key, values, arrays)
+        made = jax.jit(_under_axes(run, self.axes))(key, values, arrays)
+        return {path: compiled(jnp.asarray, places[path])(value) for path, value in made.items()}
 
 
 def is_data_dependent(spec: VariableSpec) -> bool:

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jscope._errors import InvalidArgumentError
+
 Comparison: TypeAlias = Callable[[Any, Any], tuple[str, str] | float]
 """Says how two leaves differ: what each of them is, where that differs; otherwise their distance, 0.0 if equal."""
 
@@ -69,6 +71,8 @@ def compare(
     >>> compare({"w": 1}, {"w": 2}, lambda x, y: 0.0)
     Diff(only_in_a=(), only_in_b=(), changed=(), values=())
     """
+    if not tolerance >= 0:
+        raise InvalidArgumentError(f"tolerance={tolerance!r} is no absolute difference: it must be 0 or more.")
     change = change or _change
     changes = {path: change(a[path], b[path]) for path in a if path in b}
     return Diff(

@@ -46,7 +46,7 @@ def materialize(placed: Iterable[tuple[VariableSpec, Any]], key: Key) -> dict[st
     """Returns the initial value of every spec by path, each on its sharding (or None: wherever JAX puts it)."""
     check_key(key)
     key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
-    values, traced = {}, isinstance(key, Tracer)
+    values, traced = {}, isinstance(jax.random.key_data(key), Tracer)
     groups: dict[Kind, list[VariableSpec]] = {}
     alike: dict[int, Same] = {}
     for spec, sharding in placed:
@@ -96,10 +96,11 @@ def _key_data(key: Key, specs: list[VariableSpec]) -> Iterator[Any]:
 
 def _fold_all(key: Key, lanes: np.ndarray) -> Any:
     """Folds both lanes of each row into the key; returns the data of the keys."""
-    if isinstance(key, Tracer) or not _is_threefry(jax.random.key_impl(key)):
+    data = jax.random.key_data(key)
+    # Under a trace, the data of a key from outside is traced, too.
+    if isinstance(data, Tracer) or not _is_threefry(jax.random.key_impl(key)):
         return _fold_rows(key, lanes)
-    data = np.asarray(jax.random.key_data(key))
-    return _threefry.fold_in(_threefry.fold_in(data, lanes[:, 0]), lanes[:, 1])
+    return _threefry.fold_in(_threefry.fold_in(np.asarray(data), lanes[:, 0]), lanes[:, 1])
 
 
 @jax.jit

@@ -104,7 +104,7 @@ def walk(tree: Any, names: Iterable[str]) -> Any:
     1
     """
     for name in names:
-        if not isinstance(tree, Mapping):
+        if tree.__class__ is not dict and not isinstance(tree, Mapping):
             return None
         tree = tree.get(name)
     return tree
@@ -155,13 +155,17 @@ def nested(leaves: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 def copy(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Copies a nested mapping into dicts, without what they hold, after checking that all names are strings."""
-    for name in tree:
-        if not isinstance(name, str):
+    copied: dict[str, Any] = {}
+    for name, value in tree.items():
+        if name.__class__ is not str and not isinstance(name, str):
             raise InvalidArgumentError(f"Names of variables are strings, not {name!r} of type `{type(name).__name__}`.")
-    return {
-        name: copy(value) if value.__class__ is dict or isinstance(value, Mapping) else value
-        for name, value in tree.items()
-    }
+        copied[name] = copy(value) if value.__class__ is dict or _is_mapping(value.__class__) else value
+    return copied
+
+
+@lru_cache(maxsize=256)
+def _is_mapping(kind: type) -> bool:
+    return issubclass(kind, Mapping)
 
 
 def child(path: str, name: str) -> str:

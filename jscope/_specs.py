@@ -140,7 +140,7 @@ class Specs(Mapping[str, Any]):
           StructureMismatchError: The dict of shardings lacks some variables.
           InitializerError: An initial value depends on the model's inputs, or has the wrong shape or dtype.
         """
-        values = materialize(placed(self.flat().values(), sharding), key)
+        values = materialize(placed(self.flat(), sharding), key)
         return self.map(lambda spec: values[spec.path])
 
     def regularization_loss(self, params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> jax.Array:

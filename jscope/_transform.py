@@ -60,7 +60,7 @@ class Program:
         check_key(key)
         call = Call(self.function, args, kwargs, self.axes)
         found = self.collect(call, key)
-        places = placed(found, self.shardings)
+        places = placed({spec.path: spec for spec in found}, self.shardings)
         plain = [(spec, place) for spec, place in places if not is_data_dependent(spec)]
         values = materialize(plain, key)
         if len(plain) < len(found):
@@ -70,9 +70,7 @@ class Program:
 
     def apply(self, params: Any, state: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Returns the output and the new state."""
-        # What is written goes into a copy of the state; params are only read.
-        written = _path.copy(as_tree("state", state)) if self.stateful else {}
-        crossing = Crossing("", as_tree("params", params), written)
+        crossing = Crossing("", as_tree("params", params), as_tree("state", state) if self.stateful else {})
         with Frame(crossing=crossing, stateful=self.stateful, capturing=self.pattern is not None) as frame:
             out = self.function(root(frame, self.rng), *args, **kwargs)
         if self.pattern is not None:

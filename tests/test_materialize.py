@@ -301,3 +301,15 @@ def test_params_feed_a_training_step_that_compiles_once():
     for _ in range(3):
         params = step(params, X)
     assert len(runs) == 1
+
+
+def test_a_key_from_outside_a_trace_will_do():
+    """Values under `jit` are the same, whether the key is an argument or closed over."""
+    specs = jscope.specs(lambda s: [(s / name).get_variable("w", (2, 3)) for name in "ab"])
+    expected = specs.materialize(KEY(0))
+    for run in (jax.jit(lambda: specs.materialize(KEY(0))), lambda: jax.jit(specs.materialize)(KEY(0))):
+        chex.assert_trees_all_close(run(), expected, rtol=1e-6)
+    key = KEY(0)
+    chex.assert_trees_all_close(jax.jit(lambda: specs.materialize(key))(), expected, rtol=1e-6)
+    _, (scanned,) = jax.lax.scan(lambda c, _: (c, (specs.materialize(key),)), 0, None, length=1)
+    chex.assert_trees_all_close(jax.tree.map(lambda x: x[0], scanned), expected, rtol=1e-6)

@@ -125,6 +125,11 @@ def test_other_mappings_are_read_as_dicts():
     """Params may be any nested mapping, such as a FrozenDict."""
     frozen = types.MappingProxyType({"a": types.MappingProxyType({"w": ONES})})
     assert jscope.apply(create("a/w"), frozen) is ONES
+    inside = {"a": types.MappingProxyType({"b": types.MappingProxyType({"w": ONES})})}
+    assert jscope.apply(create("a/b/w"), inside) is ONES
+    for transform in (jax.jit, jax.checkpoint, jscope.jit):
+        out = jscope.apply(lambda s, transform=transform: transform(create("b/w"))(s / "a"), inside)
+        assert (out == ONES).all()
 
 
 def test_only_functions_can_be_transformed():
@@ -230,6 +235,7 @@ ODDITIES = {
         "`a`",
     ),
     "params with ints as names": (lambda: apply(create("w"), {3: ONES}), jscope.JscopeError, "3"),
+    "params with ints as names inside": (lambda: apply(create("w"), {"w": ONES, "a": {3: ONES}}), TypeError, "not 3"),
 }
 
 

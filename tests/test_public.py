@@ -18,8 +18,8 @@ from jscope import _lazy
 
 SOURCE = Path(jscope.__file__).read_text(encoding="utf8")
 _docstring, _typing, *EAGER, _if_type_checking = ast.parse(SOURCE).body
-LAZY = _if_type_checking.body
-STATEMENTS = [statement for statement in (*EAGER, *LAZY) if not statement.names[0].name.startswith("__")]
+LAZY, AT_RUN_TIME = _if_type_checking.body, _if_type_checking.orelse
+STATEMENTS = [*EAGER, *LAZY]
 PUBLIC = [statement.names[0].name for statement in STATEMENTS]
 MODULES = {info.name for info in pkgutil.iter_modules(jscope.__path__)}
 PROGRAMS = {"cli", "lift"}
@@ -30,7 +30,7 @@ def test_init_only_re_exports():
     """A docstring, then `from module import x as x`, one name a line; namespaces at the end, for type checkers."""
     assert ast.unparse(_typing) == "from typing import TYPE_CHECKING"
     assert ast.unparse(_if_type_checking.test) == "TYPE_CHECKING"
-    for statement in (*EAGER, *LAZY):
+    for statement in (*EAGER, *LAZY, *AT_RUN_TIME):
         assert isinstance(statement, ast.ImportFrom), ast.unparse(statement)
         (alias,) = statement.names
         assert alias.asname == alias.name

@@ -287,3 +287,14 @@ def test_specs_are_values_of_the_params_tree():
     """`map` gives a nested dict with the structure of the params."""
     assert SPECS.params.map(lambda spec: spec.size) == {"enc": {"w": 6, "b": 3}, "dec": {"w": 6, "b": 3}}
     chex.assert_trees_all_equal_structs(SPECS.params.map(lambda spec: 0), PARAMS)
+
+
+def test_a_part_of_the_specs_takes_shardings_by_its_own_names():
+    """What is missing, or no sharding, is named."""
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[1])
+    part = jscope.specs(lambda s: (s / "enc").get_variable("w", (2,)))["enc"]
+    assert part.materialize(jax.random.key(0), {"w": device})["w"].sharding == device
+    with pytest.raises(jscope.StructureMismatchError, match=r"missing: `w` float32\[2\] \(near: `ww`\)"):
+        part.materialize(jax.random.key(0), {"ww": device})
+    with pytest.raises(jscope.InvalidArgumentError, match="sharding of `w` is 'data', which is no"):
+        part.materialize(jax.random.key(0), {"w": "data"})

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 
 from jscope import _rng
-from jscope._same import Same, same
 from jscope._scope import Scope
 from jscope.lift._pure import commit, explaining, is_collecting, pure, settled
 from jscope.lift._view import view
@@ -68,17 +67,7 @@ def jit(
     options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
     }
-
-    @functools.cache
-    def compiled() -> Callable[..., Any]:
-        # Asked at the first call, when all that the function reads from around it is there.
-        it = same(function)
-        return _jitted(it, tuple(options.items())) if it.by_value else jax.jit(pure(function), **options)
-
-    def run(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
-        return compiled()(scope, *args, **kwargs)
-
-    return _finished("jit", function, run, _relative)
+    return _finished("jit", function, jax.jit(pure(function), **options), _relative)
 
 
 def shard_map(
@@ -125,11 +114,6 @@ def _finished(
         return out
 
     return lifted
-
-
-@functools.lru_cache(maxsize=1024)
-def _jitted(it: Same, options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
-    return jax.jit(pure(it.function), **dict(options))
 
 
 def _relative(scope: Scope) -> Scope:

@@ -112,7 +112,7 @@ class Gathered:
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         """Returns the variable, constrained."""
         value = getter(name, **options)
-        return constrain(value, axes_for(name, self.rules, options.get("axes"), value.ndim), self.rules)
+        return constrain(value, axes_for(name, self.rules, options.get("axes"), jax.numpy.ndim(value)), self.rules)
 
 
 def _only(placed: list[tuple[str, ...]], mesh: AnyMesh, kind: AxisType) -> list[Any]:

@@ -97,7 +97,7 @@ def like(tree: Any, params: Any) -> Any:
     rest = _replicated(list(known.values()))
 
     def place(path: tuple[Any, ...], leaf: Any) -> Any:
-        param = next((known[path[i:]] for i in range(len(path)) if path[i:] in known), None)
+        param = next((known[path[i:]] for i in range(len(path) + 1) if path[i:] in known), None)
         shape = jax.numpy.shape(leaf)
         if param is None or shape[len(shape) - len(param.shape) :] != param.shape:
             return rest

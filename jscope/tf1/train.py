@@ -7,16 +7,19 @@ changes nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jscope import _path
 from jscope._errors import ShapeMismatchError
-from jscope.tf1._errors import ArgumentError, MissingReuseError
+from jscope.tf1._errors import ArgumentError, ArgumentTypeError, MissingReuseError
 from jscope.tf1._shapes import TensorShape, as_shape
 from jscope.tf1._variables import Variable, key_of
 
@@ -77,7 +80,18 @@ def init_from_checkpoint(
 
     Raises:
       ValueError: A tensor is missing, or has another shape, or a name is neither a variable nor a scope.
+      TypeError: `reader` is a path: `jscope.checkpoint.init_from_checkpoint` takes one.
     """
+    if isinstance(reader, str | os.PathLike):
+        raise ArgumentTypeError(
+            f"{os.fspath(reader)!r} is a path, where a reader or a dict of arrays is asked for.\n"
+            "Call `jscope.checkpoint.init_from_checkpoint`, which opens files of any format, or pass "
+            "`jscope.checkpoint.load_checkpoint(path)`."
+        )
+    if not isinstance(assignment_map, Iterable) or isinstance(assignment_map, str):
+        raise ArgumentTypeError(
+            f"assignment_map={assignment_map!r} is neither a dict nor pairs: {{'scope/': 'other/'}}."
+        )
     source = Tensors(reader) if isinstance(reader, Mapping) else reader
     flat = dict(_path.items(params))
     job = _Job(source, dict(source.get_variable_to_shape_map()), flat)
@@ -160,7 +174,7 @@ class _Job:
         else:
             parts = [np.asarray(self.reader.get_tensor(part)) for part in self._parts(tensor)]
             value = np.concatenate(parts, self._cut(tensor)) if len(parts) > 1 else parts[0]
-        return jnp.asarray(value, getattr(self.flat[name], "dtype", None))
+        return _like(self.flat[name], tensor, value)
 
     def _has(self, tensor: str) -> bool:
         return tensor in self.shapes or bool(self._parts(tensor))
@@ -187,3 +201,16 @@ class _Job:
     @property
     def _label(self) -> str:
         return str(getattr(self.reader, "path", None) or self.reader)
+
+
+def _like(old: Any, tensor: str, value: Any) -> Any:
+    """Returns a value in the dtype of the variable, and spread over devices as the variable is."""
+    if getattr(value, "dtype", None) == np.dtype(object):
+        raise ArgumentError(f"Tensor {tensor} holds strings, which no variable can.")
+    dtype = getattr(old, "dtype", None)
+    values = np.asarray(value, dtype)
+    if values.dtype.kind in "iu" and (values != value).any():
+        raise ArgumentError(f"Tensor {tensor} holds values that {values.dtype}, the dtype of the variable, cannot.")
+    if isinstance(old, jax.Array) and not isinstance(old, Tracer) and getattr(old, "committed", False):
+        return jax.device_put(values, old.sharding)
+    return jnp.asarray(values)

@@ -21,7 +21,7 @@ FLOOR = {
     "_types": 0,
     "_stack": 0,
     "_text": 1,
-    "_diff": 0,
+    "_diff": 1,
     "_same": 0,
     "_lazy": 0,
     "_placed": 0,

@@ -97,6 +97,19 @@ def test_jit_traces_equal_layers_once():
     chex.assert_trees_all_close(out, jnp.tanh(jnp.tanh(2 * X)), rtol=1e-6)
 
 
+def test_jit_shares_nothing_between_functions():
+    """Two functions of the same code stay two, whatever they read from around them is changed to."""
+
+    def make(config):
+        return jscope.jit(lambda scope, x: x * config["k"] * scope.get_variable("w"))
+
+    one, other = {"k": 1.0}, {"k": 1.0}
+    first, second = make(one), make(other)
+    assert jscope.apply(first, {"w": 1.0}, jnp.ones(3)).tolist() == [1, 1, 1]
+    one["k"] = 5.0
+    assert jscope.apply(second, {"w": 1.0}, jnp.ones(2)).tolist() == [1, 1]
+
+
 def test_jit_draws_the_random_numbers_of_its_place():
     """Sharing a trace does not share keys: those are of the full path, as without `jit`."""
     draw = lambda s: jax.random.uniform(s.rng())  # noqa: E731

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import jscope
 from jscope import sharding
@@ -130,3 +132,16 @@ def test_training_keeps_shardings_and_losses(types, stored, plain, losses):
     np.testing.assert_allclose(found, losses, rtol=1e-5)
     assert is_placed(variables, places)
     assert compilations == 1
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_values_that_depend_on_data_are_placed_too(kind):
+    """Eagerly and under `jit`, with the mesh ambient."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
+    place = NamedSharding(mesh, P("data"))
+    model = jscope.transform(lambda s: s.get_variable("n", initializer=jnp.arange(8.0) + 1)).sharded(place)
+    with jax.set_mesh(mesh):
+        for init in (model.init, jax.jit(model.init)):
+            made = init(jax.random.key(0))["n"]
+            assert made.sharding.is_equivalent_to(place, 1)
+            assert made.tolist() == list(range(1, 9))
