@@ -127,8 +127,8 @@ def test_other_mappings_are_read_as_dicts():
     assert jscope.apply(create("a/w"), frozen) is ONES
     inside = {"a": types.MappingProxyType({"b": types.MappingProxyType({"w": ONES})})}
     assert jscope.apply(create("a/b/w"), inside) is ONES
-    for transform in (jax.jit, jax.checkpoint, jscope.jit):
-        out = jscope.apply(lambda s, transform=transform: transform(create("b/w"))(s / "a"), inside)
+    for lift in (jax.jit, jax.checkpoint, jscope.jit):
+        out = jscope.apply(lambda s, lift=lift: lift(create("b/w"))(s / "a"), inside)
         assert (out == ONES).all()
 
 
