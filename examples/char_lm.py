@@ -4,7 +4,8 @@ The layers are one block, scanned: their variables are stacked on a leading axis
 would have in a loop, and a model of 96 layers compiles as fast as one of 2 (`--compile-only` tells how fast).
 Every block is recomputed in the backward pass (`jscope.remat`). Writing is a second function of the same params, with
 a cache of keys and values that is an argument and a result like any other. After the default 200 steps, the loss on
-text that was held out is below 2.0 nats per character; the program fails if it is not.
+text that was held out is below 2.0 nats per character; the program fails if it is not. Stop it at any moment: the next
+run goes on from the last checkpoint.
 """
 
 import argparse
@@ -20,11 +21,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
 import jscope
 from jscope import getters, initializers
+from jscope.checkpoint import Checkpointer, safetensors
 
 CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))
 STEPS, GOAL = 200, 2.0
@@ -147,6 +148,14 @@ def make_train_step(optimizer, config, key):
     return train_step
 
 
+def init_or_restore(checkpoints, specs, optimizer, key):
+    """Returns params, optimizer state and how many steps they have seen: of the last checkpoint, if there is one."""
+    params = specs.materialize(key)
+    wanted = {"params": params, "optimizer": optimizer.init(params)}
+    step = checkpoints.latest_step()
+    return (*(wanted if step is None else checkpoints.restore(step, **wanted)).values(), step or 0)
+
+
 def load_text():
     """Returns characters to train on and characters held out: every tenth of the topics that `help()` knows."""
     names = sorted(topics)
@@ -219,20 +228,22 @@ def main():
 
     print(specs)
     train_text, held_out = load_text()
-    params = specs.materialize(init_key)
-    optimizer_state = optimizer.init(params)
-    with tqdm(islice(batches(o.seed, train_text, o.batch, o.context), o.steps), total=o.steps, mininterval=0.5) as bar:
-        for step, tokens_bt in enumerate(bar):
-            params, optimizer_state, loss = train_step(params, optimizer_state, step, tokens_bt)
-            if step % 20 == 0:
-                bar.set_postfix(loss=f"{loss:.3f}")
+    with Checkpointer(o.out / "steps", keep=2, every=50) as checkpoints:
+        params, optimizer_state, start = init_or_restore(checkpoints, specs, optimizer, init_key)
+        pieces = islice(batches(o.seed, train_text, o.batch, o.context), start, o.steps)
+        with tqdm(pieces, initial=start, total=o.steps, mininterval=0.5) as bar:
+            for step, tokens_bt in enumerate(bar, start):
+                params, optimizer_state, loss = train_step(params, optimizer_state, step, tokens_bt)
+                checkpoints.save(step + 1, params=params, optimizer=optimizer_state, specs=specs)
+                if step % 20 == 0:
+                    bar.set_postfix(loss=f"{loss:.3f}")
     loss = evaluate(params, held_out, config, o.context)
     print(f"Held-out loss after {o.steps} steps: {loss:.3f} nats per character")
 
     write = jax.jit(jscope.transform(generate).with_rng(sample_key).apply, static_argnums=(2, 3))
     print(o.prompt + decode(np.asarray(write(params, encode(o.prompt)[None], config, o.length))[0]))
     o.out.mkdir(parents=True, exist_ok=True)
-    save_file(jax.tree.map(np.asarray, jscope.tree.flatten(params)), o.out / "params.safetensors")
+    safetensors.save(o.out / "params.safetensors", params)
     print(f"Wrote {o.out / 'params.safetensors'}")
     sys.exit(f"The loss should have been below {GOAL}." if o.steps >= STEPS and loss >= GOAL else 0)
 

@@ -6,7 +6,6 @@ fresh process then restores: `--restore FILE` fails unless it gets as many test 
 """
 
 import argparse
-import os
 import subprocess
 import sys
 from itertools import islice
@@ -17,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 import jscope
-from jscope import initializers, regularizers
+from jscope import checkpoint, initializers, regularizers
+from jscope.checkpoint import safetensors
 
 BATCH = 64
 IMAGES = jax.ShapeDtypeStruct((BATCH, 8, 8, 1), jnp.float32)
@@ -161,28 +160,17 @@ def load_digits():
 
 
 def save(path, now, correct):
-    """Writes a checkpoint of flat names, such as `params/out/w` and `optimizer/0/mu/out/w`."""
-    tree = now._replace(optimizer=by_key_path(now.optimizer))._asdict() | {"correct": correct}
-    # safetensors writes the buffer as it is, whatever the strides. (`np.ascontiguousarray` would give scalars an axis.)
-    arrays = {name: np.asarray(leaf, order="C") for name, leaf in jscope.tree.flatten(tree).items()}
-    save_file(arrays, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)  # All of the file, or none of it.
+    """Writes a checkpoint of flat names, such as `params/out/w` and `optimizer/0/mu/out/w`: all of it, or none."""
+    safetensors.save(path, now._asdict() | {"correct": correct})
 
 
 def restore(path, specs):
     """Returns the `Training` in a checkpoint, and how many test images it got right."""
-    tree = jscope.tree.unflatten(load_file(path))
-    specs.check(tree["params"], tree["state"])
-    # The specs tell how the optimizer's state is nested; its values are those saved, matched by name.
-    template, saved = jax.eval_shape(adam(1).init, specs.params.shape_dtype()), jscope.tree.flatten(tree["optimizer"])
-    optimizer_state = jax.tree.unflatten(jax.tree.structure(template), [saved[name] for name in by_key_path(template)])
-    return Training(tree["params"], tree["state"], optimizer_state, tree["step"]), int(tree["correct"])
-
-
-def by_key_path(tree):
-    """Returns the leaves of any pytree by key path, such as `0/mu/out/w`."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    # The specs tell what is wanted, also how the optimizer's state is nested. Whatever does not fit is one report.
+    optimizer_state = jax.eval_shape(adam(1).init, specs.params.shape_dtype())
+    wanted = Training(specs.params, specs.state, optimizer_state, jax.ShapeDtypeStruct((), jnp.int32))
+    saved = checkpoint.restore(wanted._asdict() | {"correct": 0}, path)
+    return Training(*(saved[name] for name in Training._fields)), saved["correct"]
 
 
 def draw_losses(path, losses, test_losses):
@@ -251,12 +239,12 @@ def main():
         sys.exit(f"It was {correct_then} of {count} when it was saved." if correct != correct_then else 0)
 
     options.out.mkdir(parents=True, exist_ok=True)
-    checkpoint = options.out / "checkpoint.safetensors"
-    save(checkpoint, now, correct)
+    saved = options.out / "checkpoint.safetensors"
+    save(saved, now, correct)
     draw_losses(options.out / "loss.png", losses, test_losses)
     draw_mistakes(options.out / "misclassified.png", log_probabilities, test_set)
-    print(f"Wrote {checkpoint}, loss.png and misclassified.png. Restoring in a fresh process:", flush=True)
-    sys.exit(subprocess.run([sys.executable, __file__, "--restore", checkpoint]).returncode)
+    print(f"Wrote {saved}, loss.png and misclassified.png. Restoring in a fresh process:", flush=True)
+    sys.exit(subprocess.run([sys.executable, __file__, "--restore", saved]).returncode)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,182 @@
+"""Trains the transformer of char_lm.py on many devices in many processes, data-parallel and tensor-parallel.
+
+The model does not change. Rules name the axes of its variables by their paths, and say which axis of a mesh each name
+goes to: every variable is split over all devices, batches over one axis of the mesh, wide layers over the other.
+
+    python examples/distributed_lm.py --processes 4     starts four processes on this machine, on CPU
+    srun python examples/distributed_lm.py --cluster    is one of the processes that a cluster's launcher starts
+
+Each process makes, trains and saves its own parts of the params. Checkpoints are written while training goes on, and
+another number of processes may take them up: run it again with more `--steps` and other `--processes`. The losses are
+those of one process on one device, but for rounding.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from socket import socket
+
+import jax
+import jax.numpy as jnp
+import optax
+from char_lm import Config, batches, load_text, transformer
+from jax.sharding import AxisType, NamedSharding
+
+import jscope
+from jscope import sharding
+from jscope.checkpoint import Checkpointer
+
+PATHS = {
+    "embedding$": ("vocab", "embed"),
+    "(query|key|value|up)/w$": ("embed", "mlp"),
+    "(out|down)/w$": ("mlp", "embed"),
+}
+COMPUTED = sharding.Rules(paths=PATHS) | sharding.tensor_parallel()
+STORED = COMPUTED | sharding.fsdp()
+"""Where variables are; a layer is put together over the data axis where it is used, and computed with as above."""
+
+
+def gathering(scope, tokens_bt, config):
+    """The transformer of char_lm.py."""
+    return transformer(scope.with_defaults(custom_getter=sharding.Gathered(COMPUTED)), tokens_bt, config)
+
+
+model = jscope.transform(gathering)
+
+
+def cross_entropy(params, tokens_bt, config, key=None):
+    """The mean of what it costs to predict each character by those before it, in nats."""
+    logits_btv = model.with_rng(key).apply(params, tokens_bt[:, :-1], config)
+    return optax.softmax_cross_entropy_with_integer_labels(logits_btv, tokens_bt[:, 1:]).mean()
+
+
+def main():
+    """Starts processes, or is one of them."""
+    o = options()
+    if o.processes and o.process_id is None:
+        sys.exit(launch(o.processes, o.devices, sys.argv[1:]))
+    if o.processes:
+        bind = o.coordinator if o.process_id == 0 else None
+        jax.distributed.initialize(o.coordinator, o.processes, o.process_id, coordinator_bind_address=bind)
+    elif o.cluster:
+        jax.distributed.initialize()
+    with Checkpointer(o.out, keep=2, every=o.save_every, store="orbax") as checkpoints:
+        train(o, checkpoints)
+
+
+def train(o, checkpoints):
+    """Goes on from the latest checkpoint, or starts anew; prints what the first process sees."""
+    say = print if jax.process_index() == 0 else lambda *_, **__: None
+    mesh = make_mesh(min(o.model, jax.device_count()))
+    config = Config(o.layers, o.dim, o.heads)
+    specs = model.specs(jax.ShapeDtypeStruct((o.batch, o.context), jnp.int32), config)
+    optimizer = optax.adamw(optax.warmup_cosine_decay_schedule(0, 3e-3, 50, o.decay_steps), mask=specs.mask("w$"))
+    params, opt_state, start = init_or_restore(o, specs, mesh, optimizer, checkpoints)
+    train_step = make_train_step(optimizer, config, o.seed, params, opt_state)
+    say(sharding.show(params))
+    say(f"{jax.process_count()} processes, {jax.device_count()} devices, mesh {dict(mesh.shape)}, from step {start}")
+
+    train_text, held_out = load_text()
+    with jax.set_mesh(mesh):
+        for step, tokens_bt in islice(enumerate(batches(o.seed, train_text, o.batch, o.context)), start, o.steps):
+            tokens_bt = put(tokens_bt, mesh)
+            params, opt_state, loss = train_step(params, opt_state, step, tokens_bt)
+            if step % o.print_every == 0:
+                say(f"step {step:4}: loss {float(loss):.5f}", flush=True)
+            checkpoints.save(step + 1, params=params, opt_state=opt_state, specs=specs, force=step + 1 == o.steps)
+        if o.held_out:
+            loss = jax.jit(partial(cross_entropy, config=config))
+            pieces = islice(batches(o.seed, held_out, o.batch, o.context), o.held_out)
+            mean = sum(float(loss(params, put(piece_bt, mesh))) for piece_bt in pieces) / o.held_out
+            say(f"Held-out loss after {o.steps} steps: {mean:.5f}")
+
+
+def make_mesh(model):
+    """Returns all devices of all processes, of which each row of `model` has a whole copy of a layer in use."""
+    return jax.make_mesh((jax.device_count() // model, model), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+
+
+def init_or_restore(o, specs, mesh, optimizer, checkpoints):
+    """Returns params, optimizer state and step, every part made or read by the process that holds it."""
+    shardings = sharding.shardings(specs, mesh, STORED)
+    params = sharding.shape_dtype(specs, shardings)
+    opt_state = jax.eval_shape(optimizer.init, params)
+    opt_shardings = sharding.like(opt_state, params)
+    if start := checkpoints.latest_step():
+        saved = checkpoints.restore(start, params=params, opt_state=sharding.shape_dtype(opt_state, opt_shardings))
+        return saved["params"], saved["opt_state"], start
+    params = specs.materialize(jax.random.key(o.seed), sharding=shardings)
+    return params, jax.jit(optimizer.init, out_shardings=opt_shardings)(params), 0
+
+
+def make_train_step(optimizer, config, seed, params, opt_state):
+    """Returns the jitted `(params, opt_state, step, tokens) -> (params, opt_state, loss)`; all stays where it is."""
+    shardings = jax.tree.map(lambda x: x.sharding, (params, opt_state))
+
+    @partial(jax.jit, donate_argnums=(0, 1), out_shardings=(*shardings, None))
+    def train_step(params, opt_state, step, tokens_bt):
+        key = jax.random.fold_in(jax.random.key(seed), step)
+        loss, gradients = jax.value_and_grad(cross_entropy)(params, tokens_bt, config, key)
+        updates, opt_state = optimizer.update(gradients, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, loss
+
+    return train_step
+
+
+def put(tokens_bt, mesh):
+    """Returns a batch split over the mesh; each process keeps its part of what all of them have drawn."""
+    place = NamedSharding(mesh, STORED.partition(("batch", None), mesh, tokens_bt.shape))
+    return jax.make_array_from_callback(tokens_bt.shape, place, lambda index: tokens_bt[index])
+
+
+def launch(count, devices, arguments):
+    """Runs this program in `count` processes on this machine; returns 0 if all of them end well."""
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, __file__, *arguments, "--coordinator", coordinator, "--process-id"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+    running = [subprocess.Popen([*command, str(i)], env=environment) for i in range(count)]
+    print(f"Started the processes {', '.join(str(process.pid) for process in running)}", flush=True)
+    try:
+        while None in (codes := [process.poll() for process in running]) and not any(codes):
+            time.sleep(0.1)
+    finally:
+        # Where one has failed, the others would wait for it. (JAX takes SIGTERM for a notice to save, and goes on.)
+        for process in running:
+            process.kill()
+    return max(abs(process.wait()) for process in running)
+
+
+def options():
+    """Returns the options of the command line."""
+    parser = argparse.ArgumentParser(description="Trains a character transformer on many devices.")
+    add = partial(parser.add_argument, type=int, help="(default: %(default)s)")
+    add("--processes", default=0, help="start so many processes on this machine, on CPU")
+    add("--devices", default=2, help="devices of each of them (default: %(default)s)")
+    add("--process-id", help="be this one of them, not the one that starts them")
+    add("--coordinator", type=str, help="HOST:PORT of process 0, for --process-id")
+    parser.add_argument("--cluster", action="store_true", help="ask JAX to find the other processes")
+    add("--model", default=2, help="devices that share one layer (default: %(default)s)")
+    add("--layers", default=4)
+    add("--dim", default=128)
+    add("--heads", default=4)
+    add("--steps", default=200)
+    add("--decay-steps", default=200, help="when the learning rate has fallen to 0 (default: %(default)s)")
+    add("--batch", default=16)
+    add("--context", default=128)
+    add("--seed", default=0)
+    add("--save-every", default=50)
+    add("--print-every", default=10)
+    add("--held-out", default=16, help="batches of held-out text to test on in the end (default: %(default)s)")
+    add("--out", type=Path, default=Path("build/distributed_lm"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

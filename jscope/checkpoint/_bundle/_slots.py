@@ -1,0 +1,77 @@
+"""Which names in a checkpoint are variables of the model, and which are an optimizer's.
+
+Optimizers keep values beside each variable, its slots: for `net/w` TensorFlow 1 has `net/w/Adam` and `net/w/Adam_1`,
+and TensorFlow 2, whose names follow Python attributes and end in `/.ATTRIBUTES/VARIABLE_VALUE`, has
+`net/w/.OPTIMIZER_SLOT/optimizer/m`. A slot belongs to a variable, so the slots of one kind are a tree like the params.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from jscope import _path
+
+GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_ATTRIBUTES = "/.ATTRIBUTES/"
+_SLOT = "/.OPTIMIZER_SLOT/"
+_KINDS = re.compile(
+    r"(Adadelta|Adagrad|AdagradDA|AdaMax|Adam|AMSGrad|ExponentialMovingAverage|Ftrl|LARS|LAMB|Momentum|NAdam|Nadam|RMSProp)"
+    r"(_\d+)?"
+)
+_ESCAPES = {"..": ".", ".S": _path.SEPARATOR}
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a name in a checkpoint stands for.
+
+    Attributes:
+      path: The variable.
+      slot: Which slot of that variable; empty for the variable itself.
+    """
+
+    path: str
+    slot: str = ""
+
+
+def meaning(name: str, names: Collection[str]) -> Meaning | None:
+    """Returns what a name among `names` stands for, or None for what is no variable.
+
+    >>> names = ["net/w", "net/w/Adam", "train/net/w/Adam_1", "global_step"]
+    >>> [meaning(name, names).slot for name in names]
+    ['', 'Adam', 'Adam_1', '']
+    >>> meaning("net/.OPTIMIZER_SLOT/opt/m/.ATTRIBUTES/VARIABLE_VALUE", [])
+    Meaning(path='net', slot='opt/m')
+    """
+    if name == GRAPH:
+        return None
+    if _ATTRIBUTES in name:
+        if not name.endswith(_VALUE):
+            return None
+        path, _, slot = name.removesuffix(_VALUE).partition(_SLOT)
+        return Meaning(_unescaped(path), slot)
+    return _by_place(name, names) or _by_kind(name, names) or Meaning(name)
+
+
+def _by_place(name: str, names: Collection[str]) -> Meaning | None:
+    """What is below a variable is its slot, whatever it is called."""
+    above = next((prefix for prefix in reversed(list(_path.prefixes(name))) if prefix in names), None)
+    return Meaning(above, _path.relative(name, above) or "") if above else None
+
+
+def _by_kind(name: str, names: Collection[str]) -> Meaning | None:
+    """An optimizer made in a scope of its own has put that before the name: then the usual names of slots tell."""
+    kind, above = _path.last(name), _path.parent(name)
+    while _KINDS.fullmatch(kind) and above:
+        if above in names:
+            return Meaning(above, kind)
+        above = above.partition(_path.SEPARATOR)[2]
+    return None
+
+
+def _unescaped(path: str) -> str:
+    """Returns a path of attributes with the characters that TensorFlow 2 writes otherwise."""
+    return re.sub(r"\.\.|\.S", lambda match: _ESCAPES[match[0]], path)

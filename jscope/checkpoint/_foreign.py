@@ -1,0 +1,33 @@
+"""Telling what a file is that no reader here takes, so that the error says what to do.
+
+Pickled content is never read: unpickling runs whatever code the file holds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jscope.checkpoint._errors import UnsupportedCheckpointError
+
+_PICKLE = "which may hold pickled content: to load it is to run its code, so jscope does not"
+_MAGIC = {
+    b"\x80\x02": f"a pickle, {_PICKLE}",
+    b"\x80\x03": f"a pickle, {_PICKLE}",
+    b"\x80\x04\x95": f"a pickle, {_PICKLE}",
+    b"\x80\x05\x95": f"a pickle, {_PICKLE}",
+    b"PK\x03\x04": f"a zip archive (of PyTorch or NumPy?), {_PICKLE}",
+    b"\x93NUMPY": f"a NumPy file, {_PICKLE}",
+    b"\x89HDF\r\n": "an HDF5 file, which jscope does not read",
+}
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raises where a file is of a well-known kind that is not read here."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    for magic, what in _MAGIC.items():
+        if start.startswith(magic):
+            raise UnsupportedCheckpointError(
+                f"`{path}` is {what}.\nRead it with the library that wrote it, in a process that may be lost, and "
+                "write its arrays with `jscope.checkpoint.safetensors.save(path, {name: array})`."
+            )

@@ -1,0 +1,164 @@
+"""The header of a safetensors file: what is where.
+
+A file is eight bytes with the length of the header, the header, and the arrays. The header is JSON: for each name the
+dtype, the shape, and where the bytes begin and end; under `__metadata__` strings by name. It is read as if it came from
+an enemy: nothing is believed that the size of the file does not bear out, before anything is allocated.
+
+Headers that jscope writes end in spaces, so that the arrays begin at a multiple of 64 bytes and JAX can use them where
+they lie. Their metadata has a digest of each array, and one of all the rest of the header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jscope._types import Shape
+from jscope.checkpoint import _dtypes
+from jscope.checkpoint._errors import CorruptCheckpointError, UnsupportedCheckpointError
+
+ALIGNMENT = 64
+LIMIT = 100_000_000
+"""The longest header, in bytes; the same as in the safetensors library."""
+
+METADATA = "__metadata__"
+OWN = DIGEST, DIGESTS, DTYPES = "jscope.digest", "jscope.digests", "jscope.dtypes"
+"""The entries of the metadata that belong to the file and not to the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One array.
+
+    Attributes:
+      dtype: Its dtype.
+      shape: Its shape.
+      code: The dtype it is stored as.
+      begin: Where its bytes begin, counted from the end of the header.
+      end: Where they end.
+      digest: That of its bytes, if the file has one.
+    """
+
+    dtype: np.dtype
+    shape: Shape
+    code: str
+    begin: int
+    end: int
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """All arrays by name, the user's metadata, and the number of bytes before the first array."""
+
+    entries: Mapping[str, Entry]
+    metadata: Mapping[str, str]
+    start: int
+
+
+def encode(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
+    """Returns the bytes of a file before the first array."""
+    rows = {name: _row(entry) for name, entry in entries.items()}
+    dtypes = {name: real for name, entry in entries.items() if (real := _dtypes.view_of(entry.dtype))}
+    own = {**metadata, DIGESTS: json.dumps({name: entry.digest for name, entry in entries.items()})}
+    own |= {DTYPES: json.dumps(dtypes)} if dtypes else {}
+    digest = _digest(rows, own)
+    text = json.dumps({METADATA: own | {DIGEST: digest}} | rows, separators=(",", ":")).encode()
+    padded = text + b" " * (-(8 + len(text)) % ALIGNMENT)
+    return len(padded).to_bytes(8, "little") + padded
+
+
+def decode(read: Any, size: int, path: str) -> Header:
+    """Returns the header of a file of `size` bytes, of which `read(begin, end)` gives some.
+
+    Raises:
+      CorruptCheckpointError: It contradicts itself, the size of the file, or its digest.
+      UnsupportedCheckpointError: An array has a dtype that NumPy lacks.
+    """
+    if size < 8:
+        raise CorruptCheckpointError(f"`{path}` has {size} bytes; a safetensors file has at least 8. It was truncated.")
+    length = int.from_bytes(read(0, 8), "little")
+    if length > min(size - 8, LIMIT):
+        raise CorruptCheckpointError(
+            f"`{path}` is no safetensors file, or was truncated: its header claims {length:,} bytes, and the file has "
+            f"{size:,} (a header may have {LIMIT:,} at most)."
+        )
+    try:
+        table = json.loads(bytes(read(8, 8 + length)).decode(), object_pairs_hook=_unique)
+        return _header(table, 8 + length, size)
+    except UnsupportedCheckpointError as error:
+        raise UnsupportedCheckpointError(f"`{path}`: {error}") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CorruptCheckpointError(
+            f"The header of `{path}` is not that of a safetensors file: {error}.\nIt was altered, truncated, or is of "
+            "another format."
+        ) from error
+
+
+def _header(table: Any, start: int, size: int) -> Header:
+    metadata = table.pop(METADATA, {})
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("the metadata holds something other than strings")
+    user = {key: value for key, value in metadata.items() if key not in OWN}
+    digest, digested = metadata.get(DIGEST), {key: value for key, value in metadata.items() if key != DIGEST}
+    if len(user) < len(metadata) and digest != _digest(table, digested):
+        raise ValueError(
+            "it does not have the digest that jscope gave it (a program that rewrites the file must leave out the "
+            f"metadata {', '.join(OWN)})"
+        )
+    digests, dtypes = (json.loads(metadata.get(key, "{}")) for key in (DIGESTS, DTYPES))
+    entries = {name: _entry(name, row, digests.get(name), dtypes.get(name)) for name, row in table.items()}
+    _check_places(entries, size - start)
+    return Header(entries, user, start)
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    shape = _dtypes.stored_shape(entry.shape, entry.dtype)
+    return {"dtype": entry.code, "shape": list(shape), "data_offsets": [entry.begin, entry.end]}
+
+
+def _entry(name: str, row: Any, digest: str | None, real: str | None) -> Entry:
+    code, shape, offsets = row["dtype"], row["shape"], row["data_offsets"]
+    numbers = [*shape, *offsets]
+    if len(offsets) != 2 or len(shape) > 64 or not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
+        raise ValueError(f"`{name}` has the shape {shape} and the offsets {offsets}")
+    if code not in _dtypes.CODES:
+        raise UnsupportedCheckpointError(f"`{name}` has the dtype {code!r}; there are {', '.join(_dtypes.CODES)}.")
+    stored = np.dtype(_dtypes.CODES[code])
+    found = math.prod(shape) * _dtypes.itemsize(code), offsets[1] - offsets[0]
+    if found[0] != found[1]:
+        raise ValueError(f"`{name}` has {code}{shape}, so {found[0]:,} bytes, but offsets for {found[1]:,}")
+    meant = (stored, tuple(shape)) if real is None else _dtypes.real(real, code, tuple(shape))
+    if meant is None:
+        raise ValueError(f"`{name}` is {code}{shape}, which no {real} is stored as")
+    return Entry(*meant, code, offsets[0], offsets[1], digest)
+
+
+def _check_places(entries: Mapping[str, Entry], size: int) -> None:
+    """Raises unless the arrays lie side by side and fill the file."""
+    end, before = 0, "the header"
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if entry.begin != end:
+            what = "overlap" if entry.begin < end else "leave a hole"
+            raise ValueError(f"`{name}` begins at {entry.begin}, but {before} ends at {end}: they {what}")
+        end, before = entry.end, f"`{name}`"
+    if end != size:
+        raise ValueError(f"the arrays take {end:,} bytes, and the file has {size:,} for them")
+
+
+def _digest(rows: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
+    text = json.dumps([rows, metadata], sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a name is there twice")
+    return table

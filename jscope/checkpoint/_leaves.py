@@ -1,0 +1,187 @@
+"""Any pytree as arrays by name, and back.
+
+The name of a leaf is its path: `enc/w` in nested dicts, `0/mu/enc/w` in the state of an optimizer. What is no array is
+stored as one, and its *kind* beside it says what it was: a random key (as its data), a Python number. None and empty
+containers have no leaves; they come back with the structure that `rebuild` is given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jscope import _path, tree
+from jscope._errors import InvalidArgumentError, NameConflictError
+from jscope.checkpoint._errors import UnsupportedCheckpointError
+
+KINDS = "jscope.kinds"
+"""The entry of a checkpoint's metadata that tells the kinds by name, as JSON."""
+
+_KEY = "key:"
+_NUMBERS: Mapping[str, type] = {"bool": bool, "int": int, "float": float, "complex": complex}
+
+
+def flatten(item: Any) -> dict[str, Any]:
+    """Returns the leaves of any pytree by name, in its order.
+
+    >>> flatten({"enc": {"w": 1, "b": 2}, "steps": [3, None, (4,)]})
+    {'enc/w': 1, 'enc/b': 2, 'steps/0': 3, 'steps/2/0': 4}
+
+    Raises:
+      NameConflictError: Two leaves have one name, or one's name is a prefix of another's.
+      InvalidNameError: A name is not printable, or has an empty part.
+    """
+    flat: dict[str, Any] = {}
+    for name, leaf in _leaves(item, ""):
+        if name in flat:
+            raise NameConflictError(f"Two leaves have the name `{name}`. Rename one of them.")
+        flat[name] = leaf
+    return tree.flatten(flat)
+
+
+def rebuild(like: Any, leaf_of: Callable[[str], Any], at: str = "") -> Any:
+    """Returns a pytree of the structure of `like`, whose leaves are those of a name.
+
+    >>> rebuild({"enc": {"w": 0}, "steps": [0, None]}, str.upper)
+    {'enc': {'w': 'ENC/W'}, 'steps': ['STEPS/0', None]}
+    """
+    if _is_names(like):
+        return {key: rebuild(value, leaf_of, _path.child(at, key)) for key, value in like.items()}
+
+    def replace(path: Any, leaf: Any) -> Any:
+        name = _join(at, path)
+        return rebuild(leaf, leaf_of, name) if _is_names(leaf) else leaf_of(name)
+
+    return jax.tree_util.tree_map_with_path(replace, like, is_leaf=_is_names)
+
+
+def encode(flat: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the leaves as arrays (of NumPy or JAX), and the kinds of those that were none.
+
+    >>> encode({"w": np.float32(1.5), "step": 3})
+    ({'w': array(1.5, dtype=float32), 'step': array(3)}, {'step': 'int'})
+
+    Raises:
+      UnsupportedCheckpointError: A leaf is neither array, nor number, nor random key.
+    """
+    arrays, kinds = {}, {}
+    for name, leaf in flat.items():
+        kind = kind_of(leaf)
+        arrays[name] = jax.random.key_data(leaf) if is_key(leaf) else as_array(name, leaf)
+        if kind is not None:
+            kinds[name] = kind
+    return arrays, kinds
+
+
+def decode(value: Any, kind: str | None) -> Any:
+    """Returns the leaf that was stored as an array.
+
+    >>> decode(np.array(3), "int")
+    3
+    """
+    if kind is None:
+        return value
+    if is_key_kind(kind):
+        return jax.random.wrap_key_data(jnp.asarray(value), impl=kind.removeprefix(_KEY))
+    return _NUMBERS[kind](value)
+
+
+def kind_of(leaf: Any) -> str | None:
+    """Returns the kind of a leaf, None for an array.
+
+    >>> kind_of(3), kind_of(jax.random.key(0)), kind_of(np.zeros(2))
+    ('int', 'key:threefry2x32', None)
+    """
+    if is_key(leaf):
+        return _KEY + _impl(leaf)
+    return type(leaf).__name__ if type(leaf) in _NUMBERS.values() else None
+
+
+def is_key(leaf: Any) -> bool:
+    """Says whether a leaf is a typed random key, or stands for one."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def is_key_kind(kind: str | None) -> bool:
+    """Says whether a kind is that of a random key.
+
+    >>> is_key_kind("key:rbg"), is_key_kind("int")
+    (True, False)
+    """
+    return kind is not None and kind.startswith(_KEY)
+
+
+def as_array(name: str, leaf: Any) -> Any:
+    """Returns a leaf as an array, or raises an error with its name."""
+    if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer):
+        return leaf
+    if isinstance(leaf, np.ndarray | np.generic | bool | int | float | complex):
+        value = np.asarray(leaf)
+        if value.dtype.kind not in "OSUmM":
+            return value
+    if isinstance(leaf, Tracer):
+        what = "is being traced. Save outside of `jax.jit`"
+    elif isinstance(leaf, jax.ShapeDtypeStruct):
+        what = "is a `jax.ShapeDtypeStruct`, which has no value"
+    else:
+        what = (
+            f"is a `{type(leaf).__name__}`{_dtype(leaf)}: neither an array of numbers, nor a number, nor a random key"
+        )
+    raise UnsupportedCheckpointError(f"`{name}` cannot be saved: it {what}.")
+
+
+def with_kinds(metadata: Mapping[str, str], kinds: Mapping[str, str]) -> dict[str, str]:
+    """Returns metadata with these kinds, in place of others that may stand there.
+
+    >>> with_kinds({"license": "CC0"}, {"step": "int"})
+    {'license': 'CC0', 'jscope.kinds': '{"step": "int"}'}
+    """
+    rest = {key: value for key, value in metadata.items() if key != KINDS}
+    return rest | {KINDS: json.dumps(kinds)} if kinds else rest
+
+
+def kinds_in(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Returns the kinds that the metadata of a checkpoint tell."""
+    return json.loads(metadata.get(KINDS, "{}"))
+
+
+def _impl(key: Any) -> str:
+    found: list[str] = []
+    # An abstract key tells its implementation only where it is traced.
+    jax.eval_shape(lambda traced: found.append(str(jax.random.key_impl(traced))), key)
+    return found[0]
+
+
+def _leaves(item: Any, at: str) -> Iterator[tuple[str, Any]]:
+    if _is_names(item):
+        for key, value in item.items():
+            if not isinstance(key, str):
+                raise InvalidArgumentError(f"Names are strings, not {key!r} of type `{type(key).__name__}`.")
+            yield from _leaves(value, _path.SEPARATOR.join([at, key]) if at else key)
+        return
+    for path, leaf in jax.tree_util.tree_leaves_with_path(item, is_leaf=_is_names):
+        name = _join(at, path)
+        if _is_names(leaf):
+            yield from _leaves(leaf, name)
+        else:
+            yield name, leaf
+
+
+def _is_names(item: Any) -> bool:
+    """Says whether this is a mapping that JAX would sort, or not look into."""
+    return isinstance(item, Mapping) and (type(item) is dict or jax.tree_util.all_leaves([item]))
+
+
+def _join(at: str, path: Any) -> str:
+    below = jax.tree_util.keystr(path, simple=True, separator=_path.SEPARATOR)
+    return _path.SEPARATOR.join([at, below]) if at and path else at or below
+
+
+def _dtype(leaf: Any) -> str:
+    return f" of dtype {leaf.dtype}" if hasattr(leaf, "dtype") else ""

@@ -1,0 +1,111 @@
+"""Reading safetensors files: the file is mapped, an array is a view of it, verified when it is first read."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from jscope import _text
+from jscope._errors import MissingVariableError
+from jscope.checkpoint._digest import agrees, in_threads
+from jscope.checkpoint._errors import CheckpointError, CorruptCheckpointError, MissingCheckpointError
+from jscope.checkpoint._foreign import refuse_foreign
+from jscope.checkpoint._header import Entry, Header, decode
+
+
+class Mapped:
+    """An open safetensors file, as a `Reader`."""
+
+    def __init__(self, path: Path, *, verify: bool = True) -> None:
+        if not path.is_file():
+            raise MissingCheckpointError(f"There is no file `{path}`{', but a directory' * path.is_dir()}.")
+        self.path = str(path)
+        self._bytes: np.ndarray | None = _map(path)
+        self._header = self._decode(path, self._bytes)
+        self._unverified = {name for name, entry in self._header.entries.items() if entry.digest} if verify else set()
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What `save` was given as metadata."""
+        return self._header.metadata
+
+    def get_variable_to_shape_map(self) -> dict[str, list[int]]:
+        """Returns the shape of each array, by name."""
+        return {name: list(entry.shape) for name, entry in self._header.entries.items()}
+
+    def get_variable_to_dtype_map(self) -> dict[str, np.dtype]:
+        """Returns the dtype of each array, by name."""
+        return {name: entry.dtype for name, entry in self._header.entries.items()}
+
+    def has_tensor(self, name: str) -> bool:
+        """Says whether there is an array of this name."""
+        return name in self._header.entries
+
+    def get_tensor(self, name: str) -> np.ndarray:
+        """Returns one array, a read-only view of the file."""
+        return self.get_arrays([name])[name]
+
+    def get_arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Returns several arrays; the digests of large ones are computed in threads."""
+        found = {name: self._entry(name) for name in names}
+        pending = [name for name in found if name in self._unverified]
+        in_threads(self._verify, pending, [found[name].end - found[name].begin for name in pending])
+        return {name: self._view(name, entry) for name, entry in found.items()}
+
+    def close(self) -> None:
+        """Lets go of the file. Arrays that were read stay valid."""
+        self._bytes = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _decode(self, path: Path, data: np.ndarray) -> Header:
+        try:
+            return decode(lambda begin, end: data[begin:end].tobytes(), len(data), self.path)
+        except CorruptCheckpointError:
+            refuse_foreign(path)
+            raise
+
+    def _entry(self, name: str) -> Entry:
+        entry = self._header.entries.get(name)
+        if entry is None:
+            hint = _text.did_you_mean(name, self._header.entries)
+            raise MissingVariableError(f"There is no array `{name}` in `{self.path}`.{hint}")
+        return entry
+
+    def _raw(self, entry: Entry) -> np.ndarray:
+        if self._bytes is None:
+            raise CheckpointError(f"`{self.path}` was closed. Open it again to read from it.")
+        return self._bytes[self._header.start + entry.begin : self._header.start + entry.end]
+
+    def _verify(self, name: str) -> None:
+        entry = self._entry(name)
+        if entry.digest is not None and not agrees(self._raw(entry), entry.digest):
+            raise CorruptCheckpointError(
+                f"`{name}` in `{self.path}` is corrupt: its bytes do not have the digest {entry.digest} of the saved.\n"
+                "Restore another step, or the file from a copy; `verify=False` reads it as it is."
+            )
+        self._unverified.discard(name)
+
+    def _view(self, name: str, entry: Entry) -> np.ndarray:
+        raw = self._raw(entry)
+        if entry.code == "BOOL" and raw.size and raw.max() > 1:
+            raise CorruptCheckpointError(f"`{name}` in `{self.path}` is bool, but holds bytes other than 0 and 1.")
+        try:
+            return raw.view(entry.dtype).reshape(entry.shape)
+        except ValueError as error:
+            raise CorruptCheckpointError(f"`{name}` in `{self.path}` has a shape beyond NumPy: {error}.") from error
+
+
+def _map(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            return np.zeros(0, np.uint8)
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)

@@ -1,0 +1,102 @@
+"""Opening a checkpoint of any format: what a path holds is told by what lies there, not by its name."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from jscope import _text
+from jscope.checkpoint import tensorbundle
+from jscope.checkpoint._errors import MissingCheckpointError
+from jscope.checkpoint._mapped import Mapped
+from jscope.checkpoint._reader import Reader
+from jscope.checkpoint._sharded import SUFFIX, Sharded
+from jscope.checkpoint._step import is_step, open_step, steps
+
+_ORBAX = ("_METADATA", "_sharding", "manifest.ocdbt")
+_TENSORFLOW = ("checkpoint", "saved_model.pb")
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Reader:
+    """Returns a reader of the checkpoint at `path`, as `tf.train.load_checkpoint` does; no array is read yet.
+
+    >>> import tempfile
+    >>> from jscope import checkpoint
+    >>> path = tempfile.mkdtemp() + "/model.safetensors"
+    >>> checkpoint.safetensors.save(path, {"enc": {"w": np.ones((2, 3), np.float32)}})
+    >>> checkpoint.load_checkpoint(path).get_tensor("enc/w").sum()
+    np.float32(6.0)
+
+    Args:
+      path: A safetensors file; a folder of Hugging Face, with one such file or with an index of several; the directory
+        of a `Checkpointer` (then its last step), or one step of it; a directory that Orbax wrote; a checkpoint of
+        TensorFlow, by its prefix, its `.index` file or its directory.
+
+    Raises:
+      MissingCheckpointError: There is none of these.
+      UnsupportedCheckpointError: It is of another kind, such as a pickle.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return _open_directory(place)
+    if place.name.endswith(SUFFIX) and place.is_file():
+        return Sharded(place)
+    if place.suffix == ".index" or place.with_name(place.name + ".index").is_file():
+        return _tensorflow(place)
+    if place.is_file():
+        return Mapped(place)
+    near = [entry.name for entry in place.parent.iterdir()] if place.parent.is_dir() else []
+    raise MissingCheckpointError(f"There is no checkpoint `{place}`.{_text.did_you_mean(place.name, near)}")
+
+
+def list_variables(path: str | os.PathLike[str]) -> list[tuple[str, list[int]]]:
+    """Returns name and shape of every array in a checkpoint, by name, as `tf.train.list_variables` does.
+
+    >>> import tempfile
+    >>> from jscope import checkpoint
+    >>> path = tempfile.mkdtemp() + "/model.safetensors"
+    >>> checkpoint.safetensors.save(path, {"w": np.ones((2, 3)), "b": np.ones(3)})
+    >>> checkpoint.list_variables(path)
+    [('b', [3]), ('w', [2, 3])]
+    """
+    return sorted(load_checkpoint(path).get_variable_to_shape_map().items())
+
+
+def load_variable(path: str | os.PathLike[str], name: str) -> np.ndarray:
+    """Returns one array of a checkpoint, as `tf.train.load_variable` does.
+
+    >>> import tempfile
+    >>> from jscope import checkpoint
+    >>> path = tempfile.mkdtemp() + "/model.safetensors"
+    >>> checkpoint.safetensors.save(path, {"w": np.ones((2, 3)), "b": np.ones(3)})
+    >>> checkpoint.load_variable(path, "b")
+    array([1., 1., 1.])
+    """
+    return load_checkpoint(path).get_tensor(name)
+
+
+def _open_directory(place: Path) -> Reader:
+    names = sorted(entry.name for entry in place.iterdir())
+    files = [name for name in names if name.endswith((SUFFIX, ".safetensors"))]
+    if is_step(place):
+        return open_step(place)
+    if finished := steps(place):
+        return open_step(place / str(finished[-1]))
+    if any(name in _TENSORFLOW or name.endswith(".index") for name in names):
+        return _tensorflow(place)
+    if indices := [name for name in files if name.endswith(SUFFIX)]:
+        return Sharded(place / indices[0])
+    if len(files) == 1:
+        return Mapped(place / files[0])
+    if any(name in _ORBAX for name in names):
+        return importlib.import_module("jscope.checkpoint.orbax").open(place)
+    there = f"there are {', '.join(f'`{name}`' for name in names[:8])}" if names else "it is empty"
+    which = " Say which file." if files else ""
+    raise MissingCheckpointError(f"In `{place}` there is no checkpoint of a format that jscope knows; {there}.{which}")
+
+
+def _tensorflow(place: Path) -> Reader:
+    return tensorbundle.open(place)

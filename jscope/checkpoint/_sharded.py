@@ -1,0 +1,76 @@
+"""Models of Hugging Face in several safetensors files: an index says which file has which array."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from jscope import _text
+from jscope._errors import MissingVariableError
+from jscope.checkpoint._errors import CorruptCheckpointError
+from jscope.checkpoint._mapped import Mapped
+
+SUFFIX = ".safetensors.index.json"
+
+
+class Sharded:
+    """All files of an index, as one `Reader`."""
+
+    def __init__(self, index: Path) -> None:
+        self.path = str(index)
+        self.metadata: Mapping[str, str] = {}
+        files = _files(index)
+        readers = {file: Mapped(index.parent / file) for file in sorted(set(files.values()))}
+        self._readers = {name: readers[file] for name, file in files.items()}
+        lost = [name for name, reader in self._readers.items() if not reader.has_tensor(name)]
+        if lost:
+            more = f", nor are {len(lost) - 1} others where it says" if lost[1:] else ""
+            raise CorruptCheckpointError(f"`{index}`: `{lost[0]}` is not in `{files[lost[0]]}`{more}.")
+        self._shapes = {reader.path: reader.get_variable_to_shape_map() for reader in readers.values()}
+        self._dtypes = {reader.path: reader.get_variable_to_dtype_map() for reader in readers.values()}
+
+    def get_variable_to_shape_map(self) -> dict[str, list[int]]:
+        """Returns the shape of each array, by name."""
+        return {name: self._shapes[reader.path][name] for name, reader in self._readers.items()}
+
+    def get_variable_to_dtype_map(self) -> dict[str, np.dtype]:
+        """Returns the dtype of each array, by name."""
+        return {name: self._dtypes[reader.path][name] for name, reader in self._readers.items()}
+
+    def has_tensor(self, name: str) -> bool:
+        """Says whether there is an array of this name."""
+        return name in self._readers
+
+    def get_tensor(self, name: str) -> np.ndarray:
+        """Returns one array, a read-only view of its file."""
+        return self.get_arrays([name])[name]
+
+    def get_arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Returns several arrays."""
+        found = {}
+        for name in names:
+            if name not in self._readers:
+                hint = _text.did_you_mean(name, self._readers)
+                raise MissingVariableError(f"There is no array `{name}` in `{self.path}`.{hint}")
+            found[name] = self._readers[name].get_tensor(name)
+        return found
+
+    def close(self) -> None:
+        """Lets go of the files. Arrays that were read stay valid."""
+        for reader in self._readers.values():
+            reader.close()
+
+
+def _files(index: Path) -> dict[str, str]:
+    """Returns the file of each array, after checking that it is one beside the index."""
+    try:
+        files = json.loads(index.read_bytes())["weight_map"]
+        names = {*files.values()}
+        if not all(isinstance(name, str) and Path(name).name == name and name.isprintable() for name in names):
+            raise ValueError(f"it names files elsewhere: {sorted(map(str, names))[:4]}")
+        return files
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CorruptCheckpointError(f"`{index}` is no index of safetensors files: {error}.") from error

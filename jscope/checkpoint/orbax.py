@@ -1,0 +1,279 @@
+"""Orbax: for arrays that are sharded over processes, and for saving while training goes on.
+
+All that jscope knows of Orbax is here; its interface still moves. What Orbax does not keep is put beside, in the
+metadata that it stores: arrays of no elements, dtypes that it lacks, and a digest of each array, since it has none.
+Names are escaped, since Orbax takes `a.b` and `a/b` for one. Arrays are not compressed: floats hardly get smaller, and
+saving takes three times as long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jscope import _path, _text, tree
+from jscope._errors import MissingVariableError
+from jscope._types import Shape
+from jscope.checkpoint._digest import agrees, digest
+from jscope.checkpoint._errors import CheckpointError, CheckpointWriteError, CorruptCheckpointError
+from jscope.checkpoint._files import refusals
+from jscope.checkpoint._place import HOST, Place, put
+
+try:
+    import orbax.checkpoint.experimental.v1 as ocp
+except ImportError as error:
+    raise ImportError('`store="orbax"` needs `pip install jscope[orbax]`.') from error
+
+TABLE, DIGEST = "jscope.arrays", "jscope.digest"
+"""Entries of the metadata: shape, dtype and digest of each array; and a digest of all entries."""
+
+_METADATA_FILE = "_CHECKPOINT_METADATA"
+_VIEWS = ("uint4", "uint2", "int2", "float8_e4m3")
+"""The dtypes that are stored as `uint8`, since Orbax lacks them."""
+
+_EMPTY = {"empty": np.zeros((), np.int8)}
+"""What is stored where there is no array: Orbax refuses to store nothing."""
+
+
+class Pending(Protocol):
+    """A save that goes on."""
+
+    def result(self) -> None:
+        """Waits for the end, and raises what went wrong."""
+        ...
+
+
+def save(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> Pending:
+    """Begins to write a new directory. Called by all processes; returns when arrays may be donated or overwritten."""
+    stored = {name: _storable(array) for name, array in arrays.items()}
+    table = {name: [str(array.dtype), list(array.shape), _digest(stored[name])] for name, array in arrays.items()}
+    entries = {**metadata, TABLE: json.dumps(table)}
+    kept = {_escaped(name): array for name, array in stored.items() if array.size}
+    context = ocp.Context()
+    context.array.saving.use_compression = False
+    with _writing(path), context:
+        saving = ocp.save_async(
+            str(path.absolute()),
+            tree.unflatten(kept) or _EMPTY,
+            custom_metadata={**entries, DIGEST: _digest_of(entries)},
+        )
+    return _Saving(path, saving)
+
+
+def open(path: str | os.PathLike[str]) -> OrbaxReader:
+    """Returns a reader of a directory that Orbax wrote, for jscope or for others."""
+    return OrbaxReader(Path(path))
+
+
+class OrbaxReader:
+    """A directory that Orbax wrote, as a `Reader`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        with _reading(self.path):
+            self._entries = _entries(path)
+            if TABLE in self._entries:
+                self._table = _table_of(self._entries[TABLE])
+                self._tree: Any = tree.unflatten(
+                    {_escaped(name): name for name, row in self._table.items() if row.size}
+                )
+            else:
+                found = ocp.metadata(str(path.absolute())).metadata
+                self._tree = jax.tree_util.tree_map_with_path(lambda where, _: _name(where), found, is_leaf=_is_array)
+                leaves = zip(jax.tree.leaves(self._tree), jax.tree.leaves(found, is_leaf=_is_array), strict=True)
+                self._table = {name: _Row(np.dtype(leaf.dtype), tuple(leaf.shape)) for name, leaf in leaves}
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What `save` was given as metadata."""
+        return {key: value for key, value in self._entries.items() if key not in (TABLE, DIGEST)}
+
+    def get_variable_to_shape_map(self) -> dict[str, list[int]]:
+        """Returns the shape of each array, by name."""
+        return {name: list(row.shape) for name, row in self._table.items()}
+
+    def get_variable_to_dtype_map(self) -> dict[str, np.dtype]:
+        """Returns the dtype of each array, by name."""
+        return {name: row.dtype for name, row in self._table.items()}
+
+    def has_tensor(self, name: str) -> bool:
+        """Says whether there is an array of this name."""
+        return name in self._table
+
+    def get_tensor(self, name: str) -> np.ndarray:
+        """Returns one array."""
+        if name not in self._table:
+            hint = _text.did_you_mean(name, self._table)
+            raise MissingVariableError(f"There is no array `{name}` in `{self.path}`.{hint}")
+        return self.load({name: HOST})[name]
+
+    def load(self, places: Mapping[str, Place]) -> dict[str, Any]:
+        """Returns arrays in their places; each process reads the parts that it holds."""
+        # For one device, Orbax is faster on the host.
+        apart = {name: place if _is_spread(place) else HOST for name, place in places.items()}
+
+        def wanted(name: str) -> Any:
+            return self._table[name].abstract(apart[name]) if name in apart else ocp.PLACEHOLDER
+
+        loaded: dict[str, Any] = {}
+        if any(self._table[name].size for name in places):
+            with _reading(self.path):
+                found = ocp.load(str(Path(self.path).absolute()), jax.tree.map(wanted, self._tree))
+                loaded = dict(zip(jax.tree.leaves(self._tree), jax.tree.leaves(found), strict=True))
+        arrays = {name: self._finished(name, loaded.get(name)) for name in places}
+        rest = {name: place for name, place in places.items() if place is not apart[name]}
+        return arrays | put({name: arrays[name] for name in rest}, rest)
+
+    def close(self) -> None:
+        """Does nothing: no file is kept open."""
+
+    def _finished(self, name: str, array: Any) -> Any:
+        row = self._table[name]
+        if not row.size:
+            return np.zeros(row.shape, row.dtype)
+        data = _bytes(array)
+        if data is not None and row.digest is not None and not agrees(data, row.digest):
+            raise CorruptCheckpointError(
+                f"`{name}` in `{self.path}` is corrupt: its bytes do not have the digest {row.digest} of the saved.\n"
+                "Restore another step, or the directory from a copy."
+            )
+        return _as(row.dtype, array)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What the table tells of one array."""
+
+    dtype: np.dtype
+    shape: Shape
+    digest: str | None = None
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def abstract(self, place: Place) -> Any:
+        """Returns what tells Orbax where to put the array."""
+        dtype = np.dtype(np.uint8 if self.dtype.name in _VIEWS else self.dtype)
+        if place is HOST:
+            return np.broadcast_to(np.zeros((), dtype), self.shape)
+        return jax.ShapeDtypeStruct(self.shape, dtype, sharding=place)
+
+
+class _Saving:
+    """A save that goes on, with jscope's errors."""
+
+    def __init__(self, path: Path, response: Any) -> None:
+        self._path, self._response = path, response
+
+    def result(self) -> None:
+        with _writing(self._path):
+            self._response.result()
+
+
+def _storable(array: Any) -> Any:
+    """Returns an array as one that Orbax can store: on the host, unless it is sharded over processes."""
+    if isinstance(array, jax.Array) and (not array.is_fully_addressable or jax.process_count() == 1):
+        return _as(np.dtype(np.uint8), array) if array.dtype.name in _VIEWS else array
+    host = np.array(array, order="C")  # A copy: the caller may overwrite its own while Orbax writes.
+    return host.view(np.uint8) if host.dtype.name in _VIEWS else host
+
+
+def _as(dtype: np.dtype, array: Any) -> Any:
+    """Returns the same bytes as another dtype of one byte; the array itself, if it has that dtype."""
+    if array.dtype == dtype:
+        return array
+    if isinstance(array, np.ndarray):
+        return array.view(dtype)
+    wide = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.floating)
+    return jax.lax.bitcast_convert_type(array, dtype) if wide else array.astype(dtype)
+
+
+def _digest(array: Any) -> str | None:
+    data = _bytes(array)
+    return None if data is None else digest(data)
+
+
+def _bytes(array: Any) -> np.ndarray | None:
+    """Returns the bytes of an array; None where this process does not hold all of it."""
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        return None
+    return np.asarray(array, order="C").reshape(-1).view(np.uint8)
+
+
+def _digest_of(entries: Mapping[str, str]) -> str:
+    return hashlib.blake2b(json.dumps(entries, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _entries(path: Path) -> dict[str, str]:
+    """Returns the metadata that are strings, after comparing those of jscope with their digest."""
+    file = path / _METADATA_FILE
+    custom = json.loads(file.read_bytes()).get("custom_metadata") if file.exists() else None
+    entries = {key: value for key, value in (custom or {}).items() if isinstance(value, str)}
+    own = any(key.startswith("jscope.") for key in entries)
+    if own and entries.get(DIGEST) != _digest_of({key: value for key, value in entries.items() if key != DIGEST}):
+        raise ValueError("its metadata do not have the digest that they were saved with")
+    return entries
+
+
+def _table_of(text: str) -> dict[str, _Row]:
+    return {
+        name: _Row(np.dtype(dtype), tuple(shape), digest) for name, (dtype, shape, digest) in json.loads(text).items()
+    }
+
+
+def _name(where: Any) -> str:
+    return jax.tree_util.keystr(where, simple=True, separator=_path.SEPARATOR)
+
+
+def _is_spread(place: Place) -> bool:
+    """Says whether an array in this place is in parts, or on several devices."""
+    return isinstance(place, jax.sharding.Sharding) and (len(place.device_set) > 1 or not place.is_fully_addressable)
+
+
+def _is_array(leaf: Any) -> bool:
+    return hasattr(leaf, "shape")
+
+
+def _escaped(name: str) -> str:
+    """Returns a name of letters, digits and `_-%` in each part.
+
+    >>> _escaped("a.b/w")
+    'a%2Eb/w'
+    """
+    return quote(name, safe=_path.SEPARATOR, errors="surrogatepass").replace(".", "%2E").replace("~", "%7E")
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Turns whatever Orbax raises while it reads into an error that says so."""
+    try:
+        yield
+    except (CheckpointError, MemoryError):
+        raise
+    except Exception as error:
+        raise CorruptCheckpointError(f"Orbax cannot read `{path}`: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns whatever Orbax raises while it writes into an error that says so."""
+    try:
+        with refusals(path):
+            yield
+    except (CheckpointError, MemoryError):
+        raise
+    except Exception as error:
+        raise CheckpointWriteError(f"Orbax could not save `{path}`: {type(error).__name__}: {error}") from error

@@ -1,0 +1,83 @@
+"""safetensors files: one file, arrays by name, open to every program that knows the format.
+
+Files are the format's own; the library of that name reads them, and its files are read here. What is done differently
+is done on purpose: arrays are stored by their values (whatever their strides), all dtypes of JAX are kept, each array
+has a digest that is verified when it is read, and large ones lie in the file such that JAX, on CPU, uses them in place.
+A file is mapped, not read: only arrays that are asked for are fetched from the disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from jscope import tree as _tree
+from jscope.checkpoint import _leaves
+from jscope.checkpoint._files import replacing
+from jscope.checkpoint._mapped import Mapped
+from jscope.checkpoint._names import Rename, Select, chosen, renamed
+from jscope.checkpoint._write import write
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+
+def save(path: StrPath, tree: Any, *, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes the arrays of a pytree to a file, all or nothing: an older file is replaced by a complete one, or kept.
+
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/model.safetensors"
+    >>> save(path, {"enc": {"w": np.array([1.5, 2.5])}, "step": 7}, metadata={"license": "CC0"})
+    >>> load(path)
+    {'enc': {'w': array([1.5, 2.5])}, 'step': 7}
+
+    Args:
+      path: The file, which may be there already.
+      tree: Nested dicts, or any other pytree, of arrays of JAX or NumPy, random keys and Python numbers.
+      metadata: Strings by name, to be stored beside.
+
+    Raises:
+      UnsupportedCheckpointError: A leaf is none of these.
+      CheckpointWriteError: The disk is full, or the directory read-only.
+    """
+    arrays, kinds = _leaves.encode(_leaves.flatten(tree))
+    with replacing(Path(path)) as scratch:
+        write(scratch, arrays, _leaves.with_kinds(metadata or {}, kinds))
+
+
+def load(path: StrPath, *, select: Select = None, rename: Rename = None, verify: bool = True) -> dict[str, Any]:
+    r"""Returns the arrays of a file as a nested dict of NumPy arrays, read-only views of the file.
+
+    They keep the file open. `jax.device_put` uses them, on CPU without a copy where their size is a multiple of 64
+    bytes.
+
+    Args:
+      path: The file.
+      select: Which arrays, by their names after `rename`: a regular expression found in them, or a predicate. The
+        others are not read.
+      rename: From names in the file to others: `{regular expression: replacement}`, or a function, as in
+        `jscope.tree.rename`. Names of Hugging Face become paths by `{r"\.": "/"}`.
+      verify: Whether to compare what is read with its digest.
+
+    Raises:
+      CorruptCheckpointError: The file is truncated or altered.
+      MissingCheckpointError: There is no such file.
+      NameConflictError: A name is a prefix of another: rename it.
+    """
+    reader = open(path, verify=verify)
+    names = chosen(renamed(reader.get_variable_to_shape_map(), rename), select)
+    kinds, arrays = _leaves.kinds_in(reader.metadata), reader.get_arrays(names.values())
+    return _tree.unflatten({new: _leaves.decode(arrays[old], kinds.get(old)) for new, old in names.items()})
+
+
+def open(path: StrPath, *, verify: bool = True) -> Mapped:
+    """Returns a reader of the file: its names, shapes, dtypes and metadata, and one array at a time.
+
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/model.safetensors"
+    >>> save(path, {"enc": {"w": np.ones((2, 3), np.float32)}})
+    >>> open(path).get_variable_to_shape_map()
+    {'enc/w': [2, 3]}
+    """
+    return Mapped(Path(path), verify=verify)

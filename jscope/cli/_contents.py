@@ -1,0 +1,86 @@
+"""What is in a checkpoint, as all commands see it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from jscope import _text
+from jscope.checkpoint import Reader, load_checkpoint, tensorbundle
+from jscope.cli import _output
+
+PIECE = 1 << 22
+"""Elements looked at at a time, so that a large array takes no more memory than a small one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One array in a checkpoint: all but its values.
+
+    Attributes:
+      name: As commands show it.
+      key: What `get_tensor` calls it.
+      shape: Its shape.
+      dtype: Its dtype.
+    """
+
+    name: str
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def dtype_name(self) -> str:
+        """Its dtype, as TensorFlow calls it where it is none of numpy's."""
+        return self.dtype.names[0] if self.dtype.names else "string" if self.dtype.hasobject else self.dtype.name
+
+    def __str__(self) -> str:
+        return f"{self.dtype_name}[{','.join(map(str, self.shape))}]"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that choose what a command sees."""
+    parser.add_argument("--select", default="", metavar="REGEX", help="only names in which this is found")
+    parser.add_argument(
+        "--raw", action="store_true", help="from TensorFlow: all there is, under the names it has there"
+    )
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[Reader]:
+    """Opens a checkpoint of any format for a while."""
+    with contextlib.closing(load_checkpoint(path)) as reader:
+        yield reader
+
+
+def items(reader: Reader, arguments: argparse.Namespace) -> dict[str, Item]:
+    """Returns what is in a checkpoint, by name, as `--select` and `--raw` have it."""
+    pattern = _text.pattern(arguments.select, "--select ")
+    shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+    keys = {name: name for name in shapes}
+    if isinstance(reader, tensorbundle.BundleReader) and not arguments.raw:
+        keys = tensorbundle.variables(reader)
+        if left := len(shapes) - len(keys):
+            _output.note(
+                f"{reader.path}: left out {left} that are no variables, such as slots of optimizers (see --raw)"
+            )
+    return {
+        name: Item(name, key, tuple(shapes[key]), np.dtype(dtypes[key]))
+        for name, key in keys.items()
+        if pattern.search(name)
+    }

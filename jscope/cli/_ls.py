@@ -1,0 +1,85 @@
+"""`jscope ls`: what is in a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jscope.checkpoint._reader import Reader
+from jscope.cli import _output
+from jscope.cli._contents import PIECE, Item, add_options, items, opened
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser("ls", help="list names, shapes and dtypes")
+    parser.add_argument("checkpoint", metavar="CKPT")
+    parser.add_argument("--stats", action="store_true", help="read the values: mean, deviation, least, greatest, NaNs")
+    parser.add_argument("--metadata", action="store_true", help="print what is stored beside the arrays, too")
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints one line for each array, and one for all of them."""
+    with opened(arguments.checkpoint) as reader:
+        found = items(reader, arguments)
+        header: Sequence[str] = ("name", "shape", "dtype")
+        rows = [(item.name, ", ".join(map(str, item.shape)) or "()", item.dtype_name) for item in found.values()]
+        if arguments.stats:
+            header = (*header, "mean", "std", "min", "max", "not finite")
+            rows = [(*row, *values) for row, values in zip(rows, _all_stats(reader, found), strict=True)]
+        _output.table(header, rows)
+        _output.line(_total(found))
+        if arguments.metadata:
+            for key, value in reader.metadata.items():
+                _output.line(f"{key}: {value}")
+    return 0
+
+
+def _total(found: dict[str, Item]) -> str:
+    size, nbytes = (sum(getattr(item, name) for item in found.values()) for name in ("size", "nbytes"))
+    return f"{_output.count(len(found), 'variable')}, {_output.count(size, 'element')}, {_output.count(nbytes, 'byte')}"
+
+
+def _all_stats(reader: Reader, found: dict[str, Item]) -> list[Sequence[str]]:
+    with _output.progress("reading", sum(item.nbytes for item in found.values())) as advance:
+        rows = []
+        for item in found.values():
+            rows.append(_stats(reader.get_tensor(item.key)) if _is_number(item.dtype) else ("",) * 5)
+            advance(item.nbytes)
+    return rows
+
+
+def _is_number(dtype: np.dtype) -> bool:
+    return dtype == np.bool_ or jnp.issubdtype(dtype, jnp.number)
+
+
+def _stats(array: np.ndarray) -> Sequence[str]:
+    """Returns mean, standard deviation, least, greatest and how many are not finite; of absolutes, if complex."""
+    count, mean, spread, least, greatest = 0, 0.0, 0.0, np.inf, -np.inf
+    for values in _pieces(array):
+        more, shift = values.size, values.mean() - mean
+        mean += shift * more / (count + more)
+        spread += values.var() * more + shift**2 * count * more / (count + more)
+        count += more
+        least, greatest = min(least, values.min()), max(greatest, values.max())
+    shown = (mean, (spread / count) ** 0.5, least, greatest) if count else ()
+    return (*(f"{value:.4g}" for value in shown), *[""] * (4 - len(shown)), str(array.size - count))
+
+
+def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the finite values of an array as float64, some at a time."""
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, PIECE):
+        piece = flat[start : start + PIECE]
+        if jnp.issubdtype(piece.dtype, jnp.complexfloating):
+            piece = np.abs(piece)
+        piece = piece.astype(np.float64)
+        piece = piece[np.isfinite(piece)]
+        if piece.size:
+            yield piece

@@ -1,0 +1,87 @@
+"""What is printed: tables, progress, errors.
+
+On a terminal rich prints tables, if it is installed. Into a pipe or a file go plain aligned columns, which no width of
+a terminal cuts off, for grep and awk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO
+
+_BIG = 1 << 28
+"""From so many bytes on, waiting is worth a progress bar."""
+
+_WIDEST = 80
+"""Longer names reach into the columns after theirs, and leave the other lines alone."""
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table to stdout.
+
+    >>> table(("name", "shape"), [("w", "2, 3")])
+    name   shape
+    w      2, 3
+    """
+    cells = [[_printable(cell) for cell in row] for row in (header, *rows)]
+    rich = _rich() if sys.stdout.isatty() else None
+    if rich is None:
+        widths = [min(max(map(len, column)), _WIDEST) for column in zip(*cells, strict=True)]
+        for row in cells:
+            line("   ".join(map(str.ljust, row, widths)).rstrip())
+    else:
+        rich.table(cells[0], cells[1:])
+
+
+def line(text: str) -> None:
+    """Prints a line to stdout."""
+    _write(sys.stdout, text)
+
+
+def note(text: str) -> None:
+    """Prints a line to stderr."""
+    _write(sys.stderr, f"jscope: {text}")
+
+
+def error(problem: BaseException) -> None:
+    """Prints an error as one paragraph to stderr."""
+    note(str(problem) or type(problem).__name__)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    encoding = stream.encoding or "utf8"
+    stream.write(_printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def _printable(text: str) -> str:
+    """Returns a text without what would steer the terminal: a checkpoint may come from anywhere."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Gives a function to call with the number of bytes done; shows a bar on a terminal where there are many."""
+    rich = _rich() if total >= _BIG and sys.stderr.isatty() else None
+    if rich is None:
+        yield lambda size: None
+    else:
+        with rich.progress(what, total) as advance:
+            yield advance
+
+
+def count(number: int, noun: str) -> str:
+    """Returns a number and its noun.
+
+    >>> count(1, "variable"), count(1200, "variable")
+    ('1 variable', '1,200 variables')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _rich() -> Any:
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("jscope.cli._rich")
+    return None

@@ -1,0 +1,173 @@
+"""`jscope convert` and `jscope rename`: the same arrays in another format, or under other names.
+
+Both read one array after the other and write a new checkpoint, which takes its place only when it is complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from jscope import _path, _text, tree
+from jscope._errors import InvalidArgumentError, MissingVariableError, NameConflictError
+from jscope.checkpoint import CheckpointExistsError, Reader, tensorbundle
+from jscope.checkpoint._files import replacing
+from jscope.checkpoint._leaves import kinds_in, with_kinds
+from jscope.checkpoint._write import write
+from jscope.cli import _output
+from jscope.cli._contents import Item, add_options, items, opened
+
+Advance: TypeAlias = Callable[[int], None]
+
+SAFETENSORS, TENSORFLOW = "safetensors", "tensorflow"
+_SUFFIXES = {SAFETENSORS: re.compile(r"\.safetensors$"), TENSORFLOW: re.compile(r"(\.ckpt(-\d+)?|\.index)$")}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One way to rename: a variable or scope to another, or a regular expression and what takes its place."""
+
+    old: str
+    new: str
+    regex: bool = False
+
+    def apply(self, name: str) -> str | None:
+        """Returns the new name, or None where the rule does not say anything of this one.
+
+        >>> Rule("enc", "encoder").apply("enc/w"), Rule("enc", "encoder").apply("encoder/w")
+        ('encoder/w', None)
+        """
+        if self.regex:
+            return self._substituted(name)
+        below = _path.relative(name, self.old)
+        return None if below is None else _path.join(self.new, below)
+
+    def _substituted(self, name: str) -> str | None:
+        pattern = _text.pattern(self.old, "--regex ")
+        try:
+            return pattern.sub(self.new, name) if pattern.search(name) else None
+        except (re.error, IndexError) as error:
+            raise InvalidArgumentError(f"{self.new!r} cannot take the place of {self.old!r}: {error}.") from error
+
+    def __str__(self) -> str:
+        return f"--regex {self.old!r}" if self.regex else f"--map {self.old}={self.new}"
+
+
+def add_to(commands: Any) -> None:
+    """Adds both commands to the parser."""
+    convert = commands.add_parser("convert", help="write the same arrays in another format")
+    rename = commands.add_parser("rename", help="write the same arrays under other names")
+    for parser in (convert, rename):
+        parser.add_argument("source", metavar="SRC")
+        parser.add_argument("target", metavar="DST")
+        parser.add_argument("--to", choices=[*_SUFFIXES], help="the format of DST, where its suffix does not tell")
+        add_options(parser)
+        parser.add_argument("--force", action="store_true", help="replace what is there")
+        parser.set_defaults(run=run, rules=[], dry_run=False)
+    map_help = "a variable, or a scope and all below it; may be given often, rules are applied in order"
+    rename.add_argument("--map", dest="rules", action="append", type=_mapping, metavar="OLD=NEW", help=map_help)
+    regex_help = r"what is found of a regular expression, and what takes its place (\1 is the first group)"
+    rename.add_argument("--regex", dest="rules", action="append", nargs=2, metavar=("REGEX", "NEW"), help=regex_help)
+    rename.add_argument("--dry-run", action="store_true", help="print old and new names, and write nothing")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Writes the checkpoint."""
+    to = _format(arguments.target, arguments.to)
+    with opened(arguments.source) as reader:
+        found = items(reader, arguments)
+        if not found:
+            raise MissingVariableError(f"There is nothing to write: {arguments.select!r} is found in no name.")
+        new = _renamed(found, [each if isinstance(each, Rule) else Rule(*each, regex=True) for each in arguments.rules])
+        if to == SAFETENSORS:
+            tree.flatten(new)  # What is a prefix of another name could not be loaded again.
+        if arguments.dry_run:
+            _output.table(("old", "new"), [(item.name, name) for name, item in new.items() if item.name != name])
+            return 0
+        if not arguments.force:
+            _check_free(arguments.target, to)
+        with _output.progress("writing", sum(item.nbytes for item in new.values())) as advance:
+            writer = _write_safetensors if to == SAFETENSORS else _write_tensorflow
+            writer(arguments.target, reader, new, advance)
+    _output.note(f"wrote {_output.count(len(new), 'variable')} to {arguments.target}")
+    return 0
+
+
+def _mapping(text: str) -> Rule:
+    old, equals, new = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form OLD=NEW")
+    return Rule(old.removesuffix(_path.SEPARATOR), new.removesuffix(_path.SEPARATOR))
+
+
+def _format(target: str, to: str | None) -> str:
+    """Returns the format to write, by option or by suffix."""
+    formats = [name for name, pattern in _SUFFIXES.items() if pattern.search(target)]
+    if to is None and not formats:
+        raise InvalidArgumentError(
+            f"The name `{target}` does not tell a format. Give it a suffix (`.safetensors`, `.ckpt`), or say "
+            f"`--to {SAFETENSORS}` or `--to {TENSORFLOW}`."
+        )
+    return to or formats[0]
+
+
+def _renamed(found: Mapping[str, Item], rules: list[Rule]) -> dict[str, Item]:
+    """Returns the items by names to which all rules were applied, in order."""
+    new = {name: name for name in found}
+    for rule in rules:
+        changed = {old: rule.apply(name) for old, name in new.items()}
+        if all(name is None for name in changed.values()):
+            raise MissingVariableError(f"`{rule}` meets no name.{_text.did_you_mean(rule.old, new.values())}")
+        new = {old: new[old] if name is None else name for old, name in changed.items()}
+    renamed: dict[str, Item] = {}
+    for old, name in new.items():
+        if name in renamed:
+            raise NameConflictError(f"`{renamed[name].name}` and `{old}` would both become `{name}`. Keep them apart.")
+        renamed[name] = found[old]
+    return renamed
+
+
+def _check_free(target: str, to: str) -> None:
+    """Raises where something would be replaced."""
+    prefix = _prefix(target)
+    paths = [target] if to == SAFETENSORS else [f"{prefix}.index", *glob.glob(f"{glob.escape(prefix)}.data-*-of-*")]
+    for path in filter(os.path.lexists, paths):
+        raise CheckpointExistsError(f"`{path}` is there already. Give another name, or --force to replace it.")
+
+
+def _prefix(target: str) -> str:
+    return target.removesuffix(".index")
+
+
+def _write_tensorflow(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
+    """Writes one array after the other."""
+    if metadata := _metadata(reader):
+        _output.note(f"left out the metadata ({', '.join(metadata)}), for which TensorFlow has no place")
+    tensorbundle.write(_prefix(target), _values(reader, new, advance))
+
+
+def _write_safetensors(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
+    """Writes arrays that are views of the source where the format allows, so that they take no memory."""
+    kinds = kinds_in(reader.metadata)
+    metadata = with_kinds(_metadata(reader), {name: kinds[item.key] for name, item in new.items() if item.key in kinds})
+    with replacing(Path(target)) as scratch:
+        write(scratch, dict(_values(reader, new, advance)), metadata)
+
+
+def _metadata(reader: Reader) -> dict[str, str]:
+    """Returns what users stored beside the arrays: the rest is about the source as a whole, a step, say."""
+    return {key: value for key, value in reader.metadata.items() if not key.startswith("jscope.")}
+
+
+def _values(reader: Reader, new: Mapping[str, Item], advance: Advance) -> Iterator[tuple[str, np.ndarray]]:
+    for name, item in new.items():
+        yield name, reader.get_tensor(item.key)
+        advance(item.nbytes)

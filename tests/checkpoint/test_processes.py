@@ -1,0 +1,192 @@
+"""Checkpoints and the ends of processes: killed ones, ones that are done too early, several at once."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jscope.checkpoint import Checkpointer
+
+KILLS = {"safetensors": int(os.environ.get("JSCOPE_KILLS", "10")), "orbax": int(os.environ.get("JSCOPE_KILLS", "3"))}
+"""How many processes to kill for each store; the environment variable asks for more."""
+
+ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"}
+
+
+def run(code, *args, **options):
+    """Runs Python code in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, env=ENV, timeout=120, **options
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("store", KILLS)
+def test_a_killed_process_loses_no_finished_step(tmp_path, store):
+    """Killed at random moments while it saves: see `killing.py`, which looks at what is left each time."""
+    program = Path(__file__).parent / "killing.py"
+    command = [sys.executable, program, store, str(KILLS[store]), tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENV, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"of {KILLS[store]} had saved" in done.stdout
+
+
+def test_damage_of_an_orbax_step_is_never_a_wrong_value(tmp_path):
+    """Flipped bits, truncation, missing files. Orbax alone gives wrong values then: it keeps no digests."""
+    program = Path(__file__).parent / "damaging.py"
+    command = [sys.executable, program, tmp_path, "60"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENV, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "refused" in done.stdout
+    assert "WRONG" not in done.stdout
+
+
+SAVE = """
+import sys, jax.numpy as jnp
+from jscope.checkpoint import Checkpointer
+checkpoints = Checkpointer(sys.argv[1], store="orbax")
+checkpoints.save(1, params={f"w{i}": jnp.full(1 << 18, i) for i in range(8)})
+"""
+
+
+def test_a_process_that_ends_has_saved(tmp_path):
+    """Right after `save` returned, with nobody waiting: the interpreter does, however it ends."""
+    assert run(SAVE + "raise SystemExit(3)", tmp_path).returncode == 3
+    assert Checkpointer(tmp_path).restore(1)["params"]["w7"].tolist() == [7] * (1 << 18)
+
+
+FULL = """
+import resource, sys, jax.numpy as jnp, numpy as np, pytest
+from jscope import checkpoint
+store, random = sys.argv[2], np.random.default_rng(0).random(1_000_000)
+checkpoints = checkpoint.Checkpointer(sys.argv[1], store=store)
+def save(step, x):
+    checkpoints.save(step, x=x)
+    checkpoints.wait()
+save(0, jnp.ones(10))
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+with pytest.raises(checkpoint.CheckpointWriteError, match="1`"):
+    save(1, random)
+assert checkpoints.steps() == [0]
+assert checkpoints.restore(x=jnp.zeros(10))["x"].tolist() == [1] * 10
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+save(1, random)
+assert checkpoints.steps() == [0, 1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+if store == "orbax":
+    checkpoints.save(2, x=random)
+"""
+
+
+@pytest.mark.parametrize("store", KILLS)
+def test_a_full_disk_is_an_error_that_changes_nothing(tmp_path, store):
+    """Here the limit is one of the process. What fails after its end is printed: it cannot be raised any more."""
+    done = run(FULL, tmp_path, store)
+    assert done.returncode == 0, done.stderr
+    assert ("CheckpointWriteError" in done.stderr) == (store == "orbax")
+    assert Checkpointer(tmp_path).steps() == [0, 1]
+
+
+def test_two_processes_do_not_write_to_one_directory(tmp_path):
+    """The second is told who the first is; when that has ended, however it did, it may."""
+    code = "import sys\nfrom jscope.checkpoint import Checkpointer\nCheckpointer(sys.argv[1]).save(1, x=1)\n"
+    with Checkpointer(tmp_path) as checkpoints:
+        checkpoints.save(0, x=1)
+        done = run(code, tmp_path)
+        assert f"CheckpointLockedError: `{tmp_path}` is being written to by process {os.getpid()} on" in done.stderr
+    assert run(code + "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", tmp_path).returncode == -9
+    with Checkpointer(tmp_path) as checkpoints:
+        checkpoints.save(2, x=1)
+        assert checkpoints.steps() == [0, 1, 2]
+
+
+SHARDED = """
+import sys, jax
+me, count, port, directory = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+jax.config.update("jax_num_cpu_devices", 2)
+address = f"127.0.0.1:{port}"
+if count > 1:
+    jax.distributed.initialize(address, count, me, coordinator_bind_address=address)
+import jax.numpy as jnp, numpy as np, pytest
+from jscope import checkpoint
+from jscope.checkpoint import Checkpointer
+
+mesh = jax.make_mesh((2 * count,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+rows, whole = (jax.NamedSharding(mesh, spec) for spec in (jax.P("d"), jax.P()))
+grid = np.arange(64.0, dtype=np.float32).reshape(16, 4)
+make = lambda: {"w": jnp.asarray(grid), "b": jnp.ones(3, jnp.bfloat16), "u": jnp.arange(8).astype("uint4")}
+params = jax.jit(make, out_shardings={"w": rows, "b": whole, "u": rows})()
+items = {"params": params, "count": jnp.int32(5), "key": jax.random.key(3), "host": np.arange(3), "epoch": 2}
+if count > 1:
+    with pytest.raises(checkpoint.UnsupportedCheckpointError, match='2 processes.*store="orbax"'):
+        Checkpointer(directory + "/plain").save(0, **items)
+    with Checkpointer(directory, keep=2, store="orbax") as checkpoints:
+        for step in range(3):
+            checkpoints.save(step, **items | {"params": params | {"w": params["w"] * step}})
+        checkpoints.wait()
+        assert checkpoints.steps()[-2:] == [1, 2], checkpoints.steps()  # The first process deletes the others.
+    if me == 0:
+        checkpoint.safetensors.save(directory + "/w.safetensors", {"w": grid})
+back = Checkpointer(directory, store="orbax").restore(**items)
+assert back["params"]["w"].sharding == rows
+for shard in back["params"]["w"].addressable_shards:
+    np.testing.assert_array_equal(shard.data, 2 * grid[shard.index])
+for shard in back["params"]["u"].addressable_shards:
+    np.testing.assert_array_equal(np.asarray(shard.data).astype(int), np.arange(8)[shard.index])
+assert (int(back["count"]), back["host"].tolist(), back["epoch"]) == (5, [0, 1, 2], 2)
+if count > 1:
+    jax.experimental.multihost_utils.sync_global_devices("saved")
+one = checkpoint.restore({"w": jax.ShapeDtypeStruct((16, 4), "float32", sharding=rows)}, directory + "/w.safetensors")
+for shard in one["w"].addressable_shards:
+    np.testing.assert_array_equal(shard.data, grid[shard.index])
+print("all right")
+"""
+SHARDED = SHARDED.replace("import jax.numpy as jnp", "import jax.experimental.multihost_utils, jax.numpy as jnp")
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def test_two_processes_save_and_one_restores(tmp_path):
+    """Sharded arrays over both; then onto the devices of one. Files of one process are read by several, too."""
+    port = free_port()
+    command = [sys.executable, "-c", SHARDED]
+    both = [
+        subprocess.Popen([*command, str(i), "2", str(port), tmp_path], stderr=subprocess.PIPE, text=True, env=ENV)
+        for i in range(2)
+    ]
+    try:
+        errors = [process.communicate(timeout=120)[1] for process in both]
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
+    assert [process.returncode for process in both] == [0, 0], "\n".join(errors)
+    done = run(SHARDED, 0, 1, port, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "all right" in done.stdout
+
+
+def test_a_like_of_numpy_needs_no_device(tmp_path):
+    """Saving and restoring on the host starts no backend: a process may fork, or let others have the devices."""
+    code = (
+        "import sys, jax, numpy as np\n"
+        "from jscope.checkpoint import Checkpointer\n"
+        "jax.config.update('jax_platforms', 'none such')\n"
+        "with Checkpointer(sys.argv[1]) as checkpoints:\n"
+        "    checkpoints.save(0, x=np.ones(3), n=4)\n"
+        "    assert checkpoints.restore(x=np.zeros(3), n=0)['n'] == 4\n"
+    )
+    done = run(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(Checkpointer(tmp_path).restore()["x"], np.ones(3))

@@ -1,0 +1,204 @@
+"""Laws that need several processes: two of them on this machine, with two fake devices each.
+
+This file is also the program that they run: `python tests/test_distributed.py PORT PROCESS OUT`.
+"""
+
+import gc
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import jscope
+from jscope import initializers, sharding
+
+ROOT = Path(__file__).parents[1]
+TIMEOUT = 300
+"""Seconds after which processes that do not end are killed."""
+
+
+TABLE = np.arange(4096, dtype=np.float32).reshape(64, 64) / 4096
+
+
+def layer(scope, x_bd, _):
+    """A dense layer with state."""
+    n = scope.get_variable("n", (4,), trainable=False, initializer=initializers.zeros)
+    return jnp.tanh(x_bd @ scope.get_variable("w", (64, 64), axes=("embed", "mlp"))) + n.sum(), None
+
+
+def network(scope, x_bd):
+    """Scanned layers, a table that is a value, and a scalar."""
+    x_bd *= scope.get_variable("table", axes=("embed", "mlp"), initializer=TABLE)[:1]
+    x_bd *= scope.get_variable("scale", initializer=1.0)
+    return jscope.scan(layer, scope / "layers", x_bd, length=3, axis="layers")[0]
+
+
+MODEL = jscope.transform_with_state(network)
+X = jax.ShapeDtypeStruct((8, 64), jnp.float32)
+RULES = sharding.Rules({"layers": None, "embed": "data", "mlp": "model"})
+
+
+def work(port, process, out):
+    """What each process does: makes its parts, looks at them, trains on them, and saves them."""
+    address = f"127.0.0.1:{port}"
+    bind = address if process == 0 else None
+    jax.distributed.initialize(address, num_processes=2, process_id=process, coordinator_bind_address=bind)
+    mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    placed = sharding.shardings(MODEL.specs(X), mesh, RULES)
+    params, state = MODEL.sharded(placed).init(jax.random.key(0), X)
+    gc.collect()
+    held = [shard.data.nbytes for array in jax.live_arrays() for shard in array.addressable_shards]
+    np.save(out / f"{process}.held.npy", max(held))
+    for name, array in jscope.tree.flatten(jscope.tree.merge(params, state)).items():
+        for i, shard in enumerate(array.addressable_shards):
+            start = [index.start or 0 for index in shard.index]
+            np.savez(out / f"{process}.{name.replace('/', '.')}.{i}.npz", data=shard.data, start=start)
+    (out / f"{process}.txt").write_text(
+        "\n".join([sharding.show(params), sharding.picture(params["table"]), repr(sharding.bytes_per_device(params))])
+    )
+    with jax.set_mesh(mesh):
+        x = jax.make_array_from_callback((8, 64), NamedSharding(mesh, PartitionSpec("data")), lambda i: inputs()[i])
+        loss, grads = jax.jit(jax.value_and_grad(loss_of), out_shardings=(None, as_placed(params)))(params, state, x)
+    assert as_placed(grads) == as_placed(params)
+    np.save(out / f"{process}.loss.npy", float(loss))
+
+
+def inputs():
+    return np.linspace(-1.0, 1.0, 512, dtype=np.float32).reshape(8, 64)
+
+
+def loss_of(params, state, x_bd):
+    return jnp.mean(MODEL.apply(params, state, x_bd)[0] ** 2)
+
+
+def as_placed(tree):
+    return jax.tree.map(lambda x: x.sharding, tree)
+
+
+def start(command, devices, environment):
+    """Starts a program of Python, which finds jscope where this process did."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    own = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": paths}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([sys.executable, *map(str, command)], env=os.environ | own | environment, **pipes)
+
+
+def run(*commands, devices=2, **environment):
+    """Runs programs at the same time; returns what each has printed, after checking that all have ended well."""
+    running = [start(command, devices, environment) for command in commands]
+    try:
+        printed = [process.communicate(timeout=TIMEOUT)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    # A signal makes a negative code.
+    assert [process.returncode for process in running] == [0] * len(running), "\n".join(printed)
+    return printed
+
+
+def interrupt(command, step, **environment):
+    """Runs a program that starts others, one of which is killed after a step; returns its exit code."""
+    with start(command, 2, environment) as process:
+        lines = iter(process.stdout.readline, "")
+        try:
+            started = next(line for line in lines if line.startswith("Started the processes "))
+            next(line for line in lines if line.startswith(f"step {step:4}: "))
+            os.kill(int(started.split()[-1]), signal.SIGKILL)
+            process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+    return process.returncode
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """What two processes have left."""
+    out = tmp_path_factory.mktemp("processes")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run(*([__file__, port, process, out] for process in range(2)))
+    return out
+
+
+def test_two_processes_make_the_values_of_one(out):
+    """Each its own parts, which together are all: params and state, stacked, and a value."""
+    params, state = MODEL.init(jax.random.key(0), X)
+    for name, expected in jscope.tree.flatten(jscope.tree.merge(params, state)).items():
+        found = np.full(expected.shape, np.nan, expected.dtype)
+        for file in out.glob(f"?.{name.replace('/', '.')}.?.npz"):
+            part = np.load(file)
+            found[tuple(slice(s, s + n) for s, n in zip(part["start"], part["data"].shape, strict=True))] = part["data"]
+        np.testing.assert_array_equal(found, expected, err_msg=name)
+
+
+def test_no_process_holds_a_whole_copy(out):
+    """Of what is split, every live buffer is a quarter."""
+    assert [np.load(out / f"{process}.held.npy") for process in range(2)] == [3 * 64 * 64 * 4 // 4] * 2
+
+
+def test_every_process_sees_who_holds_what(out):
+    """The same table and picture everywhere, though no process has all values; devices of process 1 are `1:`."""
+    first, second = ((out / f"{process}.txt").read_text() for process in range(2))
+    assert first == second
+    assert "3 arrays of 65,540 bytes: 16,388 bytes on each of 4 devices" in first
+    assert re.search(
+        r"^axis 0   axis 1: 0:32   axis 1: 32:64\n0:32 +0:0 +0:1 *\n32:64 +1:\d+ +1:\d+$", first, re.MULTILINE
+    )
+
+
+def test_two_processes_compute_what_one_does(out):
+    """The loss of a batch of which each process has a half."""
+    expected = loss_of(*MODEL.init(jax.random.key(0), X), jnp.asarray(inputs()))
+    for process in range(2):
+        np.testing.assert_allclose(np.load(out / f"{process}.loss.npy"), expected, rtol=1e-5)
+
+
+def losses(printed):
+    """The loss of each step that a program has printed."""
+    return {int(step): float(loss) for step, loss in re.findall(r"^step +(\d+): loss (\S+)$", printed, re.MULTILINE)}
+
+
+def test_distributed_lm_survives_a_lost_process_and_goes_on_with_fewer(tmp_path):
+    """Two processes; two that go on until one is killed, while it saves; one: the losses of one, never interrupted."""
+    pytest.importorskip("orbax.checkpoint")
+    program = [ROOT / "examples" / "distributed_lm.py", "--layers", 2, "--dim", 32, "--heads", 2, "--batch", 4]
+    program += [
+        "--context",
+        16,
+        "--print-every",
+        1,
+        "--save-every",
+        1,
+        "--decay-steps",
+        51,
+        "--out",
+        tmp_path / "parts",
+    ]
+    # What runs again need not be compiled again.
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    (first,) = run([*program, "--processes", 2, "--steps", 3, "--held-out", 0], **cache)
+    assert "2 processes, 4 devices, mesh {'data': 2, 'model': 2}, from step 0" in first
+    assert interrupt([*program, "--processes", 2, "--steps", 1000], step=4, **cache) != 0
+    saved = max(int(path.name) for path in (tmp_path / "parts").iterdir() if path.name.isdecimal())
+    (second,) = run([*program, "--steps", saved + 2], devices=1, **cache)
+    assert f"1 processes, 1 devices, mesh {{'data': 1, 'model': 1}}, from step {saved}" in second
+    (whole,) = run([*program[:-1], tmp_path / "whole", "--save-every", 1000, "--steps", saved + 2], devices=1, **cache)
+    expected, found = losses(whole), losses(first) | losses(second)
+    assert list(found) == [0, 1, 2, saved, saved + 1]
+    np.testing.assert_allclose(list(found.values()), [expected[step] for step in found], rtol=1e-3)
+    held_out = [float(re.search(r"Held-out loss after \d+ steps: (\S+)", printed)[1]) for printed in (whole, second)]
+    np.testing.assert_allclose(*held_out, rtol=1e-3)
+
+
+if __name__ == "__main__":
+    work(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
