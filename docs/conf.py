@@ -26,7 +26,7 @@ maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 
 FENCE = re.compile(r"^(\s*)```+\s*(\w*)\s*$")
-LETTER_AFTER_CODE = re.compile(r"(?<!`)(`[^`]+`)(?=\w)")
+CODE = re.compile(r"(``.+?``|`[^`]+`)(\w?)")
 
 
 def to_restructured_text(app, what, name, obj, options, lines):
@@ -48,7 +48,7 @@ def to_restructured_text(app, what, name, obj, options, lines):
         elif line.lstrip().startswith((">>>", "...")):
             rewritten.append(line)
         else:
-            rewritten.append(LETTER_AFTER_CODE.sub(r"\1\\ ", line))
+            rewritten.append(CODE.sub(lambda code: code[1] + (code[2] and f"\\ {code[2]}"), line))
     lines[:] = rewritten
 
 
