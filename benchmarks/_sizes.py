@@ -83,9 +83,9 @@ QUICK = Size(
 )
 FULL = Size(
     name="full",
-    seconds=1.0,
-    least=7,
-    rounds=2,
+    seconds=0.5,
+    least=5,
+    rounds=1,
     trace=(12, 48, 96),
     grad=(12, 96),
     eager=(12, 96),
@@ -93,7 +93,7 @@ FULL = Size(
     jit_init=24,
     sharded=96,
     step=4,
-    depths=(2, 12, 48, 96),
+    depths=(2, 12, 48),
     growth=(100, 1000, 10_000, 100_000),
     wide=10_000,
 )
