@@ -144,7 +144,7 @@ class Scope:
             found = getattr(value, "shape", None)
             if found is None:
                 value = find(self._path, name, self._params, self._state, shared.crossing)
-            if shape is not None and (found != shape or shape.__class__ is not tuple):
+            if shape is not None and (shape.__class__ is not tuple or found != shape):
                 check_shape(_path.join(self._path, name), value, shape)
             return value
         _path.check(name)

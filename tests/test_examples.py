@@ -90,7 +90,7 @@ def assert_reports_the_checkpoint_of_another_network(out):
     save_file(arrays, out / "altered.safetensors")
     code, _, errors = run("digits.py", "--restore", out / "altered.safetensors")
     assert code == 1
-    assert "missing:    `out/w` float32[192, 10] (near: `outs/w`)" in errors
+    assert "missing:    `params/out/w` float32[192, 10] (near: `params/outs/w`)" in errors
 
 
 def test_digits_refuses_to_train_no_steps():
