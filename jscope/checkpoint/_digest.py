@@ -17,6 +17,9 @@ from jscope.checkpoint._bundle._crc32c import crc32c, extend
 
 _FUNCTIONS: Mapping[str, Callable[[Any], int]] = {"crc32c": crc32c, "crc32": zlib.crc32}
 _OWN = "crc32" if extend is None else "crc32c"
+UNKNOWN = f"{_OWN}:{0:08x}"
+"""Stands for a digest that is not known yet, in as many characters."""
+
 _LARGE, _WORKERS = 1 << 20, 2
 """From so many bytes on, a digest is computed in one of so many threads."""
 

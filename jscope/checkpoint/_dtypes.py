@@ -62,13 +62,14 @@ def view_of(dtype: np.dtype) -> str | None:
     return dtype.name if dtype.name in VIEWS else None
 
 
-def itemsize(code: str) -> int:
-    """Returns the number of bytes of one stored element.
+@lru_cache
+def dtype_of(code: str) -> np.dtype:
+    """Returns the dtype of a code.
 
-    >>> itemsize("F32")
-    4
+    >>> dtype_of("BF16")
+    dtype(bfloat16)
     """
-    return np.dtype(CODES[code]).itemsize
+    return np.dtype(CODES[code])
 
 
 def stored_shape(shape: Shape, dtype: np.dtype) -> Shape:

@@ -35,6 +35,11 @@ class Wish:
     place: Place
 
     @property
+    def stored(self) -> tuple[Shape, np.dtype, str | None]:
+        """What must agree with what is found."""
+        return self.shape, self.dtype, self.kind
+
+    @property
     def is_number(self) -> bool:
         """Whether it is a Python number."""
         return self.kind is not None and not _leaves.is_key_kind(self.kind)
@@ -72,22 +77,36 @@ def check(
       StructureMismatchError: With the report.
     """
     agreed = {name: _adapted(each, wishes.get(name), cast) for name, each in found.items()}
-    other = {name: each for name, each in wishes.items() if name in agreed and agreed[name].kind != each.kind}
+    lines = [*_differences(wishes, agreed), *_cut(wishes)]
+    if lines:
+        raise StructureMismatchError("\n".join([title, *lines, advice]).rstrip())
+
+
+def _differences(wishes: Mapping[str, Wish], found: Mapping[str, Wish]) -> list[str]:
+    if wishes.keys() == found.keys() and all(each.stored == found[name].stored for name, each in wishes.items()):
+        return []
+    other = {name: each for name, each in wishes.items() if name in found and found[name].kind != each.kind}
     same = {name: each for name, each in wishes.items() if name not in other}
     lines = differences(
         {name: VariableSpec(name, each.shape, each.dtype, "") for name, each in same.items()},
-        {name: _struct(each) for name, each in agreed.items() if name not in other},
+        {name: jax.ShapeDtypeStruct(each.shape, each.dtype) for name, each in found.items() if name not in other},
     )
-    lines += [
-        f"  kind:       `{name}` is {_kind(agreed[name])}, expected {_kind(each)}" for name, each in other.items()
+    return lines + [
+        f"  kind:       `{name}` is {_kind(found[name])}, expected {_kind(each)}" for name, each in other.items()
     ]
-    lines += [
+
+
+def _cut(wishes: Mapping[str, Wish]) -> list[str]:
+    """Returns a line for each array that JAX would cut to 32 bits."""
+    return [
         f"  dtype:      `{name}` is wanted in {each.dtype}, which JAX has with `jax_enable_x64` alone"
         for name, each in wishes.items()
-        if each.place is not HOST and not each.is_number and jax.dtypes.canonicalize_dtype(each.dtype) != each.dtype
+        if each.dtype.itemsize >= 8 and each.place is not HOST and _canonical(each.dtype) != each.dtype
     ]
-    if lines:
-        raise StructureMismatchError("\n".join([title, *lines, advice]).rstrip())
+
+
+def _canonical(dtype: np.dtype) -> np.dtype:
+    return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
 
 
 def take(reader: Reader, names: Mapping[str, str], wishes: Mapping[str, Wish]) -> dict[str, Any]:
@@ -134,10 +153,6 @@ def _width(dtype: np.dtype) -> int:
     if jnp.issubdtype(dtype, jnp.floating):
         return _WIDTH["f"]
     return _WIDTH["i"] if jnp.issubdtype(dtype, jnp.integer) else _WIDTH.get(dtype.kind, -1)
-
-
-def _struct(each: Wish) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(each.shape, each.dtype)
 
 
 def _kind(each: Wish) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,9 @@ LIMIT = 100_000_000
 METADATA = "__metadata__"
 OWN = DIGEST, DIGESTS, DTYPES = "jscope.digest", "jscope.digests", "jscope.dtypes"
 """The entries of the metadata that belong to the file and not to the user."""
+
+_NONE = "0" * 32
+"""What stands in the place of the header's digest while that is computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +69,15 @@ def encode(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
     """Returns the bytes of a file before the first array."""
     rows = {name: _row(entry) for name, entry in entries.items()}
     dtypes = {name: real for name, entry in entries.items() if (real := _dtypes.view_of(entry.dtype))}
-    own = {**metadata, DIGESTS: json.dumps({name: entry.digest for name, entry in entries.items()})}
+    # The digest comes first: it must be the first place in the file where these characters stand.
+    own = {DIGEST: _NONE, **metadata, DIGESTS: json.dumps({name: entry.digest for name, entry in entries.items()})}
     own |= {DTYPES: json.dumps(dtypes)} if dtypes else {}
-    digest = _digest(rows, own)
-    text = json.dumps({METADATA: own | {DIGEST: digest}} | rows, separators=(",", ":")).encode()
-    padded = text + b" " * (-(8 + len(text)) % ALIGNMENT)
-    return len(padded).to_bytes(8, "little") + padded
+    text = json.dumps({METADATA: own} | rows, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text.replace(_NONE.encode(), _digest(text).encode(), 1)
 
 
-def decode(read: Any, size: int, path: str) -> Header:
+def decode(read: Callable[[int, int], bytes], size: int, path: str) -> Header:
     """Returns the header of a file of `size` bytes, of which `read(begin, end)` gives some.
 
     Raises:
@@ -90,8 +93,7 @@ def decode(read: Any, size: int, path: str) -> Header:
             f"{size:,} (a header may have {LIMIT:,} at most)."
         )
     try:
-        table = json.loads(bytes(read(8, 8 + length)).decode(), object_pairs_hook=_unique)
-        return _header(table, 8 + length, size)
+        return _header(read(8, 8 + length), size)
     except UnsupportedCheckpointError as error:
         raise UnsupportedCheckpointError(f"`{path}`: {error}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -101,13 +103,13 @@ def decode(read: Any, size: int, path: str) -> Header:
         ) from error
 
 
-def _header(table: Any, start: int, size: int) -> Header:
-    metadata = table.pop(METADATA, {})
+def _header(text: bytes, size: int) -> Header:
+    table = json.loads(text.decode(), object_pairs_hook=_unique)
+    metadata, start = table.pop(METADATA, {}), 8 + len(text)
     if not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("the metadata holds something other than strings")
-    user = {key: value for key, value in metadata.items() if key not in OWN}
-    digest, digested = metadata.get(DIGEST), {key: value for key, value in metadata.items() if key != DIGEST}
-    if len(user) < len(metadata) and digest != _digest(table, digested):
+    user, digest = {key: value for key, value in metadata.items() if key not in OWN}, metadata.get(DIGEST, "")
+    if len(user) < len(metadata) and digest != _digest(text.replace(digest.encode(), _NONE.encode(), 1)):
         raise ValueError(
             "it does not have the digest that jscope gave it (a program that rewrites the file must leave out the "
             f"metadata {', '.join(OWN)})"
@@ -130,8 +132,8 @@ def _entry(name: str, row: Any, digest: str | None, real: str | None) -> Entry:
         raise ValueError(f"`{name}` has the shape {shape} and the offsets {offsets}")
     if code not in _dtypes.CODES:
         raise UnsupportedCheckpointError(f"`{name}` has the dtype {code!r}; there are {', '.join(_dtypes.CODES)}.")
-    stored = np.dtype(_dtypes.CODES[code])
-    found = math.prod(shape) * _dtypes.itemsize(code), offsets[1] - offsets[0]
+    stored = _dtypes.dtype_of(code)
+    found = math.prod(shape) * stored.itemsize, offsets[1] - offsets[0]
     if found[0] != found[1]:
         raise ValueError(f"`{name}` has {code}{shape}, so {found[0]:,} bytes, but offsets for {found[1]:,}")
     meant = (stored, tuple(shape)) if real is None else _dtypes.real(real, code, tuple(shape))
@@ -152,9 +154,8 @@ def _check_places(entries: Mapping[str, Entry], size: int) -> None:
         raise ValueError(f"the arrays take {end:,} bytes, and the file has {size:,} for them")
 
 
-def _digest(rows: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
-    text = json.dumps([rows, metadata], sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+def _digest(text: bytes) -> str:
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

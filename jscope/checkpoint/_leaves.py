@@ -18,6 +18,7 @@ from jax.core import Tracer
 
 from jscope import _path, tree
 from jscope._errors import InvalidArgumentError, NameConflictError
+from jscope._spec import VariableSpec
 from jscope.checkpoint._errors import UnsupportedCheckpointError
 
 KINDS = "jscope.kinds"
@@ -51,6 +52,8 @@ def rebuild(like: Any, leaf_of: Callable[[str], Any], at: str = "") -> Any:
     >>> rebuild({"enc": {"w": 0}, "steps": [0, None]}, str.upper)
     {'enc': {'w': 'ENC/W'}, 'steps': ['STEPS/0', None]}
     """
+    if _is_array(like):
+        return leaf_of(at)
     if _is_names(like):
         return {key: rebuild(value, leaf_of, _path.child(at, key)) for key, value in like.items()}
 
@@ -105,7 +108,8 @@ def kind_of(leaf: Any) -> str | None:
 
 def is_key(leaf: Any) -> bool:
     """Says whether a leaf is a typed random key, or stands for one."""
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    dtype = getattr(leaf, "dtype", None)
+    return dtype is not None and not isinstance(dtype, np.dtype) and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def is_key_kind(kind: str | None) -> bool:
@@ -159,6 +163,9 @@ def _impl(key: Any) -> str:
 
 
 def _leaves(item: Any, at: str) -> Iterator[tuple[str, Any]]:
+    if _is_array(item):
+        yield at, item
+        return
     if _is_names(item):
         for key, value in item.items():
             if not isinstance(key, str):
@@ -171,6 +178,11 @@ def _leaves(item: Any, at: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(leaf, name)
         else:
             yield name, leaf
+
+
+def _is_array(item: Any) -> bool:
+    """Says whether this is a leaf of the most common kind, to ask JAX about the others alone."""
+    return isinstance(item, jax.Array | np.ndarray | jax.ShapeDtypeStruct | VariableSpec)
 
 
 def _is_names(item: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Writing safetensors files: digests of all arrays first, then the header that tells them, then the arrays.
+"""Writing safetensors files: the arrays one after the other, and the header again when their digests are known.
 
 Arrays of whole cache lines come first, so that each of them begins at a multiple of 64 bytes, where JAX can use it in
 place; then the others, those of wide dtypes first, so that each is aligned for its dtype. The format allows no holes.
@@ -9,19 +9,22 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
 
 from jscope._errors import InvalidArgumentError
 from jscope.checkpoint import _dtypes
-from jscope.checkpoint._digest import digest, in_threads
+from jscope.checkpoint._digest import UNKNOWN, digest
 from jscope.checkpoint._errors import UnsupportedCheckpointError
 from jscope.checkpoint._header import ALIGNMENT, METADATA, OWN, Entry, encode
 
-BUFFER = 1 << 20
+BUFFER, CHUNK = 1 << 20, 1 << 26
+"""Bytes to collect before they are given to the operating system, and before that is told to write them."""
 
 
 def write(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
@@ -30,25 +33,47 @@ def write(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) ->
     codes = {name: _code(name, array) for name, array in arrays.items()}
     for array in arrays.values():
         if isinstance(array, jax.Array):
-            array.copy_to_host_async()  # All at once; the loop below waits for one at a time.
+            array.copy_to_host_async()  # All at once; the next line waits for one at a time.
     data = {name: _bytes(array) for name, array in arrays.items()}
-    order = sorted(arrays, key=lambda name: (data[name].nbytes % ALIGNMENT != 0, -_dtypes.itemsize(codes[name])))
+    order = sorted(
+        arrays, key=lambda name: (data[name].nbytes % ALIGNMENT != 0, -_dtypes.dtype_of(codes[name]).itemsize)
+    )
     ends = dict(zip(order, np.cumsum([data[name].nbytes for name in order], dtype=int).tolist(), strict=True))
-    digests = in_threads(digest, list(data.values()), [each.nbytes for each in data.values()])
     entries = {
-        name: Entry(
-            np.dtype(array.dtype), tuple(array.shape), codes[name], ends[name] - data[name].nbytes, ends[name], each
-        )
-        for (name, array), each in zip(arrays.items(), digests, strict=True)
+        name: Entry(np.dtype(array.dtype), tuple(array.shape), codes[name], end - data[name].nbytes, end, UNKNOWN)
+        for (name, array), end in zip(arrays.items(), map(ends.__getitem__, arrays), strict=True)
     }
     header = encode(entries, metadata)
     with path.open("wb", BUFFER) as file:
         _reserve(file.fileno(), len(header) + sum(each.nbytes for each in data.values()))
         file.write(header)
-        for name in order:
-            file.write(data[name].data)
+        digests = _write_arrays(file, {name: data[name] for name in order})
+        file.seek(0)
+        file.write(encode({name: replace(entry, digest=digests[name]) for name, entry in entries.items()}, metadata))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _write_arrays(file: BinaryIO, data: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Writes arrays; meanwhile, threads compute their digests and have what was written go to the disk."""
+    digests: dict[str, str | Future[str]] = {}
+    syncs, unsynced = [], 0
+    with ThreadPoolExecutor(2) as pool:
+        for name, each in data.items():
+            digests[name] = pool.submit(digest, each) if each.nbytes >= BUFFER else digest(each)
+            file.write(each.data)
+            unsynced += each.nbytes
+            if unsynced >= CHUNK:
+                file.flush()
+                syncs.append(pool.submit(_sync, file.fileno()))
+                unsynced = 0
+        for sync in syncs:
+            sync.result()
+        return {name: each if isinstance(each, str) else each.result() for name, each in digests.items()}
+
+
+def _sync(descriptor: int) -> None:
+    getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has but the other.
 
 
 def _reserve(descriptor: int, size: int) -> None:
