@@ -28,11 +28,9 @@ def promotion():
         yield
 
 
-@pytest.fixture(scope="module")
-def samples():
-    """What the measures that need no process of their own find about jscope, in the smallest size."""
+def measured(*names):
+    """What measures that need no process of their own find about jscope, in the smallest size."""
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        names = ("trace", "eager", "dispatch", "loop", "growth", "train", "shallow")
         return {name: list(MEASURES[name]("explicit", TINY)) for name in names}
 
 
@@ -78,23 +76,33 @@ def test_disagreement_is_refused(monkeypatch):
         _agree.check(["explicit"], SMALL[:1])
 
 
-def test_a_train_step_is_the_same_program(samples):
+def test_a_train_step_is_the_same_program():
     """Compiled, a train step on scopes differs from that by hand in names alone; other steps differ in more."""
-    same = {sample.key: sample.values for sample in samples["train"] if sample.unit == "bool"}
+    same = {sample.key: sample.values for sample in measured("train")["train"] if sample.unit == "bool"}
     assert same == {"step/same HLO/transformer-2": [True], "step/same operations/transformer-2": [True]}
     one, other = (jax.jit(function).lower(1.0).compile().as_text() for function in (jax.numpy.sin, jax.numpy.cos))
     assert bare(one) != bare(other)
     assert operations(one) != operations(other)
 
 
-def test_measures_give_numbers(samples):
-    """Each gives positive ones, in pairs where JAX by hand ran beside it; keys tell measure, part and model."""
+def test_measures_give_numbers_and_goals_name_them():
+    """Each gives positive ones, in pairs where JAX by hand ran beside it; keys tell measure, part and model.
+
+    Every goal is reached from such keys: none is out of reach by a misspelling.
+    """
+    samples = measured("trace", "eager", "dispatch", "loop", "growth", "train", "shallow")
     for name, found in samples.items():
         assert found, name
         for sample in found:
             assert min(sample.values) > 0
             assert len(sample.raw) in (0, len(sample.values))
             assert sample.key.count("/") == 2
+    found = {sample.key: numbers(sample.values[0], sample.unit) for part in samples.values() for sample in part}
+    deep = ("trace/apply", "init/cold", "init/compiles", "init/jit", "init/sharded")
+    found |= {f"{part}/transformer-96": numbers(1.0) for part in deep} | {"import/beyond jax": numbers(1.0)}
+    metrics = {key: dict.fromkeys(("explicit", "tf1", "linen"), value) for key, value in found.items()}
+    unmeasured = [goal.what for goal in GOALS if goal.measured(Results(metrics)) is None]
+    assert not unmeasured
 
 
 @pytest.mark.parametrize("module", [_grid, _hlo, _measures, _report, _run, _timing, gpu], ids=lambda m: m.__name__)
@@ -139,16 +147,6 @@ def test_ratios_between_processes_are_those_of_a_round():
         for library, number, seconds in (("raw", 0, 1.0), ("explicit", 0, 0.5), ("raw", 1, 10.0), ("explicit", 1, 5.0))
     ]
     assert _run.condensed(samples)["k"]["explicit"]["ratio"] == 0.5
-
-
-def test_goals_name_what_is_measured(samples):
-    """Every goal is reached from keys that measures give: none is out of reach by a misspelling."""
-    found = {sample.key: numbers(sample.values[0], sample.unit) for part in samples.values() for sample in part}
-    deep = ("trace/apply", "init/cold", "init/compiles", "init/jit", "init/sharded")
-    found |= {f"{part}/transformer-96": numbers(1.0) for part in deep} | {"import/beyond jax": numbers(1.0)}
-    metrics = {key: dict.fromkeys(("explicit", "tf1", "linen"), value) for key, value in found.items()}
-    unmeasured = [goal.what for goal in GOALS if goal.measured(Results(metrics)) is None]
-    assert not unmeasured
 
 
 def test_growth_is_told_from_quadratic():
