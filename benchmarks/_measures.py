@@ -40,7 +40,8 @@ class Pair:
     """A model of a library beside the same model by hand, on the same weights."""
 
     def __init__(self, library, model):
-        self.model, self.x, self.library, params = model, model.x, library, weights(model)
+        self.library, self.model, self.x = library, model, model.x
+        params = weights(model)
         self.built, self.raw = LIBRARIES[library].build(model), LIBRARIES["raw"].build(model)
         self.variables = self.built.load(params)
         self.sides = ((self.built, self.variables), (self.raw, params))

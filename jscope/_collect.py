@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jscope._frame import Frame
-from jscope._placed import compiled
+from jscope._placed import moved
 from jscope._scope import root
 from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key
@@ -70,7 +69,7 @@ class Call:
             return frame.initial
 
         made = jax.jit(_under_axes(run, self.axes))(key, values, arrays)
-        return {path: compiled(jnp.asarray, places[path])(value) for path, value in made.items()}
+        return {path: moved(value, places[path]) for path, value in made.items()}
 
 
 def is_data_dependent(spec: VariableSpec) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ from jscope import _path, _rng, _threefry
 from jscope._check import check_key, checked
 from jscope._defaults import is_value
 from jscope._errors import InitializerError, noting
-from jscope._placed import compiled
+from jscope._placed import compiled, moved
 from jscope._same import Same, same
 from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key, Shape
@@ -46,17 +46,16 @@ def materialize(placed: Iterable[tuple[VariableSpec, Any]], key: Key) -> dict[st
     """Returns the initial value of every spec by path, each on its sharding (or None: wherever JAX puts it)."""
     check_key(key)
     key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
-    values, traced = {}, isinstance(jax.random.key_data(key), Tracer)
+    values, traced, random = {}, isinstance(jax.random.key_data(key), Tracer), jax.random.key_impl(key)
     groups: dict[Kind, list[VariableSpec]] = {}
     alike: dict[int, Same] = {}
     for spec, sharding in placed:
         made = spec.initializer
         if is_value(made):
-            place = compiled(jnp.asarray, sharding) if traced else partial(jax.device_put, device=sharding)
-            values[spec.path] = place(_stacked_value(spec))
+            values[spec.path] = (moved if traced else jax.device_put)(_stacked_value(spec), sharding)
             continue
         known = alike.get(id(made)) or alike.setdefault(id(made), _same(spec))
-        kind = Kind(known, spec.unstacked_shape, spec.dtype, _sizes(spec), sharding, jax.random.key_impl(key))
+        kind = Kind(known, spec.unstacked_shape, spec.dtype, _sizes(spec), sharding, random)
         groups.setdefault(kind, []).append(spec)
     rows = _key_data(key, [spec for group in groups.values() for spec in group])
     for kind, group in groups.items():
@@ -116,8 +115,7 @@ def _draw_group(kind: Kind, group: list[VariableSpec], rows: list[Any]) -> Itera
     with noting(f"while making the initial value of `{group[0].path}` (created at {group[0].site})."):
         if isinstance(rows[0], Tracer) and _is_threefry(kind.random):
             drawn = make(kind, len(kind.stack) + 1)(jnp.stack(rows))
-            place = compiled(jnp.asarray, kind.sharding)
-            drawn = [None if drawn is None else place(drawn[i]) for i in range(len(group))]
+            drawn = [None if drawn is None else moved(drawn[i], kind.sharding) for i in range(len(group))]
         else:
             draw = make(kind, len(kind.stack))
             drawn = [draw(row) for row in rows]

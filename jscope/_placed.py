@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
@@ -26,3 +27,8 @@ def compiled(make: Callable[[Any], Any], sharding: Any, grouped: int = 0) -> Cal
             ]
             make = jax.sharding.auto_axes(make, out_sharding=sharding.update(spec=PartitionSpec(*explicit)))
     return jax.jit(make, out_shardings=sharding)
+
+
+def moved(value: Any, sharding: Any) -> Any:
+    """Returns `value` on `sharding`, also under a trace; the value itself where there is none."""
+    return value if sharding is None else compiled(jnp.asarray, sharding)(value)

@@ -313,3 +313,14 @@ def test_a_key_from_outside_a_trace_will_do():
     chex.assert_trees_all_close(jax.jit(lambda: specs.materialize(key))(), expected, rtol=1e-6)
     _, (scanned,) = jax.lax.scan(lambda c, _: (c, (specs.materialize(key),)), 0, None, length=1)
     chex.assert_trees_all_close(jax.tree.map(lambda x: x[0], scanned), expected, rtol=1e-6)
+
+
+def test_under_jit_a_variable_takes_no_program_of_its_own():
+    """Where there is no sharding to keep, more layers add slices to the jaxpr of `init`, and no inner `jit`."""
+
+    def inner(depth):
+        make = deep(depth, 3, NORMALS["jax.nn"]).init
+        jaxpr = jax.make_jaxpr(lambda key: make(key, jnp.ones((2, 3))))(KEY(0))
+        return sum("jit" in equation.primitive.name for equation in jaxpr.eqns)
+
+    assert inner(12) == inner(3)
