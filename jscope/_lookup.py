@@ -73,9 +73,7 @@ def check_shape(path: str, value: Any, shape: ShapeLike) -> None:
 def subtree(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Returns the part of `tree` below `name`, empty where there is none."""
     below: Any = tree.get(name)
-    if below.__class__ is dict:
-        return below
-    return below if isinstance(below, Mapping) else EMPTY
+    return below if below.__class__ is dict else EMPTY  # A call makes dicts of all mappings.
 
 
 def is_variable(name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> bool:

@@ -82,7 +82,14 @@ def extend(lanes: Lanes, parts: Iterable[str | Lane]) -> Lanes:
 @lru_cache(maxsize=65536)
 def lanes_of_path(path: str) -> Lanes:
     """Hashes a whole path."""
-    return extend(lanes_of_path(_path.parent(path)), (_path.last(path),)) if path else SEED
+    parts = _path.parts(path)
+    return extend(_lanes_of_scope(parts[:-1]), parts[-1:])
+
+
+@lru_cache(maxsize=65536)
+def _lanes_of_scope(parts: tuple[str, ...]) -> Lanes:
+    # Variables share it with their neighbours.
+    return extend(SEED, parts)
 
 
 @jax.tree_util.register_dataclass

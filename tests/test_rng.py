@@ -168,3 +168,9 @@ def test_a_scope_entered_anew_repeats_nothing_and_a_value_repeats_itself_across_
 
     first, again, anew = keys_of(model)
     assert first == again != anew
+
+
+@pytest.mark.parametrize("path", ["", "w", "a/w", "a//w", "/w", "/".join("a" * 5000)])
+def test_neither_depth_nor_empty_parts_change_the_hash(path):
+    """Every part counts, also where it is empty (TensorFlow's may be), and no path is too deep."""
+    assert _rng.lanes_of_path(path) == _rng.extend(_rng.SEED, path.split("/") if path else ())
