@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from jscope import _path, tree
 from jscope._errors import InvalidArgumentError
 from jscope._specs import Specs
 from jscope.checkpoint import _exit, _fit, _leaves
-from jscope.checkpoint._errors import CheckpointExistsError, CorruptCheckpointError, UnsupportedCheckpointError
+from jscope.checkpoint._errors import (
+    CheckpointError,
+    CheckpointExistsError,
+    CorruptCheckpointError,
+    UnsupportedCheckpointError,
+)
 from jscope.checkpoint._files import is_temporary
 from jscope.checkpoint._lock import Lock
 from jscope.checkpoint._reader import Reader
@@ -209,6 +216,23 @@ class Checkpointer:
         return reader
 
     def _prepare(self, step: int) -> None:
+        """Raises where this process may not save the step, or another of its program may not."""
+        problem = None
+        try:
+            self._claim(step)
+        except CheckpointError as error:
+            problem = error
+        if self._orbax is not None and jax.process_count() > 1:
+            troubled = np.flatnonzero(multihost_utils.process_allgather(np.array(problem is not None)))
+            if troubled.size and problem is None:
+                problem = CheckpointError(
+                    f"`{self.path(step)}` is not saved: process {troubled[0]} of {jax.process_count()} may not, and "
+                    "has raised an error that says why."
+                )
+        if problem is not None:
+            raise problem
+
+    def _claim(self, step: int) -> None:
         """Gets the lock, clears what an interrupted save left, and makes sure that the step is new."""
         if self._is_first() and self._lock is None:
             self._lock = Lock(self.directory)

@@ -48,9 +48,10 @@ class Wish:
 def wish(name: str, leaf: Any, place: Place = None) -> Wish:
     """Returns what a leaf wants to be restored to."""
     kind = _leaves.kind_of(leaf)
+    place = place_of(leaf) if place is None else place
     if _leaves.is_key(leaf):
         data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
-        return Wish(data.shape, np.dtype(data.dtype), kind, None)
+        return Wish(data.shape, np.dtype(data.dtype), kind, place)
     if kind is None and not (hasattr(leaf, "dtype") and hasattr(leaf, "shape")):
         raise InvalidArgumentError(
             f"`{name}` is wanted as a `{type(leaf).__name__}`, which no checkpoint has.\nGive arrays, "
@@ -58,7 +59,7 @@ def wish(name: str, leaf: Any, place: Place = None) -> Wish:
         )
     if kind is not None:
         leaf = np.asarray(leaf)
-    return Wish(tuple(leaf.shape), np.dtype(leaf.dtype), kind, place_of(leaf) if place is None else place)
+    return Wish(tuple(leaf.shape), np.dtype(leaf.dtype), kind, place)
 
 
 def contents(reader: Reader, names: Mapping[str, str]) -> dict[str, Wish]:

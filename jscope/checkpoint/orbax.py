@@ -26,10 +26,10 @@ import numpy as np
 from jscope import _path, _text, tree
 from jscope._errors import MissingVariableError
 from jscope._types import Shape
-from jscope.checkpoint._digest import agrees, digest
 from jscope.checkpoint._errors import CheckpointError, CheckpointWriteError, CorruptCheckpointError
 from jscope.checkpoint._files import refusals
 from jscope.checkpoint._place import HOST, Place, put
+from jscope.checkpoint._sum import digest
 
 try:
     import orbax.checkpoint.experimental.v1 as ocp
@@ -58,7 +58,7 @@ class Pending(Protocol):
 def save(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> Pending:
     """Begins to write a new directory. Called by all processes; returns when arrays may be donated or overwritten."""
     stored = {name: _storable(array) for name, array in arrays.items()}
-    table = {name: [str(array.dtype), list(array.shape), _digest(stored[name])] for name, array in arrays.items()}
+    table = {name: [str(array.dtype), list(array.shape), digest(stored[name])] for name, array in arrays.items()}
     entries = {**metadata, TABLE: json.dumps(table)}
     kept = {_escaped(name): array for name, array in stored.items() if array.size}
     context = ocp.Context()
@@ -143,8 +143,7 @@ class OrbaxReader:
         row = self._table[name]
         if not row.size:
             return np.zeros(row.shape, row.dtype)
-        data = _bytes(array)
-        if data is not None and row.digest is not None and not agrees(data, row.digest):
+        if row.digest is not None and digest(array) != row.digest:
             raise CorruptCheckpointError(
                 f"`{name}` in `{self.path}` is corrupt: its bytes do not have the digest {row.digest} of the saved.\n"
                 "Restore another step, or the directory from a copy."
@@ -199,18 +198,6 @@ def _as(dtype: np.dtype, array: Any) -> Any:
         return array.view(dtype)
     wide = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.floating)
     return jax.lax.bitcast_convert_type(array, dtype) if wide else array.astype(dtype)
-
-
-def _digest(array: Any) -> str | None:
-    data = _bytes(array)
-    return None if data is None else digest(data)
-
-
-def _bytes(array: Any) -> np.ndarray | None:
-    """Returns the bytes of an array; None where this process does not hold all of it."""
-    if isinstance(array, jax.Array) and not array.is_fully_addressable:
-        return None
-    return np.asarray(array, order="C").reshape(-1).view(np.uint8)
 
 
 def _digest_of(entries: Mapping[str, str]) -> str:

@@ -1,0 +1,82 @@
+"""The digest of an array that may be in parts: the same on host and devices, and another one for other values."""
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from jscope.checkpoint import _sum
+from jscope.checkpoint._sum import digest
+
+SHAPES = [(), (1,), (5,), (3, 4), (2, 3, 4)]
+DTYPES = [
+    "bool",
+    "int8",
+    "uint16",
+    "float32",
+    "bfloat16",
+    "float8_e4m3fn",
+    "complex64",
+    "float64",
+    "int64",
+    "complex128",
+]
+
+
+def random_array(shape, dtype):
+    """Returns random bytes as an array."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    values = np.random.default_rng(size).integers(0, 2 if dtype.kind == "b" else 256, size, dtype=np.uint8)
+    return values.view(dtype).reshape(shape)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_devices_sum_what_the_host_sums(dtype):
+    """Also over parts on several devices, and whatever the strides."""
+    mesh = jax.make_mesh((4,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    with jax.enable_x64(True):
+        for shape in (*SHAPES, (8, 3)):
+            array = random_array(shape, dtype)
+            place = jax.NamedSharding(mesh, jax.P("d") if shape == (8, 3) else jax.P())
+            words = -(-array.dtype.itemsize // 4)
+            lanes = [[_sum._factors(lane, axis, size) for axis, size in enumerate((words, *shape))] for lane in (0, 1)]
+            sums = _sum._on_devices(jax.device_put(array, place), lanes)
+            assert digest(array) == "sum:" + "".join(f"{int(each):08x}" for each in sums), shape
+            assert digest(array.T.copy().T) == digest(array)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "bfloat16", "float32", "float64"])
+def test_every_bit_counts(dtype):
+    """In both lanes."""
+    array = random_array((3, 5), dtype)
+    good = digest(array)
+    for at in range(array.nbytes):
+        for bit in range(8):
+            bad = array.copy()
+            bad.view(np.uint8).reshape(-1)[at] ^= 1 << bit
+            found = digest(bad)
+            assert found[4:12] != good[4:12]
+            assert found[12:] != good[12:]
+
+
+def test_every_place_counts():
+    """Swapped elements, rows, blocks of a long axis, and another shape of the same numbers."""
+    array = np.arange(12, dtype=np.int32).reshape(3, 4)
+    others = [array[::-1], array[:, ::-1], array[[1, 0, 2]], array.T, array.reshape(4, 3), array.reshape(-1)]
+    assert len({digest(each) for each in (array, *others)}) == 1 + len(others)
+    size = 3 * _sum._BLOCK + 5
+    long = np.zeros(size, np.uint8)
+    digests = {digest(long)}
+    for at in (0, 1, _sum._BLOCK - 1, _sum._BLOCK, 2 * _sum._BLOCK, 2 * _sum._BLOCK + 1, size - 1):
+        one = long.copy()
+        one[at] = 1
+        digests.add(digest(one))
+    assert len(digests) == 8
+
+
+def test_a_digest_stays_what_it_is():
+    """Checkpoints have it."""
+    assert digest(np.float32([[1, 2], [3, 4]])) == "sum:647762c01c8252c0"
+    assert digest(jnp.ones(3, ml_dtypes.bfloat16)) == digest(np.ones(3, ml_dtypes.bfloat16)) == "sum:dcdc5c8033541680"
