@@ -28,6 +28,8 @@ from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key, Shape
 
 _NONE = np.zeros((0, 2), np.uint32)
+_BRIEF = {"xla_backend_optimization_level": 1}
+"""On CPU, XLA compiles an initializer in half the time that way, to a program as fast, with the same bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +115,19 @@ def _fold_rows(key: Key, rows: Any) -> Any:
 def _draw_group(kind: Kind, group: list[VariableSpec], rows: list[Any]) -> Iterator[tuple[VariableSpec, jax.Array]]:
     make = _cached_program if kind.initializer.by_value else _program
     with noting(f"while making the initial value of `{group[0].path}` (created at {group[0].site})."):
-        if isinstance(rows[0], Tracer) and _is_threefry(kind.random):
-            drawn = make(kind, len(kind.stack) + 1)(jnp.stack(rows))
+        traced = isinstance(rows[0], Tracer)
+        if traced and _is_threefry(kind.random):
+            drawn = make(kind, len(kind.stack) + 1, traced)(jnp.stack(rows))
             drawn = [None if drawn is None else moved(drawn[i], kind.sharding) for i in range(len(group))]
         else:
-            draw = make(kind, len(kind.stack))
+            draw = make(kind, len(kind.stack), traced)
             drawn = [draw(row) for row in rows]
     return ((spec, checked(spec, value)) for spec, value in zip(group, drawn, strict=True))
 
 
-def _program(kind: Kind, batch_axes: int) -> Callable[..., Any]:
+def _program(kind: Kind, batch_axes: int, traced: bool) -> Callable[..., Any]:
     """Returns the compiled function from the data of a key to an initial value."""
+    options = None if traced or jax.default_backend() != "cpu" else _BRIEF
 
     def draw(data: Any) -> Any:
         value = kind.initializer.function(jax.random.wrap_key_data(data, impl=kind.random), kind.shape, kind.dtype)
@@ -138,7 +142,7 @@ def _program(kind: Kind, batch_axes: int) -> Callable[..., Any]:
             mapped = _mapped(mapped, kind.random)
         return mapped(data)
 
-    return compiled(drawn, kind.sharding, batch_axes - len(kind.stack))
+    return compiled(drawn, kind.sharding, grouped=batch_axes - len(kind.stack), options=options)
 
 
 _cached_program = lru_cache(maxsize=4096)(_program)

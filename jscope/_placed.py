@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -10,10 +10,13 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
-def compiled(make: Callable[[Any], Any], sharding: Any, grouped: int = 0) -> Callable[[Any], Any]:
+def compiled(
+    make: Callable[[Any], Any], sharding: Any, *, grouped: int = 0, options: Mapping[str, Any] | None = None
+) -> Callable[[Any], Any]:
     """Returns the compiled `make`, whose result is on `sharding` (or None: wherever JAX puts it).
 
-    With `grouped` leading axes the result has several such values; those axes are not sharded.
+    With `grouped` leading axes the result has several such values; those axes are not sharded. `options` are the
+    compiler's; JAX takes none under a trace.
     """
     if isinstance(sharding, NamedSharding):
         spec = PartitionSpec(*(None,) * grouped, *sharding.spec)
@@ -26,7 +29,7 @@ def compiled(make: Callable[[Any], Any], sharding: Any, grouped: int = 0) -> Cal
                 tuple(axis for axis in each if types.get(axis) == AxisType.Explicit) or None for each in entries
             ]
             make = jax.sharding.auto_axes(make, out_sharding=sharding.update(spec=PartitionSpec(*explicit)))
-    return jax.jit(make, out_shardings=sharding)
+    return jax.jit(make, out_shardings=sharding, compiler_options=options)
 
 
 def moved(value: Any, sharding: Any) -> Any:

@@ -137,6 +137,19 @@ def test_convert_there_and_back(jscope_main, model, tmp_path):
     assert flat(tmp_path / "odd.bin") == flat(model)
 
 
+def test_convert_to_orbax_and_back(jscope_main, model, tmp_path):
+    """A directory with the metadata, which not even `--force` replaces."""
+    pytest.importorskip("orbax.checkpoint")
+    target = tmp_path / "orbax"
+    assert jscope_main("convert", model, target, "--to", "orbax")[0] == 0
+    assert jscope_main("diff", model, target)[0] == 0
+    assert jscope_main("convert", target, tmp_path / "back.safetensors")[0] == 0
+    assert flat(tmp_path / "back.safetensors") == flat(model)
+    assert load_checkpoint(tmp_path / "back.safetensors").metadata["license"]
+    status, _, err = jscope_main("convert", model, target, "--to", "orbax", "--force")
+    assert (status, "is there already. Give another name, or delete it first" in err) == (2, True)
+
+
 def test_convert_says_what_it_leaves_out(jscope_main, model, tmp_path):
     """Metadata, where there is no place for it; slots, unless they are asked for."""
     assert "left out the metadata (license)" in jscope_main("convert", model, tmp_path / "m.ckpt")[2]

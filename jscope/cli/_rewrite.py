@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import importlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ from jscope.cli._contents import Item, add_options, items, opened
 
 Advance: TypeAlias = Callable[[int], None]
 
-SAFETENSORS, TENSORFLOW = "safetensors", "tensorflow"
+SAFETENSORS, TENSORFLOW, ORBAX = "safetensors", "tensorflow", "orbax"
 _SUFFIXES = {SAFETENSORS: re.compile(r"\.safetensors$"), TENSORFLOW: re.compile(r"(\.ckpt(-\d+)?|\.index)$")}
 
 
@@ -68,7 +69,7 @@ def add_to(commands: Any) -> None:
     for parser in (convert, rename):
         parser.add_argument("source", metavar="SRC")
         parser.add_argument("target", metavar="DST")
-        parser.add_argument("--to", choices=[*_SUFFIXES], help="the format of DST, where its suffix does not tell")
+        parser.add_argument("--to", choices=[*_WRITERS], help="the format of DST, where its suffix does not tell")
         add_options(parser)
         parser.add_argument("--force", action="store_true", help="replace what is there")
         parser.set_defaults(run=run, rules=[], dry_run=False)
@@ -87,16 +88,15 @@ def run(arguments: argparse.Namespace) -> int:
         if not found:
             raise MissingVariableError(f"There is nothing to write: {arguments.select!r} is found in no name.")
         new = _renamed(found, [each if isinstance(each, Rule) else Rule(*each, regex=True) for each in arguments.rules])
-        if to == SAFETENSORS:
+        if to != TENSORFLOW:
             tree.flatten(new)  # What is a prefix of another name could not be loaded again.
         if arguments.dry_run:
             _output.table(("old", "new"), [(item.name, name) for name, item in new.items() if item.name != name])
             return 0
-        if not arguments.force:
+        if to == ORBAX or not arguments.force:
             _check_free(arguments.target, to)
         with _output.progress("writing", sum(item.nbytes for item in new.values())) as advance:
-            writer = _write_safetensors if to == SAFETENSORS else _write_tensorflow
-            writer(arguments.target, reader, new, advance)
+            _WRITERS[to](arguments.target, reader, new, advance)
     _output.note(f"wrote {_output.count(len(new), 'variable')} to {arguments.target}")
     return 0
 
@@ -114,7 +114,7 @@ def _format(target: str, to: str | None) -> str:
     if to is None and not formats:
         raise InvalidArgumentError(
             f"The name `{target}` does not tell a format. Give it a suffix (`.safetensors`, `.ckpt`), or say "
-            f"`--to {SAFETENSORS}` or `--to {TENSORFLOW}`."
+            f"`--to {SAFETENSORS}`, `--to {TENSORFLOW}` or `--to {ORBAX}`."
         )
     return to or formats[0]
 
@@ -138,9 +138,10 @@ def _renamed(found: Mapping[str, Item], rules: list[Rule]) -> dict[str, Item]:
 def _check_free(target: str, to: str) -> None:
     """Raises where something would be replaced."""
     prefix = _prefix(target)
-    paths = [target] if to == SAFETENSORS else [f"{prefix}.index", *glob.glob(f"{glob.escape(prefix)}.data-*-of-*")]
+    paths = [f"{prefix}.index", *glob.glob(f"{glob.escape(prefix)}.data-*-of-*")] if to == TENSORFLOW else [target]
+    advice = "delete it first" if to == ORBAX else "--force to replace it"
     for path in filter(os.path.lexists, paths):
-        raise CheckpointExistsError(f"`{path}` is there already. Give another name, or --force to replace it.")
+        raise CheckpointExistsError(f"`{path}` is there already. Give another name, or {advice}.")
 
 
 def _prefix(target: str) -> str:
@@ -156,10 +157,23 @@ def _write_tensorflow(target: str, reader: Reader, new: Mapping[str, Item], adva
 
 def _write_safetensors(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
     """Writes arrays that are views of the source where the format allows, so that they take no memory."""
-    kinds = kinds_in(reader.metadata)
-    metadata = with_kinds(_metadata(reader), {name: kinds[item.key] for name, item in new.items() if item.key in kinds})
     with replacing(Path(target)) as scratch:
-        write(scratch, dict(_values(reader, new, advance)), metadata)
+        write(scratch, dict(_values(reader, new, advance)), _entries(reader, new))
+
+
+def _write_orbax(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
+    """Writes a directory; Orbax is what gives it its name when it is complete."""
+    orbax = importlib.import_module("jscope.checkpoint.orbax")
+    orbax.save(Path(target), dict(_values(reader, new, advance)), _entries(reader, new)).result()
+
+
+_WRITERS = {SAFETENSORS: _write_safetensors, TENSORFLOW: _write_tensorflow, ORBAX: _write_orbax}
+
+
+def _entries(reader: Reader, new: Mapping[str, Item]) -> dict[str, str]:
+    """Returns the metadata to write, with the kinds of leaves that were no arrays."""
+    kinds = kinds_in(reader.metadata)
+    return with_kinds(_metadata(reader), {name: kinds[item.key] for name, item in new.items() if item.key in kinds})
 
 
 def _metadata(reader: Reader) -> dict[str, str]:
