@@ -49,7 +49,7 @@ def wish(name: str, leaf: Any, place: Place = None) -> Wish:
     """Returns what a leaf wants to be restored to."""
     kind = _leaves.kind_of(leaf)
     place = place_of(leaf) if place is None else place
-    if _leaves.is_key(leaf):
+    if _leaves.is_key_kind(kind):
         data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
         return Wish(data.shape, np.dtype(data.dtype), kind, place)
     if kind is None and not (hasattr(leaf, "dtype") and hasattr(leaf, "shape")):

@@ -8,7 +8,7 @@ containers have no leaves; they come back with the structure that `rebuild` is g
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -162,27 +162,23 @@ def _impl(key: Any) -> str:
     return found[0]
 
 
-def _leaves(item: Any, at: str) -> Iterator[tuple[str, Any]]:
+def _leaves(item: Any, at: str) -> list[tuple[str, Any]]:
     if _is_array(item):
-        yield at, item
-        return
+        return [(at, item)]
     if _is_names(item):
+        found = []
         for key, value in item.items():
             if not isinstance(key, str):
                 raise InvalidArgumentError(f"Names are strings, not {key!r} of type `{type(key).__name__}`.")
-            yield from _leaves(value, _path.SEPARATOR.join([at, key]) if at else key)
-        return
-    for path, leaf in jax.tree_util.tree_leaves_with_path(item, is_leaf=_is_names):
-        name = _join(at, path)
-        if _is_names(leaf):
-            yield from _leaves(leaf, name)
-        else:
-            yield name, leaf
+            found += _leaves(value, _path.SEPARATOR.join([at, key]) if at else key)
+        return found
+    below = [(_join(at, path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(item, is_leaf=_is_names)]
+    return [pair for name, leaf in below for pair in (_leaves(leaf, name) if _is_names(leaf) else [(name, leaf)])]
 
 
 def _is_array(item: Any) -> bool:
     """Says whether this is a leaf of the most common kind, to ask JAX about the others alone."""
-    return isinstance(item, jax.Array | np.ndarray | jax.ShapeDtypeStruct | VariableSpec)
+    return type(item) is not dict and isinstance(item, jax.ShapeDtypeStruct | VariableSpec | np.ndarray | jax.Array)
 
 
 def _is_names(item: Any) -> bool:

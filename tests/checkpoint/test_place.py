@@ -1,0 +1,57 @@
+"""Arrays in their places: many small ones of one kind go another way than few, to the same end."""
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from jscope.checkpoint import _place
+from jscope.checkpoint._place import HOST, put
+
+
+def on_mesh(kind, spec):
+    return jax.NamedSharding(jax.make_mesh((4,), ("d",), axis_types=(kind,)), spec)
+
+
+PLACES = {
+    "default": lambda: None,
+    "device": lambda: jax.sharding.SingleDeviceSharding(jax.devices()[1]),
+    "cut": lambda: on_mesh(jax.sharding.AxisType.Auto, jax.P("d")),
+    "explicit": lambda: on_mesh(jax.sharding.AxisType.Explicit, jax.P("d")),
+    "everywhere": lambda: on_mesh(jax.sharding.AxisType.Auto, jax.P()),
+}
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_many_small_arrays(kind):
+    """As `jax.device_put` puts them: dtype, place, whether committed; no memory is shared."""
+    place = PLACES[kind]()
+    count = _place._MANY
+    arrays = {f"w{i}": np.full(8, i, np.float32) for i in range(count + 5)}
+    arrays |= {f"n{i}": np.full(4, i % 100, np.int8) for i in range(count)}
+    arrays |= {f"b{i}": np.full((4, 2), i, ml_dtypes.bfloat16) for i in range(3)}
+    arrays |= {f"h{i}": np.full(4, i) for i in range(3)}
+    asked = {name: HOST if name[0] == "h" else place for name in arrays}
+    found = put(arrays, asked)
+    assert found.keys() == arrays.keys()
+    for name in [*[*found][::97], f"w{count + 4}", "b2", "h2"]:
+        np.testing.assert_array_equal(found[name], arrays[name])
+        assert found[name].dtype == arrays[name].dtype
+        if name[0] == "h":
+            assert type(found[name]) is np.ndarray
+            continue
+        expected = jnp.asarray(arrays[name]) if place is None else jax.device_put(arrays[name], place)
+        assert found[name].sharding == expected.sharding
+        assert found[name].committed == expected.committed
+    before = np.asarray(found["w7"]).copy()
+    arrays["w7"][:] = -1
+    np.testing.assert_array_equal(found["w7"], before)
+
+
+def test_the_default_device_is_asked_for_each_time():
+    """What is compiled for one is not taken for another."""
+    arrays = {f"w{i}": np.full(8, i, np.float32) for i in range(_place._MANY)}
+    for device in jax.devices()[:3]:
+        with jax.default_device(device):
+            assert put(arrays, dict.fromkeys(arrays))["w3"].devices() == {device}
