@@ -26,8 +26,8 @@ GROUPS = (
 )
 NAMES = tuple(name for names in GROUPS for name in names)
 
-# What takes long, and has goals far from what was measured, is measured in the first round only.
-ONCE = ("train", "depth", "growth", "jit_init", "shallow", "sharded")
+# What a process can measure only once takes part in every round; the rest has its turns with JAX by hand in the first.
+EVERY_ROUND = ("init", "import")
 
 # What only some libraries are asked for: the others would take minutes to no purpose.
 ONLY = {"shallow": ("explicit", "tf1"), "sharded": ("explicit", "linen")}
@@ -50,7 +50,9 @@ def run(libraries, names, size, say=print):
         say(f"{time.monotonic() - start:5.0f} s  the libraries agree: {', '.join(libraries)}")
         for number, group, library in order(libraries, size.rounds):
             chosen = [
-                n for n in group if n in names and not (number and n in ONCE) and library in ONLY.get(n, libraries)
+                name
+                for name in group
+                if name in names and library in ONLY.get(name, libraries) and (number == 0 or name in EVERY_ROUND)
             ]
             if not chosen:
                 continue

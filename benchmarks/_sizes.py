@@ -13,7 +13,7 @@ class Size:
       name: What the command line calls it.
       seconds: How long to repeat a pair of calls.
       least: How often at least.
-      rounds: How often each process is started; what takes long is measured in the first round only.
+      rounds: How often a process is started for what it can measure only once.
       trace: Depths at which `apply` is traced.
       grad: Depths at which `value_and_grad` is traced.
       eager: Depths that run without `jit`.
@@ -85,7 +85,7 @@ FULL = Size(
     name="full",
     seconds=0.5,
     least=5,
-    rounds=1,
+    rounds=5,
     trace=(12, 48, 96),
     grad=(12, 96),
     eager=(12, 96),

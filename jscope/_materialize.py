@@ -28,8 +28,6 @@ from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key, Shape
 
 _NONE = np.zeros((0, 2), np.uint32)
-_BRIEF = {"xla_backend_optimization_level": 1}
-"""On CPU, XLA compiles an initializer in half the time that way, to a program as fast, with the same bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,6 @@ def _draw_group(kind: Kind, group: list[VariableSpec], rows: list[Any]) -> Itera
 
 def _program(kind: Kind, batch_axes: int, traced: bool) -> Callable[..., Any]:
     """Returns the compiled function from the data of a key to an initial value."""
-    options = None if traced or jax.default_backend() != "cpu" else _BRIEF
 
     def draw(data: Any) -> Any:
         value = kind.initializer.function(jax.random.wrap_key_data(data, impl=kind.random), kind.shape, kind.dtype)
@@ -142,7 +139,7 @@ def _program(kind: Kind, batch_axes: int, traced: bool) -> Callable[..., Any]:
             mapped = _mapped(mapped, kind.random)
         return mapped(data)
 
-    return compiled(drawn, kind.sharding, grouped=batch_axes - len(kind.stack), options=options)
+    return compiled(drawn, kind.sharding, grouped=batch_axes - len(kind.stack), brief=not traced)
 
 
 _cached_program = lru_cache(maxsize=4096)(_program)
