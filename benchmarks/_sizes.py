@@ -66,19 +66,20 @@ TINY = Size(
 )
 QUICK = Size(
     name="quick",
-    seconds=0.5,
+    seconds=0.3,
     least=3,
     rounds=1,
-    trace=(12, 96),
+    trace=(12,),
     grad=(12,),
     eager=(12,),
-    init=96,
-    jit_init=4,
-    sharded=12,
+    init=12,
+    jit_init=2,
+    sharded=4,
     step=2,
-    depths=(2, 12),
+    depths=(2,),
     growth=(100, 1000),
     wide=1000,
+    loop=12,
     convnet=False,
 )
 FULL = Size(
@@ -93,7 +94,7 @@ FULL = Size(
     jit_init=24,
     sharded=96,
     step=4,
-    depths=(2, 12, 48),
+    depths=(2, 12, 48, 96),
     growth=(100, 1000, 10_000, 100_000),
     wide=10_000,
 )

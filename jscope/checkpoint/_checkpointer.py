@@ -11,20 +11,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from jscope import _path, tree
 from jscope._errors import InvalidArgumentError
 from jscope._specs import Specs
 from jscope.checkpoint import _exit, _fit, _leaves
-from jscope.checkpoint._errors import (
-    CheckpointError,
-    CheckpointExistsError,
-    CorruptCheckpointError,
-    UnsupportedCheckpointError,
-)
-from jscope.checkpoint._files import is_temporary
+from jscope.checkpoint._errors import CheckpointExistsError, CorruptCheckpointError, UnsupportedCheckpointError
+from jscope.checkpoint._files import is_temporary, refusals
 from jscope.checkpoint._lock import Lock
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._step import (
@@ -39,6 +32,7 @@ from jscope.checkpoint._step import (
     steps,
     write_step,
 )
+from jscope.checkpoint._together import together
 
 _ADVICE = "If this is what you mean: `jscope.checkpoint.restore(like, path)` can rename, select, initialize and cast."
 
@@ -115,11 +109,12 @@ class Checkpointer:
             raise InvalidArgumentError(f"A step is a number from 0 on, not {step!r} of type `{type(step).__name__}`.")
         if step % self._every and not force:
             return False
-        self.wait()
-        arrays, kinds = _leaves.encode(_leaves.flatten(dict(items)))
+        with together(f"`{self.path(step)}` is not saved", shared=self._orbax is not None):
+            self.wait()
+            arrays, kinds = _leaves.encode(_leaves.flatten(dict(items)))
+            self._check_processes(arrays)
+            self._prepare(step)
         metadata = _leaves.with_kinds({VERSION: CURRENT, STEP: str(step)}, kinds)
-        self._check_processes(arrays)
-        self._prepare(step)
         if self._orbax is None:
             write_step(self.path(step), arrays, metadata, specs)
             self._prune(step)
@@ -216,29 +211,13 @@ class Checkpointer:
         return reader
 
     def _prepare(self, step: int) -> None:
-        """Raises where this process may not save the step, or another of its program may not."""
-        problem = None
-        try:
-            self._claim(step)
-        except CheckpointError as error:
-            problem = error
-        if self._orbax is not None and jax.process_count() > 1:
-            troubled = np.flatnonzero(multihost_utils.process_allgather(np.array(problem is not None)))
-            if troubled.size and problem is None:
-                problem = CheckpointError(
-                    f"`{self.path(step)}` is not saved: process {troubled[0]} of {jax.process_count()} may not, and "
-                    "has raised an error that says why."
-                )
-        if problem is not None:
-            raise problem
-
-    def _claim(self, step: int) -> None:
         """Gets the lock, clears what an interrupted save left, and makes sure that the step is new."""
         if self._is_first() and self._lock is None:
             self._lock = Lock(self.directory)
-            for entry in self.directory.iterdir():
-                if is_temporary(entry.name):
-                    shutil.rmtree(entry, ignore_errors=True)
+            with refusals(self.directory):
+                left = [entry for entry in self.directory.iterdir() if is_temporary(entry.name)]
+            for entry in left:
+                shutil.rmtree(entry, ignore_errors=True)
         if self.path(step).exists():
             raise CheckpointExistsError(
                 f"`{self.path(step)}` is there already, and a step is never overwritten.\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
@@ -25,7 +24,7 @@ Place: TypeAlias = "Sharding | Host | None"
 """A sharding, `HOST`, or None: JAX's default device."""
 
 _MANY, _SMALL, _BATCH = 1000, 1 << 12, 16
-"""From so many arrays of one kind on, of up to so many bytes, it pays to compile how so many of them are copied."""
+"""From so many arrays of one kind on, of up to so many bytes, it pays to compile how so many of them are parted."""
 
 
 @runtime_checkable
@@ -88,24 +87,26 @@ def put(arrays: Mapping[str, np.ndarray], places: Mapping[str, Place]) -> dict[s
             groups.setdefault((targets[place], arrays[name].shape, arrays[name].dtype), []).append(name)
         else:
             placed[name] = jax.make_array_from_callback(arrays[name].shape, place, arrays[name].__getitem__)
+    # What is compiled under a mesh would be on all of it.
+    one = jax.sharding.get_abstract_mesh().empty
     for (target, *_), names in groups.items():
         alike = [arrays[name] for name in names]
-        copied = _copied if len(alike) >= _MANY and alike[0].nbytes <= _SMALL else jax.device_put
-        placed |= zip(names, copied(alike, target), strict=True)
+        small = len(alike) >= _MANY and alike[0].nbytes <= _SMALL
+        is_device = target is None or isinstance(target, jax.Device)
+        moved = _moved_together if small and one and is_device else jax.device_put
+        placed |= zip(names, moved(alike, target), strict=True)
     return placed
 
 
-def _copied(arrays: list[np.ndarray], target: Any) -> list[Any]:
-    """Returns what `jax.device_put` would, in a fifth of its time for each array."""
-    copies = _copies(target)
+def _moved_together(arrays: list[np.ndarray], device: Any) -> list[Any]:
+    """Returns what `jax.device_put` would, in a fifth of its time for each array: it moves several as one."""
     batches = (arrays[start : start + _BATCH] for start in range(0, len(arrays), _BATCH))
-    return [copy for batch in batches for copy in copies(*batch)]
+    return [array for batch in batches for array in _parted(jax.device_put(np.stack(batch), device))]
 
 
-@lru_cache
-def _copies(target: Any) -> Any:
-    sharding = SingleDeviceSharding(target) if isinstance(target, jax.Device) else target
-    return jax.jit(lambda *arrays: arrays, out_shardings=sharding)
+@jax.jit
+def _parted(stacked: jax.Array) -> list[jax.Array]:
+    return [stacked[i] for i in range(len(stacked))]
 
 
 def _device(place: Sharding | None) -> Any:

@@ -8,7 +8,8 @@ inverse; elements in each other's places change it but for a small chance.
 
 from __future__ import annotations
 
-from functools import lru_cache, reduce
+import math
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -17,12 +18,17 @@ import numpy as np
 
 from jscope import _rng
 
+KIND = "sum:"
+
 _BLOCK = 1 << 16
 """Indices of long axes have two such numbers: of their block of so many, and within it."""
 
+_PIECE = 1 << 18
+"""About so many words are looked at at a time, so that what is computed on the way takes little memory."""
+
 
 def digest(array: Any) -> str:
-    """Returns the digest of an array of NumPy or JAX, of any dtype of whole bytes.
+    """Returns the digest of an array of NumPy or JAX, of any dtype of numbers.
 
     Where it is sharded over processes, all of them call this, and each sums what it holds.
 
@@ -30,48 +36,88 @@ def digest(array: Any) -> str:
     True
     """
     spread = isinstance(array, jax.Array) and not array.is_fully_addressable
-    words = -(-array.dtype.itemsize // 4)
-    lanes = [[_factors(lane, axis, size) for axis, size in enumerate((words, *array.shape))] for lane in (0, 1)]
-    sums = _on_devices(array, lanes) if spread else _on_host(np.asarray(array, order="C"), lanes)
-    return "sum:" + "".join(f"{int(each):08x}" for each in sums)
+    sums = _on_devices(array) if spread else _on_host(np.asarray(array, order="C"))
+    return KIND + "".join(f"{int(each):08x}" for each in sums)
 
 
-def _factors(lane: int, axis: int, size: int) -> np.ndarray:
-    """Returns the odd numbers, uint32 `[size]`, of the indices of an axis."""
-    if size <= _BLOCK:
-        return _block(lane, axis, size)
-    blocks = _factors(lane, -1 - axis, -(-size // _BLOCK))
-    return np.outer(blocks, _block(lane, axis, _BLOCK)).reshape(-1)[:size]
+def _on_host(array: np.ndarray) -> list[Any]:
+    words = np.moveaxis(array[..., None].view(f"u{min(array.dtype.itemsize, 4)}"), -1, 0)
+    if (bits := _bits(array.dtype)) < 8:
+        words = words & np.uint8((1 << bits) - 1)  # The others may be anything.
+    return [_total(words, lane) for lane in (0, 1)]
+
+
+def _total(words: np.ndarray, lane: int) -> Any:
+    """Returns the sum of one lane: over the last axes first, then over the first, that of the words of an element."""
+    if words.ndim == 1:
+        return _contract(_stirred(words), lane, 0)
+    rows = max(1, _PIECE * words.shape[1] // max(words.size, 1))
+    pieces = []
+    for start in range(0, words.shape[1], rows):
+        piece = _stirred(words[:, start : start + rows])
+        for axis in range(words.ndim - 1, 1, -1):
+            piece = _contract(piece, lane, axis)
+        pieces.append(piece)
+    values = np.concatenate(pieces, axis=1) if pieces else np.zeros(words.shape[:2], np.uint32)
+    return _contract(_contract(values, lane, 1), lane, 0)
+
+
+def _contract(values: np.ndarray, lane: int, axis: int) -> np.ndarray:
+    """Returns the sums over the last axis of `values`, which is this axis of the words."""
+    size = values.shape[-1]
+    blocks = [
+        np.einsum("...i,i->...", block, _block(lane, axis, block.shape[-1]), dtype=np.uint32, casting="unsafe")
+        for block in (values[..., start : start + _BLOCK] for start in range(0, max(size, 1), _BLOCK))
+    ]
+    return blocks[0] if size <= _BLOCK else _contract(np.stack(blocks, axis=-1), lane, -1 - axis)
 
 
 @lru_cache(maxsize=256)
 def _block(lane: int, axis: int, size: int) -> np.ndarray:
-    return _rng.mix(_rng.mix(_rng.SEED[lane], axis), np.arange(size, dtype=np.uint32)) | np.uint32(1)
+    return _odd(lane, axis, np.arange(size, dtype=np.uint32))
 
 
-def _on_host(array: np.ndarray, lanes: list[list[np.ndarray]]) -> list[Any]:
-    words = _stirred(np.moveaxis(array[..., None].view(f"u{min(array.dtype.itemsize, 4)}"), -1, 0))
-
-    def contract(values: np.ndarray, factors: np.ndarray) -> np.ndarray:
-        return np.einsum("...i,i->...", values, factors, dtype=np.uint32, casting="unsafe")
-
-    return [reduce(contract, reversed(factors), words) for factors in lanes]
+def _odd(lane: int, axis: int, indices: Any) -> Any:
+    """Returns the odd numbers of some indices of an axis."""
+    return _rng.mix(_rng.mix(_rng.SEED[lane], axis), indices) | np.uint32(1)
 
 
 @jax.jit
-def _on_devices(array: Any, lanes: list[list[Any]]) -> list[Any]:
-    shape = array.shape
-    if jnp.iscomplexobj(array):
-        array = jnp.stack([array.real, array.imag], axis=-1)
-    elif array.dtype == jnp.bool:
-        array = array.astype(jnp.uint8)
+def _on_devices(array: Any) -> list[Any]:
+    array, shape = _of_bytes(jax.device_put(array, jax.memory.Space.Device)), array.shape
     words = jax.lax.bitcast_convert_type(array, f"uint{8 * min(array.dtype.itemsize, 4)}")
-    words = _stirred(jnp.moveaxis(words.reshape(*shape, len(lanes[0][0])), -1, 0)).astype(jnp.uint32)
+    words = _stirred(jnp.moveaxis(words.reshape(*shape, math.prod(words.shape[len(shape) :])), -1, 0)).astype(
+        jnp.uint32
+    )
+    sums = []
+    for lane in (0, 1):
+        values = words
+        for axis in reversed(range(words.ndim)):
+            size = words.shape[axis]
+            indices = jax.lax.broadcasted_iota(np.uint32, values.shape, axis)
+            factors = _odd(lane, axis, indices % _BLOCK)
+            factors *= _odd(lane, -1 - axis, indices // _BLOCK) if size > _BLOCK else np.uint32(1)
+            values = (values * factors).sum(-1, dtype=jnp.uint32)
+        sums.append(values)
+    return sums
 
-    def contract(values: jax.Array, factors: Any) -> jax.Array:
-        return (values * jnp.broadcast_to(factors, values.shape)).sum(-1, dtype=jnp.uint32)
 
-    return [reduce(contract, reversed(factors), words) for factors in lanes]
+def _of_bytes(array: Any) -> Any:
+    """Returns an array in a dtype of whole bytes; fewer bits are the low ones of a byte."""
+    if jnp.iscomplexobj(array):
+        return jnp.stack([array.real, array.imag], axis=-1)
+    if array.dtype == jnp.bool:
+        return array.astype(jnp.uint8)
+    if (bits := _bits(array.dtype)) < 8:
+        return jax.lax.bitcast_convert_type(array, f"uint{bits}").astype(jnp.uint8)
+    return array
+
+
+def _bits(dtype: np.dtype) -> int:
+    """Returns how many bits an element has, where these are less than a byte; else 8 or more."""
+    if dtype.itemsize > 1 or dtype == np.bool_:
+        return 8
+    return (jnp.iinfo if jnp.issubdtype(dtype, jnp.integer) else jnp.finfo)(dtype).bits
 
 
 def _stirred(words: Any) -> Any:

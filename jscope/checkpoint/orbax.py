@@ -26,10 +26,16 @@ import numpy as np
 from jscope import _path, _text, tree
 from jscope._errors import MissingVariableError
 from jscope._types import Shape
-from jscope.checkpoint._errors import CheckpointError, CheckpointWriteError, CorruptCheckpointError
+from jscope.checkpoint._errors import (
+    CheckpointError,
+    CheckpointWriteError,
+    CorruptCheckpointError,
+    UnsupportedCheckpointError,
+)
 from jscope.checkpoint._files import refusals
 from jscope.checkpoint._place import HOST, Place, put
-from jscope.checkpoint._sum import digest
+from jscope.checkpoint._sum import KIND, digest
+from jscope.checkpoint._together import together
 
 try:
     import orbax.checkpoint.experimental.v1 as ocp
@@ -128,10 +134,12 @@ class OrbaxReader:
             return self._table[name].abstract(apart[name]) if name in apart else ocp.PLACEHOLDER
 
         loaded: dict[str, Any] = {}
-        if any(self._table[name].size for name in places):
-            with _reading(self.path):
-                found = ocp.load(str(Path(self.path).absolute()), jax.tree.map(wanted, self._tree))
+        with together(f"`{self.path}` is not read", shared=any(map(_is_shared, places.values()))):
+            if any(self._table[name].size for name in places):
+                with _reading(self.path):
+                    found = ocp.load(str(Path(self.path).absolute()), jax.tree.map(wanted, self._tree))
                 loaded = dict(zip(jax.tree.leaves(self._tree), jax.tree.leaves(found), strict=True))
+            self._verify({name: array for name, array in loaded.items() if name in places})
         arrays = {name: self._finished(name, loaded.get(name)) for name in places}
         rest = {name: place for name, place in places.items() if place is not apart[name]}
         return arrays | put({name: arrays[name] for name in rest}, rest)
@@ -141,14 +149,24 @@ class OrbaxReader:
 
     def _finished(self, name: str, array: Any) -> Any:
         row = self._table[name]
-        if not row.size:
-            return np.zeros(row.shape, row.dtype)
-        if row.digest is not None and digest(array) != row.digest:
-            raise CorruptCheckpointError(
-                f"`{name}` in `{self.path}` is corrupt: its bytes do not have the digest {row.digest} of the saved.\n"
-                "Restore another step, or the directory from a copy."
+        return _as(row.dtype, array) if row.size else np.zeros(row.shape, row.dtype)
+
+    def _verify(self, loaded: Mapping[str, Any]) -> None:
+        """Compares the digests: of all arrays, before any difference is an error, since processes sum together."""
+        expected = {name: row.digest for name, row in self._table.items() if row.digest is not None}
+        unknown = next((each for each in expected.values() if not each.startswith(KIND)), None)
+        if unknown is not None:
+            raise UnsupportedCheckpointError(
+                f"The arrays in `{self.path}` have digests such as {unknown!r}, which this version of jscope does not "
+                "know. Restore them with the version that saved them."
             )
-        return _as(row.dtype, array)
+        found = {name: digest(array) for name, array in loaded.items() if name in expected}
+        for name, each in found.items():
+            if each != expected[name]:
+                raise CorruptCheckpointError(
+                    f"`{name}` in `{self.path}` is corrupt: its elements have the digest {each}, not {expected[name]} "
+                    "of the saved.\nRestore another step, or the directory from a copy."
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +246,11 @@ def _name(where: Any) -> str:
 def _is_spread(place: Place) -> bool:
     """Says whether an array in this place is in parts, or on several devices."""
     return isinstance(place, jax.sharding.Sharding) and (len(place.device_set) > 1 or not place.is_fully_addressable)
+
+
+def _is_shared(place: Place) -> bool:
+    """Says whether an array in this place is in several processes."""
+    return isinstance(place, jax.sharding.Sharding) and not place.is_fully_addressable
 
 
 def _is_array(leaf: Any) -> bool:

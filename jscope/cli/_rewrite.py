@@ -21,7 +21,7 @@ from jscope import _path, _text, tree
 from jscope._errors import InvalidArgumentError, MissingVariableError, NameConflictError
 from jscope.checkpoint import CheckpointExistsError, Reader, tensorbundle
 from jscope.checkpoint._files import replacing
-from jscope.checkpoint._leaves import kinds_in, with_kinds
+from jscope.checkpoint._leaves import as_array, kinds_in, with_kinds
 from jscope.checkpoint._write import write
 from jscope.cli import _output
 from jscope.cli._contents import Item, add_options, items, opened
@@ -164,7 +164,8 @@ def _write_safetensors(target: str, reader: Reader, new: Mapping[str, Item], adv
 def _write_orbax(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
     """Writes a directory; Orbax is what gives it its name when it is complete."""
     orbax = importlib.import_module("jscope.checkpoint.orbax")
-    orbax.save(Path(target), dict(_values(reader, new, advance)), _entries(reader, new)).result()
+    arrays = {name: as_array(name, value) for name, value in _values(reader, new, advance)}
+    orbax.save(Path(target), arrays, _entries(reader, new)).result()
 
 
 _WRITERS = {SAFETENSORS: _write_safetensors, TENSORFLOW: _write_tensorflow, ORBAX: _write_orbax}

@@ -30,9 +30,12 @@ def save_all(me, items, directory):
             checkpoints.save(step, **items | {"params": params | {"w": params["w"] * step}})
         checkpoints.wait()
         assert checkpoints.steps()[-2:] == [1, 2], checkpoints.steps()  # The first process deletes the others.
-        problem = "process 0 of 2 may not" if me else "written to by another"
-        with pytest.raises(checkpoint.CheckpointError, match=problem):
+        with pytest.raises(
+            checkpoint.CheckpointError, match="process 0 of 2 cannot" if me else "written to by another"
+        ):
             Checkpointer(directory, store="orbax").save(7, **items)
+        with pytest.raises(checkpoint.CheckpointError, match="neither an array" if me else "process 1 of 2 cannot"):
+            checkpoints.save(7, odd=object() if me else 1, **items)
 
 
 def damage(me, items, directory):
@@ -53,13 +56,14 @@ def damage(me, items, directory):
 def check(items, directory):
     """Restores the last step onto the devices that there are."""
     back = Checkpointer(directory).restore(**items)
-    w, u, key = back["params"]["w"], back["params"]["u"], back["shared"]
+    w, key = back["params"]["w"], back["shared"]
     assert w.sharding == items["params"]["w"].sharding
     assert key.sharding == items["shared"].sharding
     for shard in w.addressable_shards:
         np.testing.assert_array_equal(shard.data, 2 * GRID[shard.index])
-    for shard in u.addressable_shards:
-        np.testing.assert_array_equal(np.asarray(shard.data).astype(int), np.arange(8)[shard.index])
+    for array, values in ((back["params"]["u"], np.arange(8)), (back["params"]["i"], np.arange(-8, 8))):
+        for shard in array.addressable_shards:
+            np.testing.assert_array_equal(np.asarray(shard.data).astype(int), values[shard.index])
     np.testing.assert_array_equal(*(jax.random.key_data(x.addressable_data(0)) for x in (key, items["shared"])))
     assert (int(back["count"]), back["host"].tolist(), back["epoch"]) == (5, [0, 1, 2], 2)
 
@@ -86,9 +90,10 @@ def main(me, count, port, directory):
 
     def make():
         params = {"w": jnp.asarray(GRID), "b": jnp.ones(3, jnp.bfloat16), "u": jnp.arange(8).astype("uint4")}
+        params["i"] = jnp.arange(-8, 8).astype("int4")
         return {"params": params, "shared": jax.random.key(4)}
 
-    items = jax.jit(make, out_shardings={"params": {"w": rows, "b": whole, "u": rows}, "shared": whole})()
+    items = jax.jit(make, out_shardings={"params": {"w": rows, "b": whole, "u": rows, "i": rows}, "shared": whole})()
     items |= {"count": jnp.int32(5), "key": jax.random.key(3), "host": np.arange(3), "epoch": 2}
     if count > 1:
         save_all(me, items, directory)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -117,17 +119,18 @@ def test_two_processes_save_and_one_restores(tmp_path):
     """Sharded arrays over both; then onto the devices of one. Files of one process are read by several, too."""
     port = free_port()
     command = [sys.executable, Path(__file__).parent / "sharded.py"]
-    both = [
-        subprocess.Popen([*command, str(i), "2", str(port), tmp_path], stderr=subprocess.PIPE, text=True, env=ENV)
-        for i in range(2)
-    ]
-    try:
-        errors = [process.communicate(timeout=120)[1] for process in both]
-    finally:
-        for process in both:
-            process.kill()
-            process.wait()
-    assert [process.returncode for process in both] == [0, 0], "\n".join(errors)
+    with contextlib.ExitStack() as stack:
+        logs = [stack.enter_context((tmp_path / f"{i}.log").open("w+")) for i in range(2)]
+        both = [
+            subprocess.Popen([*command, str(i), "2", str(port), tmp_path], stderr=log, env=ENV)
+            for i, log in enumerate(logs)
+        ]
+        stack.callback(lambda: [process.kill() for process in both])
+        until = time.monotonic() + 120
+        while None in (codes := [process.poll() for process in both]) and not any(codes) and time.monotonic() < until:
+            time.sleep(0.1)
+        said = "\n".join(log.seek(0) or log.read() for log in logs)
+    assert codes == [0, 0], said
     alone = [*command, "0", "1", str(port), tmp_path]
     done = subprocess.run(alone, capture_output=True, text=True, env=ENV, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,9 @@ from jscope.checkpoint._sum import digest
 SHAPES = [(), (1,), (5,), (3, 4), (2, 3, 4)]
 DTYPES = [
     "bool",
+    "int4",
+    "uint2",
+    "float4_e2m1fn",
     "int8",
     "uint16",
     "float32",
@@ -25,11 +28,13 @@ DTYPES = [
 
 
 def random_array(shape, dtype):
-    """Returns random bytes as an array."""
+    """Returns random bytes as an array; of dtypes of fewer bits, all values."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
-    values = np.random.default_rng(size).integers(0, 2 if dtype.kind == "b" else 256, size, dtype=np.uint8)
-    return values.view(dtype).reshape(shape)
+    low, high = {"bool": (0, 2), "int4": (-8, 8), "uint2": (0, 4), "float4_e2m1fn": (0, 16)}.get(
+        dtype.name, (-128, 128)
+    )
+    return np.random.default_rng(size).integers(low, high, size, dtype=np.int8).view(dtype).reshape(shape)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -40,11 +45,9 @@ def test_devices_sum_what_the_host_sums(dtype):
         for shape in (*SHAPES, (8, 3)):
             array = random_array(shape, dtype)
             place = jax.NamedSharding(mesh, jax.P("d") if shape == (8, 3) else jax.P())
-            words = -(-array.dtype.itemsize // 4)
-            lanes = [[_sum._factors(lane, axis, size) for axis, size in enumerate((words, *shape))] for lane in (0, 1)]
-            sums = _sum._on_devices(jax.device_put(array, place), lanes)
+            sums = _sum._on_devices(jax.device_put(array, place))
             assert digest(array) == "sum:" + "".join(f"{int(each):08x}" for each in sums), shape
-            assert digest(array.T.copy().T) == digest(array)
+            assert digest(array.T.copy().T) == digest(jnp.asarray(array)) == digest(array)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "bfloat16", "float32", "float64"])
@@ -74,6 +77,18 @@ def test_every_place_counts():
         one[at] = 1
         digests.add(digest(one))
     assert len(digests) == 8
+
+
+@pytest.mark.parametrize("shape", [(2, _sum._BLOCK + 3), (3 * _sum._BLOCK, 2), (5 * _sum._PIECE // 4,)])
+def test_large_arrays_are_summed_in_pieces(shape):
+    """To what they are as a whole, on devices; in the memory of the host, too."""
+    array = np.random.default_rng(0).random(shape, np.float32)
+    expected = "sum:" + "".join(f"{int(each):08x}" for each in _sum._on_devices(array))
+    assert digest(array) == expected
+    offloaded = jax.device_put(
+        array, jax.NamedSharding(jax.make_mesh((1,), ("d",)), jax.P(), memory_kind="pinned_host")
+    )
+    assert "sum:" + "".join(f"{int(each):08x}" for each in _sum._on_devices(offloaded)) == expected
 
 
 def test_a_digest_stays_what_it_is():
