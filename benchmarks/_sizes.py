@@ -79,7 +79,6 @@ QUICK = Size(
     depths=(2,),
     growth=(100, 1000),
     wide=1000,
-    loop=12,
     convnet=False,
 )
 FULL = Size(
