@@ -19,6 +19,7 @@ from jscope.checkpoint import _exit, _fit, _leaves
 from jscope.checkpoint._errors import CheckpointExistsError, CorruptCheckpointError, UnsupportedCheckpointError
 from jscope.checkpoint._files import is_temporary, refusals
 from jscope.checkpoint._lock import Lock
+from jscope.checkpoint._pause import collecting_later
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._step import (
     CURRENT,
@@ -125,6 +126,7 @@ class Checkpointer:
             self.wait()
         return True
 
+    @collecting_later()
     def restore(self, step: int | None = None, /, **like: Any) -> dict[str, Any]:
         """Returns what was saved as a step, by name; of the latest step, if none is given.
 
@@ -140,7 +142,7 @@ class Checkpointer:
           CorruptCheckpointError: Files are damaged.
         """
         reader = self._open(step)
-        names = list(reader.get_variable_to_shape_map())
+        names = list(reader.get_variable_to_dtype_map())
         items = {name: _path.parts(name)[0] for name in names}
         like = dict(like) or dict.fromkeys(items.values(), ...)
         stored = {name: name for name in names if like.get(items[name], None) is ...}

@@ -64,6 +64,8 @@ def wish(name: str, leaf: Any, place: Place = None) -> Wish:
 
 def contents(reader: Reader, names: Mapping[str, str]) -> dict[str, Wish]:
     """Returns what a checkpoint has, by jscope's names; `names` tells those in the checkpoint."""
+    if not names:
+        return {}
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     kinds = _leaves.kinds_in(reader.metadata)
     return {new: Wish(tuple(shapes[old]), np.dtype(dtypes[old]), kinds.get(old), HOST) for new, old in names.items()}

@@ -23,7 +23,7 @@ HOST = Host.HOST
 Place: TypeAlias = "Sharding | Host | None"
 """A sharding, `HOST`, or None: JAX's default device."""
 
-_MANY, _SMALL, _BATCH = 1000, 1 << 12, 16
+_MANY, _SMALL, _BATCH = 1000, 1 << 12, 64
 """From so many arrays of one kind on, of up to so many bytes, it pays to compile how so many of them are parted."""
 
 

@@ -13,6 +13,7 @@ from jscope._types import Key
 from jscope.checkpoint import _fit, _leaves
 from jscope.checkpoint._names import Rename, Select, chosen, renamed
 from jscope.checkpoint._open import load_checkpoint
+from jscope.checkpoint._pause import collecting_later
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._step import VERSION
 
@@ -20,6 +21,7 @@ _VARIABLES = ("params", "state")
 _ADVICE = 'What may differ: `rename=` names, `select=` some, `missing="init"` makes others anew, `cast=True` converts.'
 
 
+@collecting_later()
 def restore(
     like: Any,
     path: str | os.PathLike[str] | Reader,
