@@ -9,7 +9,7 @@ inverse; elements in each other's places change it but for a small chance.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import jax
@@ -17,11 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope import _rng
+from jscope._types import Shape
 
 KIND = "sum:"
 
 _BLOCK = 1 << 16
 """Indices of long axes have two such numbers: of their block of so many, and within it."""
+
+_SMALL = 1 << 12
+"""Arrays of up to so many words are multiplied with what was computed for others of their shape."""
 
 _PIECE = 1 << 18
 """About so many words are looked at at a time, so that what is computed on the way takes little memory."""
@@ -44,7 +48,16 @@ def _on_host(array: np.ndarray) -> list[Any]:
     words = np.moveaxis(array[..., None].view(f"u{min(array.dtype.itemsize, 4)}"), -1, 0)
     if (bits := _bits(array.dtype)) < 8:
         words = words & np.uint8((1 << bits) - 1)  # The others may be anything.
+    if words.size <= _SMALL:
+        return list((_factors(words.shape) * _stirred(words).reshape(-1)).sum(-1, dtype=np.uint32))
     return [_total(words, lane) for lane in (0, 1)]
+
+
+@lru_cache(maxsize=256)
+def _factors(shape: Shape) -> np.ndarray:
+    """Returns what the words of a small array are multiplied with, for each lane."""
+    lanes = [[_block(lane, axis, size) for axis, size in enumerate(shape)] for lane in (0, 1)]
+    return np.stack([reduce(np.multiply.outer, factors).reshape(-1) for factors in lanes])
 
 
 def _total(words: np.ndarray, lane: int) -> Any:

@@ -79,7 +79,9 @@ def test_every_place_counts():
     assert len(digests) == 8
 
 
-@pytest.mark.parametrize("shape", [(2, _sum._BLOCK + 3), (3 * _sum._BLOCK, 2), (5 * _sum._PIECE // 4,)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, _sum._SMALL + 1), (2, _sum._BLOCK + 3), (3 * _sum._BLOCK, 2), (5 * _sum._PIECE // 4,)]
+)
 def test_large_arrays_are_summed_in_pieces(shape):
     """To what they are as a whole, on devices; in the memory of the host, too."""
     array = np.random.default_rng(0).random(shape, np.float32)
