@@ -219,7 +219,7 @@ def trace_and_compile(pair, compiles):
 def growth(library, size):
     """From hundreds of variables to 100,000: specs, initial values, and tracing `apply`."""
     # The last takes minutes; JAX by hand runs beside jscope.
-    most = size.growth[-1] if library == "explicit" else min(size.growth[-1], 10_000)
+    most = size.growth[-1] if library == "explicit" else size.wide
     key = jax.random.key(0)
     for pair in pairs(library, (Wide(number) for number in size.growth if number <= most)):
         inits = [built.init for built, _ in pair.sides]

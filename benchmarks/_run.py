@@ -27,7 +27,7 @@ GROUPS = (
 NAMES = tuple(name for names in GROUPS for name in names)
 
 # What a process can measure only once takes part in every round; the rest has its turns with JAX by hand in the first.
-EVERY_ROUND = ("init", "import")
+EVERY_ROUND = ("init",)
 
 # What only some libraries are asked for: the others would take minutes to no purpose.
 ONLY = {"shallow": ("explicit", "tf1"), "sharded": ("explicit", "linen")}

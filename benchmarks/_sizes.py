@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Size:
       step: The depth of the train step that is compiled.
       depths: Depths that are traced and compiled.
       growth: Numbers of variables.
-      wide: Number of variables of the wide model that runs without `jit`; `growth` traces models as large.
+      wide: Number of variables of the wide model that runs without `jit`; libraries beside jscope grow up to it.
       loop: How often the jitted block is called.
       convnet: Whether the convnet takes part.
     """
@@ -84,17 +84,28 @@ QUICK = Size(
 FULL = Size(
     name="full",
     seconds=0.5,
+    least=3,
+    rounds=3,
+    trace=(12, 96),
+    grad=(12,),
+    eager=(12,),
+    init=96,
+    jit_init=24,
+    sharded=96,
+    step=4,
+    depths=(2, 12, 96),
+    growth=(100, 1000, 10_000, 100_000),
+    wide=1000,
+)
+LONG = replace(
+    FULL,
+    name="long",
     least=5,
     rounds=5,
     trace=(12, 48, 96),
     grad=(12, 96),
     eager=(12, 96),
-    init=96,
-    jit_init=24,
-    sharded=96,
-    step=4,
     depths=(2, 12, 48, 96),
-    growth=(100, 1000, 10_000, 100_000),
     wide=10_000,
 )
-SIZES = {size.name: size for size in (TINY, QUICK, FULL)}
+SIZES = {size.name: size for size in (TINY, QUICK, FULL, LONG)}

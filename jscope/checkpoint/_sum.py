@@ -99,9 +99,8 @@ def _odd(lane: int, axis: int, indices: Any) -> Any:
 def _on_devices(array: Any) -> list[Any]:
     array, shape = _of_bytes(jax.device_put(array, jax.memory.Space.Device)), array.shape
     words = jax.lax.bitcast_convert_type(array, f"uint{8 * min(array.dtype.itemsize, 4)}")
-    words = _stirred(jnp.moveaxis(words.reshape(*shape, math.prod(words.shape[len(shape) :])), -1, 0)).astype(
-        jnp.uint32
-    )
+    words = words.reshape(*shape, math.prod(words.shape[len(shape) :]))
+    words = _stirred(jnp.moveaxis(words, -1, 0)).astype(jnp.uint32)
     sums = []
     for lane in (0, 1):
         values = words
