@@ -16,7 +16,7 @@ def arguments(argv=None):
     """Returns what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", dest="size", action="store_const", const="quick", help="3 minutes instead of 20")
+    size.add_argument("--quick", dest="size", action="store_const", const="quick", help="some minutes instead of 20")
     size.add_argument("--long", dest="size", action="store_const", const="long", help="40 minutes instead of 20")
     size.add_argument("--tiny", dest="size", action="store_const", const="tiny", help="to see that everything runs")
     parser.set_defaults(size="full")
