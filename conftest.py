@@ -19,8 +19,9 @@ from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 from xdist.scheduler import LoadScopeScheduling
 
 jax.config.update("jax_num_cpu_devices", 8)
-# Most programs run once here, so that compiling them takes longer than running.
-jax.config.update("jax_disable_most_optimizations", True)
+if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+    # Most programs run once here, so that compiling them takes longer than running. `.ci/run` tests with 0 as well.
+    jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

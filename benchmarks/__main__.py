@@ -16,8 +16,10 @@ def arguments(argv=None):
     """Returns what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", dest="size", action="store_const", const="quick", help="some minutes instead of 20")
-    size.add_argument("--long", dest="size", action="store_const", const="long", help="40 minutes instead of 20")
+    size.add_argument(
+        "--quick", dest="size", action="store_const", const="quick", help="few repetitions of shallow models"
+    )
+    size.add_argument("--long", dest="size", action="store_const", const="long", help="more depths and repetitions")
     size.add_argument("--tiny", dest="size", action="store_const", const="tiny", help="to see that everything runs")
     parser.set_defaults(size="full")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(NAMES), help=", ".join(NAMES))

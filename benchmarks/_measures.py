@@ -40,7 +40,7 @@ class Pair:
     """A model of a library beside the same model by hand, on the same weights."""
 
     def __init__(self, library, model):
-        self.library, self.model, self.x = library, model, model.x
+        self.model, self.x = model, model.x
         params = weights(model)
         self.built, self.raw = LIBRARIES[library].build(model), LIBRARIES["raw"].build(model)
         self.variables = self.built.load(params)

@@ -114,17 +114,18 @@ def _draw_group(kind: Kind, group: list[VariableSpec], rows: list[Any]) -> Itera
     make = _cached_program if kind.initializer.by_value else _program
     with noting(f"while making the initial value of `{group[0].path}` (created at {group[0].site})."):
         traced = isinstance(rows[0], Tracer)
-        if traced and _is_threefry(kind.random):
-            drawn = make(kind, len(kind.stack) + 1, traced)(jnp.stack(rows))
+        grouped = traced and _is_threefry(kind.random)
+        draw = make(kind, grouped, traced)
+        if grouped:
+            drawn = draw(jnp.stack(rows))
             drawn = [None if drawn is None else moved(drawn[i], kind.sharding) for i in range(len(group))]
         else:
-            draw = make(kind, len(kind.stack), traced)
             drawn = [draw(row) for row in rows]
     return ((spec, checked(spec, value)) for spec, value in zip(group, drawn, strict=True))
 
 
-def _program(kind: Kind, batch_axes: int, traced: bool) -> Callable[..., Any]:
-    """Returns the compiled function from the data of a key to an initial value."""
+def _program(kind: Kind, grouped: bool, traced: bool) -> Callable[..., Any]:
+    """Returns the compiled function from the data of a key to an initial value; from those of many if `grouped`."""
 
     def draw(data: Any) -> Any:
         value = kind.initializer.function(jax.random.wrap_key_data(data, impl=kind.random), kind.shape, kind.dtype)
@@ -133,13 +134,10 @@ def _program(kind: Kind, batch_axes: int, traced: bool) -> Callable[..., Any]:
         # Strips weak types, which would make the first training step compile twice.
         return jax.lax.convert_element_type(jnp.asarray(value), jnp.result_type(value))
 
-    def drawn(data: Any) -> Any:
-        mapped = draw
-        for _ in range(batch_axes):
-            mapped = _mapped(mapped, kind.random)
-        return mapped(data)
-
-    return compiled(drawn, kind.sharding, grouped=batch_axes - len(kind.stack), brief=not traced)
+    mapped: Callable[[Any], Any] = draw
+    for _ in range(len(kind.stack) + grouped):
+        mapped = _mapped(mapped, kind.random)
+    return compiled(mapped, kind.sharding, grouped=grouped, brief=not traced)
 
 
 _cached_program = lru_cache(maxsize=4096)(_program)

@@ -7,8 +7,6 @@ import gc
 import os
 import re
 import signal
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,11 +18,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jscope
 from jscope import initializers, sharding
+from tests.processes import TIMEOUT, free_port, run, start
 
 ROOT = Path(__file__).parents[1]
-TIMEOUT = 300
-"""Seconds after which processes that do not end are killed."""
-
 
 TABLE = np.arange(4096, dtype=np.float32).reshape(64, 64) / 4096
 
@@ -84,30 +80,9 @@ def as_placed(tree):
     return jax.tree.map(lambda x: x.sharding, tree)
 
 
-def start(command, devices, environment):
-    """Starts a program of Python, which finds jscope where this process did."""
-    paths = os.pathsep.join(path for path in sys.path if path)
-    own = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": paths}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen([sys.executable, *map(str, command)], env=os.environ | own | environment, **pipes)
-
-
-def run(*commands, devices=2, **environment):
-    """Runs programs at the same time; returns what each has printed, after checking that all have ended well."""
-    running = [start(command, devices, environment) for command in commands]
-    try:
-        printed = [process.communicate(timeout=TIMEOUT)[0] for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    # A signal makes a negative code.
-    assert [process.returncode for process in running] == [0] * len(running), "\n".join(printed)
-    return printed
-
-
 def interrupt(command, step, **environment):
     """Runs a program that starts others, one of which is killed after a step; returns its exit code."""
-    with start(command, 2, environment) as process:
+    with start(command, **environment) as process:
         lines = iter(process.stdout.readline, "")
         try:
             started = next(line for line in lines if line.startswith("Started the processes "))
@@ -123,9 +98,7 @@ def interrupt(command, step, **environment):
 def out(tmp_path_factory):
     """What two processes have left."""
     out = tmp_path_factory.mktemp("processes")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     run(*([__file__, port, process, out] for process in range(2)))
     return out
 

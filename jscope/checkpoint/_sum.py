@@ -40,7 +40,10 @@ def digest(array: Any) -> str:
     True
     """
     spread = isinstance(array, jax.Array) and not array.is_fully_addressable
-    sums = _on_devices(array) if spread else _on_host(np.asarray(array, order="C"))
+    return _text(_on_devices(array) if spread else _on_host(np.asarray(array, order="C")))
+
+
+def _text(sums: list[Any]) -> str:
     return KIND + "".join(f"{int(each):08x}" for each in sums)
 
 
@@ -62,17 +65,14 @@ def _factors(shape: Shape) -> np.ndarray:
 
 def _total(words: np.ndarray, lane: int) -> Any:
     """Returns the sum of one lane: over the last axes first, then over the first, that of the words of an element."""
-    if words.ndim == 1:
-        return _contract(_stirred(words), lane, 0)
-    rows = max(1, _PIECE * words.shape[1] // max(words.size, 1))
+    rows = max(1, _PIECE * words.shape[1] // words.size)
     pieces = []
     for start in range(0, words.shape[1], rows):
         piece = _stirred(words[:, start : start + rows])
         for axis in range(words.ndim - 1, 1, -1):
             piece = _contract(piece, lane, axis)
         pieces.append(piece)
-    values = np.concatenate(pieces, axis=1) if pieces else np.zeros(words.shape[:2], np.uint32)
-    return _contract(_contract(values, lane, 1), lane, 0)
+    return _contract(_contract(np.concatenate(pieces, axis=1), lane, 1), lane, 0)
 
 
 def _contract(values: np.ndarray, lane: int, axis: int) -> np.ndarray:
@@ -80,7 +80,7 @@ def _contract(values: np.ndarray, lane: int, axis: int) -> np.ndarray:
     size = values.shape[-1]
     blocks = [
         np.einsum("...i,i->...", block, _block(lane, axis, block.shape[-1]), dtype=np.uint32, casting="unsafe")
-        for block in (values[..., start : start + _BLOCK] for start in range(0, max(size, 1), _BLOCK))
+        for block in (values[..., start : start + _BLOCK] for start in range(0, size, _BLOCK))
     ]
     return blocks[0] if size <= _BLOCK else _contract(np.stack(blocks, axis=-1), lane, -1 - axis)
 

@@ -245,7 +245,7 @@ def _name(where: Any) -> str:
 
 def _is_spread(place: Place) -> bool:
     """Says whether an array in this place is in parts, or on several devices."""
-    return isinstance(place, jax.sharding.Sharding) and (len(place.device_set) > 1 or not place.is_fully_addressable)
+    return isinstance(place, jax.sharding.Sharding) and (len(place.device_set) > 1 or _is_shared(place))
 
 
 def _is_shared(place: Place) -> bool:

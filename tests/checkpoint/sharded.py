@@ -1,6 +1,6 @@
 """One of several processes that save arrays sharded over them: `python sharded.py NUMBER COUNT PORT DIRECTORY`.
 
-With COUNT 1, it restores what several have saved.
+With COUNT 1, it restores what several have saved. Each has two devices.
 """
 
 import sys
@@ -81,7 +81,6 @@ def check_safetensors(me, rows, directory):
 
 def main(me, count, port, directory):
     """Makes arrays on a mesh of all devices; saves, damages, restores."""
-    jax.config.update("jax_num_cpu_devices", 2)
     if count > 1:
         address = f"127.0.0.1:{port}"
         jax.distributed.initialize(address, count, me, coordinator_bind_address=address)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jscope.checkpoint import Checkpointer
+from tests import processes
 
 KILLS = {"safetensors": int(os.environ.get("JSCOPE_KILLS", "10")), "orbax": int(os.environ.get("JSCOPE_KILLS", "3"))}
 """How many processes to kill for each store; the environment variable asks for more."""
@@ -109,31 +107,11 @@ def test_two_processes_do_not_write_to_one_directory(tmp_path):
         assert checkpoints.steps() == [0, 1, 2]
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def test_two_processes_save_and_one_restores(tmp_path):
     """Sharded arrays over both; then onto the devices of one. Files of one process are read by several, too."""
-    port = free_port()
-    command = [sys.executable, Path(__file__).parent / "sharded.py"]
-    with contextlib.ExitStack() as stack:
-        logs = [stack.enter_context((tmp_path / f"{i}.log").open("w+")) for i in range(2)]
-        both = [
-            subprocess.Popen([*command, str(i), "2", str(port), tmp_path], stderr=log, env=ENV)
-            for i, log in enumerate(logs)
-        ]
-        stack.callback(lambda: [process.kill() for process in both])
-        until = time.monotonic() + 120
-        while None in (codes := [process.poll() for process in both]) and not any(codes) and time.monotonic() < until:
-            time.sleep(0.1)
-        said = "\n".join(log.seek(0) or log.read() for log in logs)
-    assert codes == [0, 0], said
-    alone = [*command, "0", "1", str(port), tmp_path]
-    done = subprocess.run(alone, capture_output=True, text=True, env=ENV, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    program, port = Path(__file__).parent / "sharded.py", processes.free_port()
+    processes.run(*([program, me, 2, port, tmp_path] for me in range(2)))
+    processes.run([program, 0, 1, port, tmp_path])
 
 
 def test_a_like_of_numpy_needs_no_device(tmp_path):
