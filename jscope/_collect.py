@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from jscope._frame import Frame
+from jscope._pause import collecting_later
 from jscope._placed import moved
 from jscope._scope import root
 from jscope._spec import DataDependent, VariableSpec
@@ -35,6 +36,7 @@ class Call:
     kwargs: Mapping[str, Any]
     axes: tuple[tuple[str, int], ...]
 
+    @collecting_later()
     def collect(self, key: Key | None) -> list[VariableSpec]:
         """Returns the specs of the variables that the call creates, in that order."""
         found: list[VariableSpec] = []

@@ -42,20 +42,13 @@ class Crossing:
     path: str
     params: Mapping[str, Any]
     state: Mapping[str, Any]
-    taken: dict[Hashable, int] = field(default_factory=dict)
-    asked: dict[Hashable, int] = field(default_factory=dict)
+    counts: dict[Hashable, int] = field(default_factory=dict)
 
-    def enter(self, place: Hashable) -> int:
-        """Counts one more entry of a scope; returns how many there were before."""
-        count = self.taken.get(place, 0)
-        self.taken[place] = count + 1
-        return count
-
-    def ask(self, stream: Hashable) -> int:
-        """Counts one more key of a stream; returns how many there were before."""
-        count = self.asked.get(stream, 0)
-        self.asked[stream] = count + 1
-        return count
+    def count(self, what: Hashable) -> int:
+        """Counts one more entry of a scope, or key of a stream; returns how many there were before."""
+        before = self.counts.get(what, 0)
+        self.counts[what] = before + 1
+        return before
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -34,6 +35,26 @@ def compiled(
             make = jax.sharding.auto_axes(make, out_sharding=sharding.update(spec=PartitionSpec(*explicit)))
     options = _BRIEF if brief and jax.default_backend() == "cpu" else None
     return jax.jit(make, out_shardings=sharding, compiler_options=options)
+
+
+def lowered(function: Any, argument: Any) -> Any:
+    """Returns the jitted function lowered for an argument; the function itself where `jit` is disabled."""
+    disabled = jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
+    return function if disabled else function.lower(argument)
+
+
+def compiled_together(programs: Iterable[Any]) -> Iterator[Callable[..., Any]]:
+    """Yields each program, compiled if it is lowered: several at the same time, since XLA needs no Python for that.
+
+    Settings such as `jax.default_device` belong to a thread. They are settled when a program is lowered.
+    """
+    with ThreadPoolExecutor() as pool:
+        for each in [pool.submit(_compiled, program) for program in programs]:
+            yield each.result()
+
+
+def _compiled(program: Any) -> Callable[..., Any]:
+    return program.compile() if isinstance(program, jax.stages.Lowered) else program
 
 
 def moved(value: Any, sharding: Any) -> Any:

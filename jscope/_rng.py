@@ -92,6 +92,21 @@ def _lanes_of_scope(parts: tuple[str, ...]) -> Lanes:
     return extend(SEED, parts)
 
 
+def lanes_of_all(paths: list[list[str | int]]) -> np.ndarray:
+    """Hashes many paths at once, each given by its parts; returns their lanes, uint32 `[n, 2]`.
+
+    >>> lanes_of_all([["dense", "w"], ["b"]]).tolist() == [[*lanes_of_path("dense/w")], [*lanes_of_path("b")]]
+    True
+    """
+    lanes = np.array([SEED] * len(paths), np.uint32).reshape(-1, 2)
+    for depth in range(max(map(len, paths), default=0)):
+        deep = [i for i, path in enumerate(paths) if len(path) > depth]
+        parts = (paths[i][depth] for i in deep)
+        names = [lanes_of(part) if isinstance(part, str) else (part, part) for part in parts]
+        lanes[deep] = mix(lanes[deep], np.array(names, np.uint32))
+    return lanes
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, slots=True)
 class Anchor:

@@ -190,7 +190,7 @@ class Scope:
 
         Free is what was neither entered as a scope nor handed out here before.
         """
-        taken, candidate, number = self._shared.crossing.taken, name, 0
+        taken, candidate, number = self._shared.crossing.counts, name, 0
         while (place := (_path.join(self._path, *_path.split(candidate)), self._entry)) in taken:
             number += 1
             candidate = f"{name}_{number}"
@@ -211,7 +211,7 @@ class Scope:
                 f"In {_text.scope_at(self._path)}, a random key was asked for, but this call has none.\n"
                 "Give it one with `model.with_rng(key).apply(params, ...)`, or ask `scope.has_rng` first."
             )
-        asked = self._shared.crossing.ask((self._path, self._entry, stream))
+        asked = self._shared.crossing.count((self._path, self._entry, stream))
         lanes, salt = self.place()
         return _rng.fold(key, _rng.extend(lanes, (_rng.STREAM, salt, stream, asked)))
 
@@ -261,10 +261,10 @@ class Scope:
     def _enter(self, path: str) -> _rng.Entry:
         """Counts one more entry of a child; returns which one it is."""
         shared, entry = self._shared, self._entry
-        count = shared.crossing.enter((path, entry))
+        count = shared.crossing.count((path, entry))
         if shared.collecting and (frame := self._frame()) is not None:
             # A closure that JAX traces twice enters its scopes twice; only entries of one trace are counted.
-            count = shared.crossing.enter((path, entry, frame.trace()))
+            count = shared.crossing.count((path, entry, frame.trace()))
         return (*entry, (path, count)) if count else entry
 
     def _getters_and(self, getter: Getter | None) -> tuple[Getter, ...]:

@@ -1,13 +1,19 @@
-"""`jax.random.fold_in` for many keys at once, on the host.
+"""What needs many keys: `jax.random.fold_in` for all of them at once, and a function of each.
 
-Making the keys of all variables is a few thousand integer operations, but compiling a program for it would take longer
-than all the rest of a small model's start. This is Threefry-2x32 with 20 rounds, JAX's own default generator: "Parallel
-Random Numbers: As Easy as 1, 2, 3" (Salmon et al., 2011). A test holds it to `jax.random.fold_in`, bit by bit.
+JAX's default generator is Threefry-2x32 with 20 rounds: "Parallel Random Numbers: As Easy as 1, 2, 3" (Salmon et al.,
+2011). Here it runs on the host: making the keys of all variables is a few thousand integer operations, but compiling a
+program for it would take longer than all the rest of a small model's start. A test holds it to `jax.random.fold_in`,
+bit by bit. Keys of other generators, and those that are traced, are left to JAX.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import jax
 import numpy as np
+from jax.core import Tracer
 
 _ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
 _PARITY = np.uint32(0x1BD11BDA)
@@ -32,3 +38,38 @@ def fold_in(data: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         x = x + schedule[(step + 1) % 3]
         y = y + schedule[(step + 2) % 3] + np.uint32(step + 1)
     return np.stack([x, y], axis=-1)
+
+
+def fold_all(key: jax.Array, pairs: np.ndarray) -> Any:
+    """Folds both numbers of each pair, uint32 `[n, 2]`, into a typed key; returns the data of the `n` new keys.
+
+    >>> key = jax.random.key(7)
+    >>> new = fold_all(key, np.uint32([[5, 6]]))
+    >>> expected = jax.random.fold_in(jax.random.fold_in(key, 5), 6)
+    >>> bool((new == jax.random.key_data(expected)).all())
+    True
+    """
+    data = jax.random.key_data(key)
+    # Under a trace, the data of a key from outside is traced, too.
+    if isinstance(data, Tracer) or not is_threefry(jax.random.key_impl(key)):
+        return _fold_pairs(key, pairs)
+    return fold_in(fold_in(np.asarray(data), pairs[:, 0]), pairs[:, 1])
+
+
+@jax.jit
+def _fold_pairs(key: jax.Array, pairs: jax.Array) -> jax.Array:
+    def fold(pair: jax.Array) -> jax.Array:
+        return jax.random.key_data(jax.random.fold_in(jax.random.fold_in(key, pair[0]), pair[1]))
+
+    return mapped(fold, jax.random.key_impl(key))(pairs)
+
+
+def mapped(function: Callable[[Any], Any], random: Hashable) -> Callable[[Any], Any]:
+    """Returns the function of many random keys, or of their data, that gives each what `function` gives it alone."""
+    # Threefry promises the same numbers under `vmap` as without it; rbg does not.
+    return jax.vmap(function) if is_threefry(random) else lambda rows: jax.lax.map(function, rows)
+
+
+def is_threefry(random: Hashable) -> bool:
+    """Whether this is what `jax.random.key_impl` says of a Threefry key."""
+    return str(random) == "threefry2x32"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import gc
 from dataclasses import dataclass
 
 import chex
@@ -29,6 +30,28 @@ def test_init_takes_abstract_inputs(name):
     model = MODELS[name]
     made = model.transformed.init(KEY(0), *abstract(model.args))
     chex.assert_trees_all_equal(made if model.state else (made,), model.init())
+
+
+def test_python_looks_for_garbage_later():
+    """Not while a model is traced, but afterwards as before, also after an error."""
+    seen = []
+
+    def model(s, fails):
+        seen.append(gc.isenabled())
+        s.get_variable("w", (3,))
+        assert not fails
+
+    enabled = gc.isenabled()
+    try:
+        for expected in (True, False):
+            gc.enable() if expected else gc.disable()
+            jscope.init(model, KEY(0), False)
+            with pytest.raises(AssertionError):
+                jscope.specs(model, True)
+            assert gc.isenabled() == expected
+    finally:
+        gc.enable() if enabled else gc.disable()
+    assert not any(seen)
 
 
 @pytest.mark.parametrize("name", MODELS)

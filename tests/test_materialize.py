@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 
 import chex
 import jax
@@ -71,6 +72,42 @@ def test_each_distinct_initializer_is_compiled_once(normal, depth):
     with compiled() as programs:
         model.init(key, jnp.ones((2, size)).block_until_ready())
     assert sum("draw" in program for program in programs) == 1
+
+
+def test_a_second_init_lowers_what_the_first_has_compiled_on_each_device():
+    """`jax.default_device` says where values are made, also where they were made elsewhere before."""
+    size, key = fresh(), KEY(0)
+    model = deep(2, size, NORMALS["jscope"])
+    for device, expected in zip([*jax.devices()[:2]] * 2, (1, 1, 0, 0), strict=True):
+        with jax.default_device(device), compiled() as programs:
+            params = model.init(key, jax.ShapeDtypeStruct((2, size), jnp.float32))
+        assert {leaf.device for leaf in jax.tree.leaves(params)} == {device}
+        assert len(programs) == expected
+
+
+def test_without_jit_initializers_see_values():
+    """So that one can be debugged."""
+    seen = []
+
+    def initializer(key, shape, dtype):
+        seen.append(isinstance(key, jax.core.Tracer))
+        return jax.random.normal(key, shape, dtype)
+
+    with jax.disable_jit():
+        jscope.init(lambda s: s.get_variable("w", (3,), initializer=initializer), KEY(0))
+    assert not seen[-1]
+
+
+def test_an_initializer_runs_in_the_thread_that_calls_init():
+    """Programs are compiled in others, but what the user wrote sees the settings and the context of its own thread."""
+    seen = set()
+
+    def initializer(key, shape, dtype):
+        seen.add(threading.get_ident())
+        return jax.random.normal(key, shape, dtype)
+
+    jscope.init(lambda s: [s.get_variable(f"w{i}", (i,), initializer=initializer) for i in range(3)], KEY(0))
+    assert seen == {threading.get_ident()}
 
 
 def test_init_compiles_and_runs_nothing_else():

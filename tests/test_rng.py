@@ -91,6 +91,13 @@ def test_a_path_is_hashed_part_by_part():
     assert _rng.lanes_of_path("a/b/w") == _rng.extend(_rng.lanes_of_path("a/b"), ["w"])
 
 
+@given(st.lists(st.lists(st.text("ab/0", max_size=3) | st.integers(0, 2**32 - 1), max_size=4), max_size=5))
+def test_many_paths_are_hashed_as_one(paths):
+    """Whatever their depths, and where indices stand between names."""
+    expected = [_rng.extend(_rng.SEED, parts) for parts in paths]
+    np.testing.assert_array_equal(_rng.lanes_of_all(paths), np.array(expected, np.uint32).reshape(-1, 2))
+
+
 def test_no_two_of_100_000_paths_collide():
     """Both lanes together tell them apart (a single lane of 32 bits would not: 69%)."""
     paths = [f"block_{i}/{j}/{name}" for i in range(250) for j in range(100) for name in ("w", "b", "scale", "offset")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,3 +29,13 @@ def test_one_key_takes_many_numbers_and_many_keys_one_each():
     for row, (number, other) in enumerate(zip(numbers, numbers[::-1], strict=True)):
         np.testing.assert_array_equal(twice[row : row + 1], _threefry.fold_in(once[row], np.uint32([other])))
         np.testing.assert_array_equal(once[row : row + 1], _threefry.fold_in(key, np.uint32([number])))
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
+@pytest.mark.parametrize("traced", [False, True])
+def test_both_numbers_of_a_pair_are_folded(impl, traced):
+    """For every generator, under a trace and not."""
+    key, pairs = jax.random.key(7, impl=impl), np.uint32([[1, 2], [2, 1], [2**32 - 1, 0]])
+    fold = jax.jit(_threefry.fold_all) if traced else _threefry.fold_all
+    expected = [jax.random.key_data(jax.random.fold_in(jax.random.fold_in(key, a), b)) for a, b in pairs]
+    np.testing.assert_array_equal(fold(key, pairs), expected)

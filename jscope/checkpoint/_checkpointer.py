@@ -14,12 +14,12 @@ import jax
 
 from jscope import _path, tree
 from jscope._errors import InvalidArgumentError
+from jscope._pause import collecting_later
 from jscope._specs import Specs
 from jscope.checkpoint import _exit, _fit, _leaves
 from jscope.checkpoint._errors import CheckpointExistsError, CorruptCheckpointError, UnsupportedCheckpointError
 from jscope.checkpoint._files import is_temporary, refusals
 from jscope.checkpoint._lock import Lock
-from jscope.checkpoint._pause import collecting_later
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._step import (
     CURRENT,

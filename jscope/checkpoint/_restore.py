@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from jscope import _path, tree
 from jscope._errors import InvalidArgumentError
+from jscope._pause import collecting_later
 from jscope._specs import Specs
 from jscope._types import Key
 from jscope.checkpoint import _fit, _leaves
 from jscope.checkpoint._names import Rename, Select, chosen, renamed
 from jscope.checkpoint._open import load_checkpoint
-from jscope.checkpoint._pause import collecting_later
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._step import VERSION
 

@@ -24,6 +24,7 @@ FLOOR = {
     "_diff": 1,
     "_same": 0,
     "_lazy": 0,
+    "_pause": 0,
     "_placed": 0,
     "_threefry": 0,
     "_path": 1,
@@ -80,7 +81,20 @@ OPTIONAL = {
     "ml_dtypes",
 }
 # What prints, words, encodes and compares knows nothing of scopes; `_getter` belongs to the getters, `_diff` to trees.
-HELPERS = {"_diff", "_text", "_show", "_json", "_check", "_same", "_stack", "_getter", "_lazy", "_placed", "_threefry"}
+HELPERS = {
+    "_diff",
+    "_text",
+    "_show",
+    "_json",
+    "_check",
+    "_same",
+    "_stack",
+    "_getter",
+    "_lazy",
+    "_pause",
+    "_placed",
+    "_threefry",
+}
 
 ROOT = Path(next(iter(jscope.__path__)))
 FILES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
