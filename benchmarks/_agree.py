@@ -24,6 +24,11 @@ class DisagreementError(Exception):
     """Two libraries that should compute the same do not."""
 
 
+def small(size):
+    """Returns a small one of each model that takes part in a run."""
+    return [model for model in SMALL if size.convnet or not isinstance(model, ResNet)]
+
+
 def check(libraries, models=SMALL):
     """Raises unless all `libraries` have the variables, and on the same weights the outputs, of JAX by hand.
 

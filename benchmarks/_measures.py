@@ -97,7 +97,7 @@ def trace(library, size):
         if not isinstance(pair.model, Transformer) or pair.model.layers in size.grad:
             yield time_tracing(pair, "trace/grad", size, jax.value_and_grad)
     with _math.nothing_computed():
-        yield time_tracing(Pair(library, Wide(1000)), "trace/read", size, budget=4 * size.seconds)
+        yield time_tracing(Pair(library, Wide(size.read)), "trace/read", size, budget=4 * size.seconds)
 
 
 def time_tracing(pair, part, size, transform=lambda function: function, **limits):

@@ -56,7 +56,11 @@ def run(libraries, names, size, say=print):
             ]
             if not chosen:
                 continue
-            found = imported(library, folder) if chosen == ["import"] else start_process(library, chosen, size, folder)
+            found = (
+                imported(library, folder, size.imports)
+                if chosen == ["import"]
+                else start_process(library, chosen, size, folder)
+            )
             samples += [(library, number, sample) for sample in found]
             say(f"{time.monotonic() - start:5.0f} s  round {number + 1}: {library}: {', '.join(chosen)}")
     return about | {"seconds": round(time.monotonic() - start), "metrics": condensed(samples)}
@@ -91,7 +95,7 @@ def start_process(library, names, size, folder):
     return json.loads(out.read_text(encoding="utf8"))
 
 
-def imported(library, folder, times=4):
+def imported(library, folder, times):
     """Returns how long a library's import takes after that of jax. Its modules are compiled before."""
     code = "import time; a = time.perf_counter(); import jax; b = time.perf_counter(); "
     code += f"import {LIBRARIES[library].package}; c = time.perf_counter(); print(b - a, c - b)"

@@ -24,6 +24,8 @@ class Size:
       depths: Depths that are traced and compiled.
       growth: Numbers of variables.
       wide: Number of variables of the wide model that runs without `jit`; libraries beside jscope grow up to it.
+      read: Number of variables that are read.
+      imports: How often a library is imported.
       loop: How often the jitted block is called.
       convnet: Whether the convnet takes part.
     """
@@ -42,6 +44,8 @@ class Size:
     depths: tuple[int, ...]
     growth: tuple[int, ...]
     wide: int
+    read: int = 1000
+    imports: int = 4
     loop: int = 48
     convnet: bool = True
 
@@ -61,24 +65,29 @@ TINY = Size(
     depths=(1, 2),
     growth=(10, 20),
     wide=20,
+    read=20,
+    imports=2,
     loop=2,
     convnet=False,
 )
 QUICK = Size(
     name="quick",
-    seconds=0.3,
-    least=3,
+    seconds=0.1,
+    least=2,
     rounds=1,
-    trace=(12,),
-    grad=(12,),
-    eager=(12,),
+    trace=(4,),
+    grad=(4,),
+    eager=(4,),
     init=12,
     jit_init=2,
-    sharded=4,
+    sharded=2,
     step=2,
     depths=(2,),
-    growth=(100, 1000),
-    wide=1000,
+    growth=(30, 300),
+    wide=300,
+    read=300,
+    imports=2,
+    loop=12,
     convnet=False,
 )
 FULL = Size(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jax
 
-from benchmarks._agree import check
+from benchmarks._agree import check, small
 from benchmarks._measures import MEASURES
 from benchmarks._sizes import SIZES
 from benchmarks.models._models import UnsupportedError
@@ -25,7 +25,9 @@ def main(library, names, size, out):
     samples = []
     for name in names.split(","):
         if name == "agree":
-            check(library.split(","))
+            # These programs run once.
+            jax.config.update("jax_disable_most_optimizations", True)
+            check(library.split(","), small(SIZES[size]))
             continue
         try:
             samples += [dataclasses.asdict(sample) for sample in MEASURES[name](library, SIZES[size])]
