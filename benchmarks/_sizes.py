@@ -92,8 +92,8 @@ QUICK = Size(
 )
 FULL = Size(
     name="full",
-    seconds=0.5,
-    least=3,
+    seconds=0.7,
+    least=5,
     rounds=3,
     trace=(12, 96),
     grad=(12,),
@@ -102,7 +102,7 @@ FULL = Size(
     jit_init=24,
     sharded=96,
     step=4,
-    depths=(2, 12, 96),
+    depths=(2, 96),
     growth=(100, 1000, 10_000, 100_000),
     wide=1000,
 )

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jscope._errors import noting
 from jscope._frame import Frame
 from jscope._pause import collecting_later
 from jscope._placed import moved
@@ -70,7 +71,8 @@ class Call:
                 self.function(root(frame, key), *args, **kwargs)
             return frame.initial
 
-        made = jax.jit(_under_axes(run, self.axes))(key, values, arrays)
+        with noting("while computing initial values that depend on data. Put inputs on the devices of the variables."):
+            made = jax.jit(_under_axes(run, self.axes))(key, values, arrays)
         return {path: moved(value, places[path]) for path, value in made.items()}
 
 

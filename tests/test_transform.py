@@ -294,6 +294,22 @@ def test_data_dependent_values_need_data_in_materialize():
     assert "data-dependent" in str(specs)
 
 
+def test_data_dependent_values_need_inputs_on_the_devices_of_the_variables():
+    """JAX's own error says what is where, ours what to do; inputs that are on no device in particular go along."""
+
+    def model(s, x):
+        h = x @ s.get_variable("w", (8, 8))
+        return h * s.get_variable("scale", initializer=h.std(0))[None]
+
+    mesh = jax.make_mesh((8,), ("d",))
+    init = jscope.transform(model).sharded(jax.NamedSharding(mesh, jax.P("d"))).init
+    params = init(KEY(0), jnp.ones((4, 8)))
+    assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(params)} == {8}
+    with pytest.raises(ValueError, match="incompatible devices") as error:
+        init(KEY(0), jax.device_put(jnp.ones((4, 8)), jax.devices()[0]))
+    assert "Put inputs on the devices of the variables." in error.value.__notes__[-1]
+
+
 def test_data_dependent_values_need_data_in_init():
     """Abstract inputs have no data: the error names the path and what to call."""
     with pytest.raises(jscope.InitializerError, match=r"`norm/mean` depends on the model's inputs.*\n.*arrays"):
