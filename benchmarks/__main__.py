@@ -17,9 +17,11 @@ def arguments(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
-        "--quick", dest="size", action="store_const", const="quick", help="few repetitions of shallow models"
+        "--quick", dest="size", action="store_const", const="quick", help="shallow models: 3 minutes instead of 20"
     )
-    size.add_argument("--long", dest="size", action="store_const", const="long", help="more depths and repetitions")
+    size.add_argument(
+        "--long", dest="size", action="store_const", const="long", help="more depths, more repetitions: 45 minutes"
+    )
     size.add_argument("--tiny", dest="size", action="store_const", const="tiny", help="to see that everything runs")
     parser.set_defaults(size="full")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(NAMES), help=", ".join(NAMES))
