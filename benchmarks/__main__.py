@@ -19,9 +19,6 @@ def arguments(argv=None):
     size.add_argument(
         "--quick", dest="size", action="store_const", const="quick", help="shallow models: 3 minutes instead of 20"
     )
-    size.add_argument(
-        "--long", dest="size", action="store_const", const="long", help="more depths, more repetitions: 45 minutes"
-    )
     size.add_argument("--tiny", dest="size", action="store_const", const="tiny", help="to see that everything runs")
     parser.set_defaults(size="full")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(NAMES), help=", ".join(NAMES))

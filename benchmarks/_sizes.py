@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ QUICK = Size(
 )
 FULL = Size(
     name="full",
-    seconds=0.7,
-    least=5,
+    seconds=0.6,
+    least=4,
     rounds=3,
     trace=(12, 96),
     grad=(12,),
@@ -102,19 +102,8 @@ FULL = Size(
     jit_init=24,
     sharded=96,
     step=4,
-    depths=(2, 96),
+    depths=(2, 12, 48, 96),
     growth=(100, 1000, 10_000, 100_000),
     wide=1000,
 )
-LONG = replace(
-    FULL,
-    name="long",
-    least=5,
-    rounds=5,
-    trace=(12, 48, 96),
-    grad=(12, 96),
-    eager=(12, 96),
-    depths=(2, 12, 48, 96),
-    wide=10_000,
-)
-SIZES = {size.name: size for size in (TINY, QUICK, FULL, LONG)}
+SIZES = {size.name: size for size in (TINY, QUICK, FULL)}

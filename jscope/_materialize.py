@@ -24,7 +24,7 @@ from jscope._check import check_key, checked
 from jscope._defaults import is_value
 from jscope._errors import InitializerError, noting
 from jscope._pause import collecting_later
-from jscope._placed import compiled, compiled_together, lowered, moved
+from jscope._placed import compiled_together, jitted, lowered, moved
 from jscope._same import Same, same
 from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key, Shape
@@ -134,7 +134,7 @@ def _drawing(kind: Kind) -> Callable[..., Any]:
     mapped: Callable[[Any], Any] = draw
     for _ in range(len(kind.stack) + kind.grouped):
         mapped = _threefry.mapped(mapped, kind.random)
-    return compiled(mapped, kind.sharding, grouped=kind.grouped, brief=not kind.traced)
+    return jitted(mapped, kind.sharding, grouped=kind.grouped, brief=not kind.traced)
 
 
 _cached_drawing = lru_cache(maxsize=4096)(_drawing)

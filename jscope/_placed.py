@@ -14,10 +14,8 @@ _BRIEF = {"xla_backend_optimization_level": 1}
 """On CPU, XLA compiles random numbers in half the time that way, to a program as fast, with the same bits."""
 
 
-def compiled(
-    make: Callable[[Any], Any], sharding: Any, *, grouped: int = 0, brief: bool = False
-) -> Callable[[Any], Any]:
-    """Returns the compiled `make`, whose result is on `sharding` (or None: wherever JAX puts it).
+def jitted(make: Callable[[Any], Any], sharding: Any, *, grouped: int = 0, brief: bool = False) -> Callable[[Any], Any]:
+    """Returns `make` under `jit`, whose result is on `sharding` (or None: wherever JAX puts it).
 
     With `grouped` leading axes the result has several such values; those axes are not sharded. If `brief`, compiling
     is what takes long, not running; that is not for use under a trace.
@@ -59,4 +57,4 @@ def _compiled(program: Any) -> Callable[..., Any]:
 
 def moved(value: Any, sharding: Any) -> Any:
     """Returns `value` on `sharding`, also under a trace; the value itself where there is none."""
-    return value if sharding is None else compiled(jnp.asarray, sharding)(value)
+    return value if sharding is None else jitted(jnp.asarray, sharding)(value)

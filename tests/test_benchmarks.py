@@ -227,7 +227,7 @@ def test_the_command_line_knows_its_names(capsys):
 def test_every_measure_is_run():
     """The parent's groups hold each measure once, and sizes say how much of it there is."""
     assert sorted(_run.NAMES) == sorted([*MEASURES, "import"])
-    assert set(SIZES) == {"tiny", "quick", "full", "long"}
+    assert set(SIZES) == {"tiny", "quick", "full"}
 
 
 def test_the_decoder_trains_and_is_the_program_by_hand(tmp_path, capsys):
