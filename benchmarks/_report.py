@@ -83,7 +83,8 @@ def where(results):
     machine += f"Python {results['python']}, {versions}"
     if "decoder" in results:
         return f"{results['date']}, {results['device']}, {machine}."
-    return f"`--{results['size']}` on {results['date']}, {results['seconds'] / 60:.0f} minutes, {machine}."
+    flag = "" if results["size"] == "full" else f" --{results['size']}"
+    return f"`python -m benchmarks{flag}` on {results['date']}, {results['seconds'] / 60:.0f} minutes, {machine}."
 
 
 def markdown(results):
