@@ -34,7 +34,7 @@ class Results:
         median, ratio = self.median(prefix), self.ratio(prefix)
         if median is None or ratio is None:
             return None
-        return 1e6 * median * (1 - 1 / ratio) / int(self.keys(prefix)[-1].rpartition("-")[2])
+        return 1e6 * median * (1 - 1 / ratio) / variables(self.keys(prefix)[-1])
 
     def against(self, prefix: str, peers: tuple[str, ...] = PEERS) -> float | None:
         """Returns our time by that of the best of `peers`."""
@@ -47,7 +47,7 @@ class Results:
         keys = self.keys(prefix)[-2:]
         if len(keys) < 2:
             return None
-        (n, fewer), (m, more) = ((int(k.rpartition("-")[2]), self.metrics[k]["explicit"]["median"]) for k in keys)
+        (n, fewer), (m, more) = ((variables(k), self.metrics[k]["explicit"]["median"]) for k in keys)
         return (more / fewer) / (m / n)
 
     def more_programs(self) -> float | None:
@@ -72,6 +72,11 @@ class Goal:
     limit: float
     measured: Callable[[Results], float | None]
     unit: str = ""
+
+
+def variables(key: str) -> int:
+    """Returns how many variables the model of a key has: the number at its end."""
+    return int(key.rpartition("-")[2])
 
 
 def different(results: Results) -> float | None:

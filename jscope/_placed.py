@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -47,12 +47,9 @@ def compiled_together(programs: Iterable[Any]) -> Iterator[Callable[..., Any]]:
     Settings such as `jax.default_device` belong to a thread. They are settled when a program is lowered.
     """
     with ThreadPoolExecutor() as pool:
-        for each in [pool.submit(_compiled, program) for program in programs]:
-            yield each.result()
-
-
-def _compiled(program: Any) -> Callable[..., Any]:
-    return program.compile() if isinstance(program, jax.stages.Lowered) else program
+        soon = [pool.submit(each.compile) if isinstance(each, jax.stages.Lowered) else each for each in programs]
+        for each in soon:
+            yield each.result() if isinstance(each, Future) else each
 
 
 def moved(value: Any, sharding: Any) -> Any:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path
+from jscope import _path, _threefry
 from jscope._types import Key
 
 Lane: TypeAlias = Any
@@ -144,7 +144,7 @@ def place(anchor: Anchor | None, path: str, entry: Entry) -> tuple[Lanes, Lane]:
 def fold(key: Key, lanes: Lanes) -> Key:
     """Returns the key of a path: both lanes folded into `key`."""
     a, b = (np.uint32(lane) if isinstance(lane, int) else lane for lane in lanes)
-    return jax.random.fold_in(jax.random.fold_in(key, a), b)
+    return _threefry.fold_pair(key, a, b)
 
 
 def _like(lane: Lane, constant: int) -> Lane:

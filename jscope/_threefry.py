@@ -40,13 +40,17 @@ def fold_in(data: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return np.stack([x, y], axis=-1)
 
 
+def fold_pair(key: jax.Array, a: Any, b: Any) -> jax.Array:
+    """Folds two numbers into a key, one after the other."""
+    return jax.random.fold_in(jax.random.fold_in(key, a), b)
+
+
 def fold_all(key: jax.Array, pairs: np.ndarray) -> Any:
     """Folds both numbers of each pair, uint32 `[n, 2]`, into a typed key; returns the data of the `n` new keys.
 
     >>> key = jax.random.key(7)
     >>> new = fold_all(key, np.uint32([[5, 6]]))
-    >>> expected = jax.random.fold_in(jax.random.fold_in(key, 5), 6)
-    >>> bool((new == jax.random.key_data(expected)).all())
+    >>> bool((new == jax.random.key_data(fold_pair(key, 5, 6))).all())
     True
     """
     data = jax.random.key_data(key)
@@ -58,10 +62,7 @@ def fold_all(key: jax.Array, pairs: np.ndarray) -> Any:
 
 @jax.jit
 def _fold_pairs(key: jax.Array, pairs: jax.Array) -> jax.Array:
-    def fold(pair: jax.Array) -> jax.Array:
-        return jax.random.key_data(jax.random.fold_in(jax.random.fold_in(key, pair[0]), pair[1]))
-
-    return mapped(fold, jax.random.key_impl(key))(pairs)
+    return mapped(lambda pair: jax.random.key_data(fold_pair(key, *pair)), jax.random.key_impl(key))(pairs)
 
 
 def mapped(function: Callable[[Any], Any], random: Hashable) -> Callable[[Any], Any]:

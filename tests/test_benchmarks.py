@@ -116,6 +116,12 @@ def test_what_reading_adds_is_told_per_variable():
     assert Results({}).added("trace/read") is None
 
 
+def test_results_say_how_they_were_had():
+    """By the command that gives them again."""
+    assert _report.where(results({})).startswith("`python -m benchmarks --tiny` on 2030-01-01, 1 minutes, abacus")
+    assert _report.where(results({}) | {"size": "full"}).startswith("`python -m benchmarks` on")
+
+
 def test_a_model_that_is_not_measured_need_not_agree():
     """The convnet takes long to compile."""
     chosen = {name: {type(model) for model in _agree.small(size)} for name, size in SIZES.items()}

@@ -33,12 +33,16 @@ def test_init_takes_abstract_inputs(name):
 
 
 def test_python_looks_for_garbage_later():
-    """Not while a model is traced, but afterwards as before, also after an error."""
+    """Not while a model is traced nor while values are made, but afterwards as before, also after an error."""
     seen = []
+
+    def initializer(key, shape, dtype):
+        seen.append(gc.isenabled())
+        return jnp.zeros(shape, dtype)
 
     def model(s, fails):
         seen.append(gc.isenabled())
-        s.get_variable("w", (3,))
+        s.get_variable("w", (3,), initializer=initializer)
         assert not fails
 
     enabled = gc.isenabled()
