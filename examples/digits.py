@@ -29,7 +29,7 @@ IMAGES = jax.ShapeDtypeStruct((BATCH, 8, 8, 1), jnp.float32)
 def dense(scope, x_nd, features):
     """An affine map. Biases switch the inherited weight decay off."""
     w_df = scope.get_variable("w", (x_nd.shape[-1], features))
-    b_f = scope.get_variable("b", (features,), initializer=initializers.zeros, regularizer=jscope.NONE)
+    b_f = scope.get_variable("b", (features,), initializer=initializers.zeros, regularizer=jscope.OFF)
     return x_nd @ w_df + b_f
 
 
@@ -41,7 +41,7 @@ def conv(scope, x_nhwc, channels):
 
 def batch_norm(scope, x_nhwc, training, momentum=0.9):
     """Normalizes each channel over the batch; in evaluation, by the moving averages kept in state."""
-    scope, shape = scope.with_defaults(regularizer=jscope.NONE), x_nhwc.shape[-1:]
+    scope, shape = scope.with_defaults(regularizer=jscope.OFF), x_nhwc.shape[-1:]
     scale = scope.get_variable("scale", shape, initializer=initializers.ones)
     shift = scope.get_variable("shift", shape, initializer=initializers.zeros)
     mean = scope.get_variable("mean", shape, initializer=initializers.zeros, trainable=False)

@@ -7,22 +7,7 @@ whose leaves are the variables under it; `transform` makes a pair `init, apply` 
 from typing import TYPE_CHECKING
 
 from jscope._defaults import AUTO_REUSE as AUTO_REUSE
-from jscope._defaults import NONE as NONE
-from jscope._errors import DTypeMismatchError as DTypeMismatchError
-from jscope._errors import DuplicateVariableError as DuplicateVariableError
-from jscope._errors import InitializerError as InitializerError
-from jscope._errors import InvalidArgumentError as InvalidArgumentError
-from jscope._errors import InvalidNameError as InvalidNameError
-from jscope._errors import JscopeError as JscopeError
-from jscope._errors import MismatchError as MismatchError
-from jscope._errors import MissingRngError as MissingRngError
-from jscope._errors import MissingVariableError as MissingVariableError
-from jscope._errors import NameConflictError as NameConflictError
-from jscope._errors import NativeTransformError as NativeTransformError
-from jscope._errors import ScopeEndedError as ScopeEndedError
-from jscope._errors import ShapeMismatchError as ShapeMismatchError
-from jscope._errors import StateError as StateError
-from jscope._errors import StructureMismatchError as StructureMismatchError
+from jscope._defaults import OFF as OFF
 from jscope._scope import Scope as Scope
 from jscope._spec import VariableSpec as VariableSpec
 from jscope._specs import Specs as Specs
@@ -33,6 +18,7 @@ from jscope._transform import named as named
 from jscope._transform import specs as specs
 from jscope._transform import transform as transform
 from jscope._transform import transform_with_state as transform_with_state
+from jscope.errors import JscopeError as JscopeError
 from jscope.lift import commit as commit
 from jscope.lift import cond as cond
 from jscope.lift import custom_vjp as custom_vjp
@@ -55,6 +41,7 @@ from jscope.lift import while_loop as while_loop
 if TYPE_CHECKING:  # Imported on first use, by `__getattr__`.
     from jscope import checkpoint as checkpoint
     from jscope import constraints as constraints
+    from jscope import errors as errors
     from jscope import getters as getters
     from jscope import initializers as initializers
     from jscope import partitioners as partitioners
@@ -63,5 +50,5 @@ if TYPE_CHECKING:  # Imported on first use, by `__getattr__`.
     from jscope import tf1 as tf1
     from jscope import tree as tree
 else:  # Hidden from type checkers, to which any name would be right otherwise.
-    from jscope._lazy import __dir__ as __dir__
-    from jscope._lazy import __getattr__ as __getattr__
+    from jscope._util._lazy import __dir__ as __dir__
+    from jscope._util._lazy import __getattr__ as __getattr__

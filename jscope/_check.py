@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path, _text
-from jscope._errors import InitializerError, InvalidArgumentError, StructureMismatchError
+from jscope import _path
 from jscope._spec import VariableSpec
+from jscope._util import _text
+from jscope.errors import InitializerError, InvalidArgumentError, StructureMismatchError
 
 
 def differences(expected: Mapping[str, VariableSpec], found: Mapping[str, Any]) -> list[str]:

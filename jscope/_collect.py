@@ -13,13 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from jscope._errors import noting
 from jscope._frame import Frame
-from jscope._pause import collecting_later
-from jscope._placed import moved
 from jscope._scope import root
 from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key
+from jscope._util._compiled import moved
+from jscope._util._gc import gc_paused
+from jscope.errors import noting
 
 CONTROL_FLOW_NOTE = (
     "jscope: `init` and `specs` run the model on abstract inputs (shapes and dtypes, no values), as `jax.jit` does. "
@@ -37,7 +37,7 @@ class Call:
     kwargs: Mapping[str, Any]
     axes: tuple[tuple[str, int], ...]
 
-    @collecting_later()
+    @gc_paused()
     def collect(self, key: Key | None) -> list[VariableSpec]:
         """Returns the specs of the variables that the call creates, in that order."""
         found: list[VariableSpec] = []

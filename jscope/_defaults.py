@@ -1,6 +1,6 @@
 """What a scope passes on to its children.
 
-`None` means "inherit" and nothing else; `NONE` switches an inherited default off, back to the library's own.
+`None` means "inherit" and nothing else; `OFF` switches an inherited default off, back to the library's own.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 import jax.numpy as jnp
 
-from jscope._errors import InvalidArgumentError
 from jscope._types import Constraint, DType, Getter, Initializer, Partitioner, Regularizer
+from jscope.errors import InvalidArgumentError
 
 
 class Sentinel(enum.Enum):
     """Values that stand for themselves; compare with `is`."""
 
     AUTO_REUSE = "AUTO_REUSE"
-    NONE = "NONE"
+    OFF = "OFF"
 
     def __repr__(self) -> str:
         return f"jscope.{self.value}"
@@ -28,15 +28,15 @@ class Sentinel(enum.Enum):
 AUTO_REUSE: Final = Sentinel.AUTO_REUSE
 """As `reuse=`: get the variable if it exists, else create it."""
 
-NONE: Final = Sentinel.NONE
+OFF: Final = Sentinel.OFF
 """As a default: nothing, not even what the outer scope says."""
 
-Off: TypeAlias = Literal[Sentinel.NONE]
+Off: TypeAlias = Literal[Sentinel.OFF]
 Reuse: TypeAlias = bool | Literal[Sentinel.AUTO_REUSE]
 
 
 class Overrides(TypedDict, total=False):
-    """The keyword arguments of `with_defaults` and `variable_scope`: None inherits, `NONE` switches off."""
+    """The keyword arguments of `with_defaults` and `variable_scope`: None inherits, `OFF` switches off."""
 
     initializer: Initializer | Any | Off | None
     regularizer: Regularizer | Off | None
@@ -62,7 +62,7 @@ class Defaults:
     reuse: Reuse = False
 
     def override(self, **changes: Any) -> Defaults:
-        """Returns these defaults with `changes`: None inherits, `NONE` resets. These are unchanged."""
+        """Returns these defaults with `changes`: None inherits, `OFF` resets. These are unchanged."""
         if unknown := changes.keys() - _LIBRARY:
             known = ", ".join([*_LIBRARY, "custom_getter"])
             raise InvalidArgumentError(f"There is no default called {', '.join(sorted(unknown))}. There are: {known}.")
@@ -70,14 +70,14 @@ class Defaults:
         if not changes:
             return self
         reuse = changes.pop("reuse", None)
-        if not (reuse is None or isinstance(reuse, bool) or reuse in (AUTO_REUSE, NONE)):
+        if not (reuse is None or isinstance(reuse, bool) or reuse in (AUTO_REUSE, OFF)):
             raise InvalidArgumentError(
                 f"reuse={reuse!r} is none of True, False, None and jscope.AUTO_REUSE. "
                 "True: must exist. AUTO_REUSE: get or create. False, None: inherit."
             )
         if reuse:
             changes["reuse"] = reuse
-        given = {name: _LIBRARY[name] if value is NONE else value for name, value in changes.items()}
+        given = {name: _LIBRARY[name] if value is OFF else value for name, value in changes.items()}
         for name in ("initializer", "regularizer", "constraint", "partitioner"):
             check_callable(name, given.get(name))
         return replace(self, **given) if given else self
@@ -90,7 +90,7 @@ def check_callable(role: str, value: Any) -> None:
     wanted = "(key, shape, dtype) -> array, or an array or number" if role == "initializer" else _WANTED[role]
     raise InvalidArgumentError(
         f"{role}={value!r} of type `{type(value).__name__}` is no {role}. Pass a callable {wanted}, "
-        f"or jscope.NONE to switch an inherited {role} off."
+        f"or jscope.OFF to switch an inherited {role} off."
     )
 
 

@@ -20,12 +20,13 @@ from typing import Any
 
 import jax
 
-from jscope import _path, _text
-from jscope._errors import DuplicateVariableError, MissingVariableError, NameConflictError
-from jscope._lazy import trace_state
+from jscope import _path
 from jscope._rng import Entry
 from jscope._spec import StackAxis, VariableSpec
 from jscope._types import Key, Shape
+from jscope._util import _text
+from jscope._util._lazy import trace_state
+from jscope.errors import DuplicateVariableError, MissingVariableError, NameConflictError
 
 _current: ContextVar[Frame | None] = ContextVar("jscope_frame", default=None)
 _tokens = itertools.count()

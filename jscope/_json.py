@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jscope._errors import InvalidArgumentError
 from jscope._spec import StackAxis, VariableSpec
+from jscope.errors import InvalidArgumentError
 
 VERSION = 1
 _CALLABLES = ("initializer", "regularizer", "constraint")

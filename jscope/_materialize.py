@@ -19,15 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jscope import _path, _rng, _threefry
+from jscope import _path, _rng
 from jscope._check import check_key, checked
 from jscope._defaults import is_value
-from jscope._errors import InitializerError, noting
-from jscope._pause import collecting_later
-from jscope._placed import compiled_together, jitted, lowered, moved
-from jscope._same import Same, same
 from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key, Shape
+from jscope._util import _threefry
+from jscope._util._compiled import compiled_together, jitted, lowered, moved
+from jscope._util._gc import gc_paused
+from jscope._util._same import Same, same
+from jscope.errors import InitializerError, noting
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Kind:
         return self.traced and _threefry.is_threefry(self.random)
 
 
-@collecting_later()
+@gc_paused()
 def materialize(placed: Iterable[tuple[VariableSpec, Any]], key: Key) -> dict[str, jax.Array]:
     """Returns the initial value of every spec by path, each on its sharding (or None: wherever JAX puts it)."""
     check_key(key)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from jscope._errors import InvalidArgumentError, InvalidNameError
+from jscope.errors import InvalidArgumentError, InvalidNameError
 
 SEPARATOR = "/"
 

@@ -9,13 +9,13 @@ import jax
 from jax.core import Tracer
 
 from jscope._defaults import Defaults, Reuse, is_value
-from jscope._errors import InvalidArgumentError, NativeTransformError, noting
 from jscope._frame import Frame, Lifted
 from jscope._materialize import initial_value
 from jscope._request import check_agrees, new_spec
 from jscope._rng import Entry
-from jscope._same import same
 from jscope._spec import DataDependent, StackAxis, VariableSpec
+from jscope._util._same import same
+from jscope.errors import InvalidArgumentError, NativeTransformError, noting
 
 
 def record(

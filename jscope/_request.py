@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _errors, initializers
-from jscope._defaults import NONE, Defaults, check_callable, is_value
+from jscope import errors, initializers
+from jscope._defaults import OFF, Defaults, check_callable, is_value
 from jscope._spec import VariableSpec
 from jscope._types import Axes, DType, Partitioner, Shape, ShapeLike
 
@@ -35,13 +35,13 @@ def new_spec(
     collections: Iterable[str] = (),
 ) -> VariableSpec:
     """Returns the spec of a variable that is being created, defaults filled in and everything checked."""
-    with _errors.noting(f"while creating `{path}` at {site}"):
+    with errors.noting(f"while creating `{path}` at {site}"):
         given = defaults.override(
             initializer=initializer, regularizer=regularizer, constraint=constraint, partitioner=partitioner
         )
     full_shape, full_dtype = _shape_and_dtype(path, shape, dtype, given)
     if not isinstance(trainable, bool):
-        raise _errors.InvalidArgumentError(f"trainable={trainable!r} of `{path}` is neither True nor False.")
+        raise errors.InvalidArgumentError(f"trainable={trainable!r} of `{path}` is neither True nor False.")
     return VariableSpec(
         path=path,
         shape=full_shape,
@@ -59,11 +59,11 @@ def new_spec(
 def check_agrees(spec: VariableSpec, shape: ShapeLike | None, dtype: DType, trainable: bool, site: str) -> None:
     """Raises unless a request to share the variable of `spec` asks for the same shape, dtype and trainability."""
     asked_shape = spec.shape if shape is None else checked_shape(spec.path, shape)
-    asked_dtype = spec.dtype if dtype is None or dtype is NONE else checked_dtype(spec.path, dtype)
+    asked_dtype = spec.dtype if dtype is None or dtype is OFF else checked_dtype(spec.path, dtype)
     for what, found, asked, error in (
-        ("shape", spec.shape, asked_shape, _errors.ShapeMismatchError),
-        ("dtype", spec.dtype, asked_dtype, _errors.DTypeMismatchError),
-        ("trainable", spec.trainable, trainable, _errors.MismatchError),
+        ("shape", spec.shape, asked_shape, errors.ShapeMismatchError),
+        ("dtype", spec.dtype, asked_dtype, errors.DTypeMismatchError),
+        ("trainable", spec.trainable, trainable, errors.MismatchError),
     ):
         if found != asked:
             raise error(
@@ -87,12 +87,12 @@ def checked_shape(path: str, shape: ShapeLike) -> Shape:
         dims = (shape,) if hasattr(shape, "__index__") and np.ndim(shape) == 0 else shape
         result = tuple(operator.index(dim) for dim in dims)  # pyright: ignore[reportGeneralTypeIssues]
     except (TypeError, jax.errors.JAXTypeError):
-        raise _errors.InvalidArgumentError(
+        raise errors.InvalidArgumentError(
             f"The shape of `{path}` must be ints that are known when tracing, not {shape!r}.\n"
             "Use static values such as `x.shape[-1]`; a traced value cannot be a dimension."
         ) from None
     if any(dim < 0 for dim in result):
-        raise _errors.ShapeMismatchError(
+        raise errors.ShapeMismatchError(
             f"The shape of `{path}` has a negative dimension: {result}. Dimensions are >= 0."
         )
     return result
@@ -106,7 +106,7 @@ def checked_dtype(path: str, dtype: DType) -> np.dtype[Any]:
             raise TypeError
         return known
     except TypeError:
-        raise _errors.InvalidArgumentError(
+        raise errors.InvalidArgumentError(
             f"The dtype of `{path}` is {dtype!r}, which JAX does not know. Use `jnp.float32`, `jnp.bfloat16`, ..."
         ) from None
 
@@ -116,30 +116,30 @@ def _shape_and_dtype(path: str, shape: ShapeLike | None, dtype: DType, given: De
         return _of_value(path, shape, dtype, given.initializer)
     check_callable("initializer", given.initializer)
     if shape is None:
-        raise _errors.ShapeMismatchError(
+        raise errors.ShapeMismatchError(
             f"Variable `{path}` is new, so its shape must be given: `get_variable(name, shape)`.\nIt may be left "
             "out only where the variable exists already, or where the initializer is an array or number."
         )
-    asked = given.dtype if dtype is None or dtype is NONE else dtype
+    asked = given.dtype if dtype is None or dtype is OFF else dtype
     return checked_shape(path, shape), checked_dtype(path, asked)
 
 
 def _of_value(path: str, shape: ShapeLike | None, dtype: DType, value: Any) -> tuple[Shape, np.dtype[Any]]:
     found = tuple(np.shape(value))
     if shape is not None and checked_shape(path, shape) != found:
-        raise _errors.ShapeMismatchError(
+        raise errors.ShapeMismatchError(
             f"Variable `{path}` was asked for with shape {checked_shape(path, shape)}, but its initializer is a value "
             f"of shape {found}.\nLeave the shape out, or use `initializers.constant(...)` to fill one."
         )
     natural = jnp.result_type(value) if hasattr(value, "dtype") else checked_dtype(path, type(value))
-    if dtype is not None and dtype is not NONE and checked_dtype(path, dtype) != natural:
+    if dtype is not None and dtype is not OFF and checked_dtype(path, dtype) != natural:
         if hasattr(value, "dtype"):
-            raise _errors.InitializerError(
+            raise errors.InitializerError(
                 f"Variable `{path}` was asked for with dtype {np.dtype(dtype).name}, but its initializer is a value of "
                 f"dtype {np.dtype(natural).name}. Cast the value, or leave the dtype out."
             )
         if np.asarray(value, checked_dtype(path, dtype)) != value:
-            raise _errors.InitializerError(
+            raise errors.InitializerError(
                 f"Variable `{path}` of dtype {np.dtype(dtype).name} cannot start at {value!r}."
             )
         return found, checked_dtype(path, dtype)
@@ -152,7 +152,7 @@ def _axes(path: str, shape: Shape, dtype: DType, axes: Axes | None, partitioner:
     if axes is None:
         return None
     if isinstance(axes, str) or len(tuple(axes)) != len(shape):
-        raise _errors.InvalidArgumentError(
+        raise errors.InvalidArgumentError(
             f"axes={axes!r} of `{path}` must name each of its {len(shape)} axes (shape {shape}), "
             'such as ("embed", "mlp"); None leaves one without a name.'
         )
@@ -161,7 +161,7 @@ def _axes(path: str, shape: Shape, dtype: DType, axes: Axes | None, partitioner:
 
 def _collections(path: str, collections: Iterable[str]) -> tuple[str, ...]:
     if isinstance(collections, str):
-        raise _errors.InvalidArgumentError(
+        raise errors.InvalidArgumentError(
             f"collections={collections!r} of `{path}` must be several names: ({collections!r},)."
         )
     return tuple(collections)

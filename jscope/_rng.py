@@ -21,8 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path, _threefry
+from jscope import _path
 from jscope._types import Key
+from jscope._util import _threefry
 
 Lane: TypeAlias = Any
 """An unsigned 32-bit number: a Python int, or a (traced) uint32 array."""

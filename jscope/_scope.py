@@ -17,18 +17,19 @@ from typing import Any, Unpack
 
 import jax
 
-from jscope import _path, _rng, _text
+from jscope import _path, _rng
+from jscope._chain import End, as_node, through
 from jscope._check import check_key
-from jscope._defaults import LIBRARY_DEFAULTS, NONE, Defaults, Off, Overrides, Reuse, check_callable
-from jscope._errors import InvalidArgumentError, MissingRngError
+from jscope._defaults import LIBRARY_DEFAULTS, OFF, Defaults, Off, Overrides, Reuse, check_callable
 from jscope._frame import Crossing, Frame, Lifted
-from jscope._getter import End, as_node, through
-from jscope._lookup import check_shape, find, is_variable, outside, subtree
+from jscope._read import check_shape, find, is_variable, outside, subtree
 from jscope._record import record
-from jscope._show import describe
-from jscope._stack import call_site
 from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
+from jscope._util import _text
+from jscope._util._show import describe
+from jscope._util._stack import call_site
 from jscope._write import assign, running, sow, writable
+from jscope.errors import InvalidArgumentError, MissingRngError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,11 +173,11 @@ class Scope:
         """Returns a scope of the same path with other defaults. This scope is unchanged.
 
         The defaults are initializer, regularizer, constraint, dtype, partitioner, reuse and custom_getter.
-        None inherits, `jscope.NONE` switches off. `reuse=True` (variables must exist) and `AUTO_REUSE` (get or
+        None inherits, `jscope.OFF` switches off. `reuse=True` (variables must exist) and `AUTO_REUSE` (get or
         create) override each other, while False inherits. A `custom_getter` goes inside those inherited.
         """
         shared, getter = self._shared, overrides.pop("custom_getter", None)
-        getters = () if getter is NONE else self._getters_and(getter)
+        getters = () if getter is OFF else self._getters_and(getter)
         return self._sharing(replace(shared, defaults=shared.defaults.override(**overrides), getters=getters))
 
     def with_rng(self, key: Key | None) -> Scope:

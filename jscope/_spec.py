@@ -14,8 +14,8 @@ import jax
 import numpy as np
 
 from jscope import _path
-from jscope._errors import InitializerError
 from jscope._types import Axes, Constraint, DType, Initializer, Key, Regularizer, Shape
+from jscope.errors import InitializerError
 
 
 @dataclass(frozen=True, slots=True)

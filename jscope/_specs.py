@@ -12,14 +12,15 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jscope import _json, _path, _text
+from jscope import _json, _path
 from jscope._check import as_tree, differences, placed
-from jscope._errors import InvalidArgumentError, MissingVariableError, StructureMismatchError
-from jscope._lookup import find
 from jscope._materialize import materialize
-from jscope._show import table
+from jscope._read import find
 from jscope._spec import VariableSpec
 from jscope._types import Key
+from jscope._util import _text
+from jscope._util._show import table
+from jscope.errors import InvalidArgumentError, MissingVariableError, StructureMismatchError
 
 Which: TypeAlias = "str | Callable[[VariableSpec], bool]"
 """Which specs: a regular expression to be found in the path, or a predicate."""

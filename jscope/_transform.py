@@ -15,16 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
-from jscope import _path, _text
+from jscope import _path
 from jscope._check import as_tree, check_key, placed
 from jscope._collect import Call, is_data_dependent
-from jscope._errors import InvalidArgumentError, StateError
 from jscope._frame import Crossing, Frame
 from jscope._materialize import materialize
 from jscope._scope import Scope, root
 from jscope._spec import VariableSpec
 from jscope._specs import Specs, specs_of
 from jscope._types import Key, Params, State
+from jscope._util import _text
+from jscope.errors import InvalidArgumentError, StateError
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,16 +7,17 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jscope import _errors, _path, _text
+from jscope import _path, errors
 from jscope._frame import Crossing, Frame, Lifted
-from jscope._stack import lift_for_here
 from jscope._types import Reduce
+from jscope._util import _text
+from jscope._util._stack import lift_for_here
 
 
 def running(frame: Frame | None, action: str) -> Frame:
     """Returns the frame if its call is running here, or raises an error that says what was tried."""
     if frame is None:
-        raise _errors.ScopeEndedError(
+        raise errors.ScopeEndedError(
             f"A scope {action}, outside the `init` or `apply` call it belongs to (that call has "
             "ended, or runs in another thread or asyncio task, or another call runs inside it).\n"
             "Use a scope only in the call that made it; hand results out as return values."
@@ -29,13 +30,13 @@ def writable(frame: Frame | None, crossing: Crossing, lifted: Lifted | None, act
     frame = running(frame, action)
     if frame.trace() != (lifted.trace if lifted is not None else 0):
         lift = lift_for_here()
-        raise _errors.NativeTransformError(
+        raise errors.NativeTransformError(
             f"A scope {action}, inside a JAX transform, from where the value cannot get out.\n"
             f"Use `{lift}` in place of `jax`'s, and write through the scope that the body is given: it takes what is "
             "written along. Or return the value and write it outside."
         )
     if crossing is not frame.crossing and not frame.collecting:
-        raise _errors.NativeTransformError(
+        raise errors.NativeTransformError(
             f"A scope {action}, but it is a copy that went through a JAX function such as `jax.tree.map`.\n"
             "Write through the scope that the model was given."
         )
@@ -67,12 +68,12 @@ def sow(frame: Frame, path: str, value: Any, reduce: Reduce | None) -> None:
         return
     for other in frame.sown:
         if other != path and (_path.relative(path, other) or _path.relative(other, path)):
-            raise _errors.NameConflictError(
+            raise errors.NameConflictError(
                 f"`{path}` was sown, and so was `{other}`: one is a prefix of the other. Sow under another name."
             )
     if path in frame.sown:
         if reduce is None:
-            raise _errors.MismatchError(
+            raise errors.MismatchError(
                 f"`{path}` was sown twice in one call.\nSay how to combine the values, such as "
                 "`reduce=lambda old, new: old + new`, or sow under another name."
             )
@@ -88,7 +89,7 @@ def _parts(frame: Frame, path: str) -> tuple[str, ...]:
     return _path.parts(below)
 
 
-_MISMATCH = _errors.ShapeMismatchError, _errors.DTypeMismatchError
+_MISMATCH = errors.ShapeMismatchError, errors.DTypeMismatchError
 
 
 def _kind_of_state(frame: Frame, path: str, stack: int) -> tuple[Any, Any]:
@@ -101,18 +102,18 @@ def _kind_of_state(frame: Frame, path: str, stack: int) -> tuple[Any, Any]:
         param, old = (_path.walk(tree, _parts(frame, path)) for tree in (params, state))
         param = old is None and param is not None
     if param:
-        raise _errors.StateError(
+        raise errors.StateError(
             f"`{path}` was assigned, but it is a param. Only state can be written: create it with "
             "`trainable=False`, and let the optimizer update params outside `apply`."
         )
     if not frame.collecting and not frame.stateful:
-        raise _errors.StateError(
+        raise errors.StateError(
             f"`{path}` was assigned, but this call has no state.\nUse `jscope.transform_with_state(f)`: its "
             "`apply(params, state, ...)` returns `(out, new_state)`."
         )
     if old is None or isinstance(old, Mapping):
         known = [*frame.specs, *(name for name, _ in _path.items(state, frame.crossing.path))]
-        raise _errors.MissingVariableError(
+        raise errors.MissingVariableError(
             f"`{path}` was assigned, but there is no such variable.{_text.did_you_mean(path, known)}\n"
             "Create it first: `scope.get_variable(name, ..., trainable=False)`."
         )

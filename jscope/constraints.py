@@ -17,7 +17,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jscope._errors import InvalidArgumentError
+from jscope.errors import InvalidArgumentError
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 """The axes that a norm sums over: 0 for the inputs of a dense layer, `(0, 1, 2)` for those of a 2-D convolution."""

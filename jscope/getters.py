@@ -23,8 +23,8 @@ import jax.numpy as jnp
 
 from jscope import _path, initializers
 from jscope._defaults import AUTO_REUSE
-from jscope._errors import InvalidArgumentError
 from jscope._types import DType
+from jscope.errors import InvalidArgumentError
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope._errors import InitializerError, InvalidArgumentError
 from jscope._types import DType, Initializer, Key, Shape
+from jscope.errors import InitializerError, InvalidArgumentError
 
 Axis: TypeAlias = int | tuple[int, ...]
 Mode: TypeAlias = Literal["fan_in", "fan_out", "fan_avg", "fan_geo_avg"]

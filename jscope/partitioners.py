@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from jscope._errors import InvalidArgumentError
 from jscope._types import Axes, DType, Partitioner, Shape
+from jscope.errors import InvalidArgumentError
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)

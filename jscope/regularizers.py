@@ -14,7 +14,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jscope._errors import InvalidArgumentError, ShapeMismatchError
+from jscope.errors import InvalidArgumentError, ShapeMismatchError
 
 
 def _check_scale(regularizer: Any, name: str = "scale") -> None:

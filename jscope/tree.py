@@ -21,10 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jscope import _diff, _path, _text
-from jscope._diff import Diff as Diff
-from jscope._errors import InvalidArgumentError, MissingVariableError, NameConflictError, StructureMismatchError
+from jscope import _path
 from jscope._types import Shape, Tree
+from jscope._util import _diff, _text
+from jscope._util._diff import Diff as Diff
+from jscope.errors import InvalidArgumentError, MissingVariableError, NameConflictError, StructureMismatchError
 
 Where: TypeAlias = str | re.Pattern[str] | Callable[[str, Any], bool]
 """Chooses leaves: a regular expression found anywhere in the path, or a predicate `(path, leaf) -> bool`.

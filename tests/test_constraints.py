@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from jscope import constraints
-from jscope._errors import InvalidArgumentError
+from jscope.errors import InvalidArgumentError
 
 NORMS = [
     constraints.max_norm(2.0),

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import pytest
 
 import jscope
+from jscope import errors
 from jscope._frame import Frame
-from jscope._stack import call_site
+from jscope._util._stack import call_site
 from tests.models import KEY, MODELS, X, linear
 
 FEW = ("mlp", "convnet", "siamese", "act_norm", "weight_normed", "tied", "rnn", "autoencoder")
@@ -70,18 +71,18 @@ def test_a_task_does_not_own_the_call_it_was_started_in():
     """A task inherits the context of its maker, but its scopes are not the task's to collect with."""
 
     async def main():
-        errors = []
+        raised = []
 
         async def other(scope):
             try:
                 scope.get_variable("w", (1,))
-            except jscope.ScopeEndedError as error:
-                errors.append(str(error))
+            except errors.ScopeEndedError as error:
+                raised.append(str(error))
 
         tasks = []
         jscope.specs(lambda s: tasks.append(asyncio.ensure_future(other(s))))
         await asyncio.gather(*tasks)
-        return errors
+        return raised
 
     (error,) = asyncio.run(main())
     assert "another thread or asyncio task" in error

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jscope
-from jscope import getters, initializers
+from jscope import errors, getters, initializers
 from tests.models import KEY, X, linear
 
 ones = initializers.ones
@@ -131,14 +131,14 @@ def test_a_getter_may_return_any_value_and_never_ask():
 
 
 def test_none_switches_getters_off():
-    """`custom_getter=jscope.NONE` ends the chain."""
+    """`custom_getter=jscope.OFF` ends the chain."""
 
     def refuse(getter, name, **options):
         raise AssertionError(name)
 
     def model(s):
         s = s.with_defaults(custom_getter=refuse)
-        return s.with_defaults(custom_getter=jscope.NONE).get_variable("w", (1,))
+        return s.with_defaults(custom_getter=jscope.OFF).get_variable("w", (1,))
 
     assert names(model) == ["w"]
 
@@ -168,7 +168,7 @@ def test_a_getter_inside_a_transform_reaches_what_crossed():
         s = s.with_defaults(custom_getter=shared)
         return jax.jit(lambda s, x: x * s.get_variable("w", ()))(s / "a", x)
 
-    with pytest.raises(jscope.MissingVariableError, match=r"`shared/w` inside a JAX .* scope `a`\.\nPass an outer"):
+    with pytest.raises(errors.MissingVariableError, match=r"`shared/w` inside a JAX .* scope `a`\.\nPass an outer"):
         jscope.apply(model, {"shared": {"w": jnp.ones(())}}, 1.0)
 
 
@@ -310,7 +310,7 @@ def test_substitute_reads_other_values():
 
 def test_a_substitute_must_fit():
     """Another shape is an error with both."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r"`a/w` has shape \(4, 3\), its substitute \(2,\)"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"`a/w` has shape \(4, 3\), its substitute \(2,\)"):
         jscope.init(under(getters.substitute({"a": {"w": jnp.ones(2)}})), KEY(0), X)
 
 

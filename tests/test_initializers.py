@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jscope import initializers
-from jscope._errors import InitializerError, InvalidArgumentError
+from jscope.errors import InitializerError, InvalidArgumentError
 
 KEY = jax.random.key(0)
 LARGE = (300, 400)

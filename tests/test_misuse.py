@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import pytest
 
 import jscope
-from jscope import transform, transform_with_state
+from jscope import errors, transform, transform_with_state
 from tests.models import X
 from tests.test_errors import ONES, apply, both, check, counting, create, init
 
@@ -25,52 +25,52 @@ STATE = {"n": jnp.zeros(())}
 WHILE_WRITING = {
     "a param, in init": (
         lambda: init(both(create("a/w"), lambda s: s.assign("a/w", ONES))),
-        jscope.StateError,
+        errors.StateError,
         r"`a/w` was assigned, but it is a param.*`trainable=False`.*optimizer",
     ),
     "a param, in apply": (
         lambda: apply(lambda s: (s / "encoder").assign("weight", ONES)),
-        jscope.StateError,
+        errors.StateError,
         r"`encoder/weight` was assigned, but it is a param.*`trainable=False`.*optimizer",
     ),
     "an unknown name, in init": (
         lambda: init(assigning("m", 1.0)),
-        jscope.MissingVariableError,
+        errors.MissingVariableError,
         r"`m` was assigned, but there is no such variable.*Create it first.*trainable=False",
     ),
     "an unknown name, in apply": (
         lambda: apply(lambda s: s.assign("maen", 1.0), {}, {"mean": ONES}),
-        jscope.MissingVariableError,
+        errors.MissingVariableError,
         r"`maen` was assigned, but there is no such variable. Did you mean `mean`\?.*Create it first",
     ),
     "another shape, in init": (
         lambda: init(assigning("n", ONES)),
-        jscope.ShapeMismatchError,
+        errors.ShapeMismatchError,
         r"`n` has shape \(\), assigned a value of shape \(2,\).*reshape or cast",
     ),
     "another shape, in apply": (
         lambda: apply(assigning("n", ONES), {}, STATE),
-        jscope.ShapeMismatchError,
+        errors.ShapeMismatchError,
         r"`n` has shape \(\), assigned a value of shape \(2,\).*reshape or cast",
     ),
     "another dtype": (
         lambda: apply(assigning("n", jnp.int32(1)), {}, STATE),
-        jscope.DTypeMismatchError,
+        errors.DTypeMismatchError,
         r"`n` has dtype float32, assigned a value of dtype int32.*reshape or cast",
     ),
     "without state": (
         lambda: jscope.apply(lambda s: s.assign("n", 1.0), {}),
-        jscope.StateError,
+        errors.StateError,
         r"`n` was assigned, but this call has no state.*transform_with_state.*\(out, new_state\)",
     ),
     "one name sown twice": (
         lambda: transform(lambda s: [(s / "a").sow("h", i) for i in range(2)]).capture().apply({}),
-        jscope.MismatchError,
+        errors.MismatchError,
         r"`a/h` was sown twice.*`reduce=lambda old, new: old \+ new`",
     ),
     "through a copy": (
         lambda: apply(lambda s: jax.tree.map(lambda leaf: leaf, s).assign("n", 1.0), {}, STATE),
-        jscope.NativeTransformError,
+        errors.NativeTransformError,
         r"assigned `n`, but it is a copy .*`jax.tree.map`.*Write through the scope that the model was given",
     ),
 }
@@ -90,7 +90,7 @@ def test_a_seed_is_no_key(key):
     model = transform(create("w"))
     calls = [lambda: model.init(key), lambda: model.specs().materialize(key), lambda: model.with_rng(key)]
     for call in calls[: 2 if key is None else 3]:
-        with pytest.raises(jscope.InvalidArgumentError, match=r"one random key such as `jax.random.key\(0\)`, not "):
+        with pytest.raises(errors.InvalidArgumentError, match=r"one random key such as `jax.random.key\(0\)`, not "):
             call()
 
 
@@ -108,7 +108,7 @@ def test_params_must_be_a_nested_dict(params, found):
     """The message says what was given; for `(params, state)`, how to unpack it."""
     model = transform(create("w"))
     for call in (model.apply, model.specs().check):
-        with pytest.raises(jscope.InvalidArgumentError, match=f"params must be a nested dict of arrays.*not {found}"):
+        with pytest.raises(errors.InvalidArgumentError, match=f"params must be a nested dict of arrays.*not {found}"):
             call(params)
 
 
@@ -116,7 +116,7 @@ def test_a_forgotten_state_is_noticed():
     """`apply(params, x)` of a model with state takes `x` for the state, and says so."""
     model = transform_with_state(lambda s, x: x)
     with pytest.raises(
-        jscope.InvalidArgumentError, match=r"state must be a nested dict .*not an array of shape \(3, 4\)"
+        errors.InvalidArgumentError, match=r"state must be a nested dict .*not an array of shape \(3, 4\)"
     ):
         model.apply({}, X)
 
@@ -134,7 +134,7 @@ def test_other_mappings_are_read_as_dicts():
 
 def test_only_functions_can_be_transformed():
     """And the message says of what kind."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r"function of a scope, `f\(scope, \*args\)`, not 3"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"function of a scope, `f\(scope, \*args\)`, not 3"):
         transform(3)
 
 
@@ -165,7 +165,7 @@ def test_a_scope_belongs_to_its_call(case, where):
         "in a nested call": lambda: call(lambda outer: init(lambda inner: use(outer))),
     }
     with pytest.raises(
-        jscope.ScopeEndedError, match=rf"A scope {action}, outside the `init` or `apply` call it belongs"
+        errors.ScopeEndedError, match=rf"A scope {action}, outside the `init` or `apply` call it belongs"
     ):
         runs[where]()
 
@@ -173,13 +173,13 @@ def test_a_scope_belongs_to_its_call(case, where):
 ODDITIES = {
     "a list as a name, in apply": (
         lambda: apply(lambda s: s.get_variable(["a"])),
-        jscope.InvalidNameError,
+        errors.InvalidNameError,
         r"\['a'\]",
     ),
-    "a list as the name of a scope": (lambda: init(lambda s: s / ["a"]), jscope.InvalidNameError, r"\['a'\]"),
+    "a list as the name of a scope": (lambda: init(lambda s: s / ["a"]), errors.InvalidNameError, r"\['a'\]"),
     "a misspelt scope": (
         lambda: apply(lambda s: (s / "encodr").get_variable("weight")),
-        jscope.MissingVariableError,
+        errors.MissingVariableError,
         "Did you mean `encoder/weight`",
     ),
     "a callable with another signature": (
@@ -189,13 +189,13 @@ ODDITIES = {
     ),
     "a non-callable initializer names no path": (
         lambda: init(create("a/w", initializer="zeros")),
-        jscope.InvalidArgumentError,
+        errors.InvalidArgumentError,
         "`a/w`",
     ),
-    "a string dtype": (lambda: init(create("a/w", dtype=str)), jscope.InvalidArgumentError, "dtype of `a/w`"),
+    "a string dtype": (lambda: init(create("a/w", dtype=str)), errors.InvalidArgumentError, "dtype of `a/w`"),
     "a lossy number": (
         lambda: init(lambda s: s.get_variable("a/w", dtype=jnp.int32, initializer=0.5)),
-        jscope.InitializerError,
+        errors.InitializerError,
         "`a/w`",
     ),
     "assigning what is no array": (
@@ -220,18 +220,18 @@ ODDITIES = {
     ),
     "a key of a scope that is no key": (
         lambda: apply(lambda s: (s / "a").with_rng(0).rng()),
-        jscope.InvalidArgumentError,
+        errors.InvalidArgumentError,
         "one random key",
     ),
-    "randomness after the call": (lambda: kept(init).rng(), jscope.ScopeEndedError, "outside the `init`"),
+    "randomness after the call": (lambda: kept(init).rng(), errors.ScopeEndedError, "outside the `init`"),
     "a shape that is an array, in apply": (
         lambda: apply(lambda s: s.get_variable("encoder/weight", jnp.ones(2))),
-        jscope.InvalidArgumentError,
+        errors.InvalidArgumentError,
         "shape of `encoder/weight`",
     ),
     "a scope of another mapping inside a dict": (
         lambda: apply(lambda s: s.get_variable("a"), {"a": types.MappingProxyType({"w": ONES})}),
-        jscope.NameConflictError,
+        errors.NameConflictError,
         "`a`",
     ),
     "params with ints as names": (lambda: apply(create("w"), {3: ONES}), jscope.JscopeError, "3"),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import jscope
-from jscope import partitioners
+from jscope import errors, partitioners
 from jscope.partitioners import first, largest, last, names
 
 
@@ -47,12 +47,12 @@ def test_first_takes_the_first_answer():
 
 
 def test_own_axes_come_before_the_default():
-    """`axes=` of a call wins, and `jscope.NONE` switches the default off."""
+    """`axes=` of a call wins, and `jscope.OFF` switches the default off."""
 
     def model(scope):
         scope = scope.with_defaults(partitioner=last("embed", "mlp"))
         scope.get_variable("a", (2, 3), axes=("x", None))
-        scope.get_variable("b", (2, 3), partitioner=jscope.NONE)
+        scope.get_variable("b", (2, 3), partitioner=jscope.OFF)
         scope.get_variable("c", (2, 3), partitioner=names("y", "z"))
 
     assert [spec.axes for spec in jscope.specs(model).flat().values()] == [("x", None), None, ("y", "z")]
@@ -83,9 +83,9 @@ def test_partitioners_are_values(make):
 
 def test_mistakes_are_named():
     """A tuple in place of names, and what cannot be called."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r'names\("embed", "mlp"\); got \(\'a\', \'b\'\)'):
+    with pytest.raises(errors.InvalidArgumentError, match=r'names\("embed", "mlp"\); got \(\'a\', \'b\'\)'):
         names(("a", "b"))
-    with pytest.raises(jscope.InvalidArgumentError, match=r"takes partitioners, .* not 'embed'"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"takes partitioners, .* not 'embed'"):
         first("embed")
 
 

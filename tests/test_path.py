@@ -6,7 +6,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from jscope import InvalidNameError, _path, _text
+from jscope import _path
+from jscope._util import _text
+from jscope.errors import InvalidNameError
 
 NAMES = st.text(min_size=1, max_size=4).filter(lambda name: name.isprintable() and "/" not in name)
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)

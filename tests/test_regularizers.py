@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jscope import regularizers
-from jscope._errors import InvalidArgumentError, ShapeMismatchError
+from jscope.errors import InvalidArgumentError, ShapeMismatchError
 
 VALUE = jnp.array([[1.0, -2.0, 0.0], [3.0, 0.5, -1.0]])
 ALL = [

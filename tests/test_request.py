@@ -78,7 +78,7 @@ def test_the_call_wins_over_the_scope():
 
 
 def test_none_switches_a_default_off():
-    """`jscope.NONE` in a call undoes what the scope says."""
+    """`jscope.OFF` in a call undoes what the scope says."""
     defaults = {
         "initializer": initializers.ones,
         "regularizer": jscope.regularizers.l2(0.1),
@@ -86,7 +86,7 @@ def test_none_switches_a_default_off():
         "partitioner": lambda shape, dtype: ("x",) * len(shape),
         "dtype": jnp.bfloat16,
     }
-    spec = spec_of((2, 3), defaults=defaults, **dict.fromkeys(defaults, jscope.NONE))
+    spec = spec_of((2, 3), defaults=defaults, **dict.fromkeys(defaults, jscope.OFF))
     assert (spec.regularizer, spec.constraint, spec.axes) == (None, None, None)
     assert spec.initializer == initializers.glorot_uniform()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jscope
-from jscope._same import same
+from jscope._util._same import same
 
 
 def closure(scale):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 import jscope
-from jscope import initializers
+from jscope import errors, initializers
 from tests.models import KEY, X, linear
 
 ones = initializers.ones
@@ -64,9 +64,9 @@ def test_defaults_are_inherited_and_overridden():
 
 
 def test_none_as_a_default_resets_it():
-    """`jscope.NONE` gives back the library's own default."""
+    """`jscope.OFF` gives back the library's own default."""
     specs = jscope.specs(
-        lambda s: s.with_defaults(dtype=jnp.float16).with_defaults(dtype=jscope.NONE).get_variable("w", 2)
+        lambda s: s.with_defaults(dtype=jnp.float16).with_defaults(dtype=jscope.OFF).get_variable("w", 2)
     )
     assert specs["w"].dtype == jnp.float32
 
@@ -81,13 +81,13 @@ def test_none_as_a_default_resets_it():
         (True, jscope.AUTO_REUSE, True, True),
         (jscope.AUTO_REUSE, True, False, True),
         (jscope.AUTO_REUSE, False, True, True),
-        (True, jscope.NONE, True, False),
+        (True, jscope.OFF, True, False),
         (None, True, False, True),
         (None, jscope.AUTO_REUSE, True, True),
     ],
 )
 def test_reuse_modes(outer, inner, creates, shares):
-    """True must exist, AUTO_REUSE may; they override each other, False and None inherit, NONE switches off."""
+    """True must exist, AUTO_REUSE may; they override each other, False and None inherit, OFF switches off."""
 
     def allowed(create_first):
         def model(s):
@@ -97,7 +97,7 @@ def test_reuse_modes(outer, inner, creates, shares):
 
         try:
             jscope.specs(model)
-        except (jscope.DuplicateVariableError, jscope.MissingVariableError):
+        except (errors.DuplicateVariableError, errors.MissingVariableError):
             return False
         return True
 

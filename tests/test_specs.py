@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 
 import jscope
-from jscope import Specs, constraints, initializers, regularizers
+from jscope import Specs, constraints, errors, initializers, regularizers
 from jscope._spec import StackAxis, VariableSpec
 from jscope._specs import specs_of
 from tests.models import KEY, MODELS
@@ -147,7 +147,7 @@ def test_check_reports_everything_at_once():
         "dce": {"w": jnp.ones(1)},
     }
     specs = jscope.specs(lambda s: (model(s), (s / "dec").get_variable("kernel", (1,)))[0])
-    with pytest.raises(jscope.StructureMismatchError) as caught:
+    with pytest.raises(errors.StructureMismatchError) as caught:
         specs.check(wrong)
     assert str(caught.value).splitlines() == [
         "The params do not fit the model:",
@@ -163,7 +163,7 @@ def test_check_reports_everything_at_once():
 
 def test_check_reports_missing_state():
     """Where state is given, it is checked as well."""
-    with pytest.raises(jscope.StructureMismatchError, match=r"missing: +`mean` float32\[3\]"):
+    with pytest.raises(errors.StructureMismatchError, match=r"missing: +`mean` float32\[3\]"):
         SPECS.check(PARAMS, {})
 
 
@@ -202,7 +202,7 @@ def test_labels_serve_optax_multi_transform():
 
 def test_every_variable_needs_a_label():
     """Without a default, one that nothing matches is an error."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r"No label for `dec/w`.*\['\^enc'\].*`default=`"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"No label for `dec/w`.*\['\^enc'\].*`default=`"):
         SPECS.params.labels({"^enc": "slow"})
 
 
@@ -246,18 +246,18 @@ def test_specs_from_json_check_params_but_make_none():
     """They know names, shapes and dtypes; what makes values they know by name only."""
     back = Specs.from_json(SPECS.to_json())
     back.check(PARAMS)
-    with pytest.raises(jscope.InitializerError, match=r"`enc/w` is known by name only.*\n.*model\.specs"):
+    with pytest.raises(errors.InitializerError, match=r"`enc/w` is known by name only.*\n.*model\.specs"):
         back.materialize(KEY(0))
-    with pytest.raises(jscope.InvalidArgumentError, match=r"regularizer of `enc/w` is known by name only.*\n.*specs"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"regularizer of `enc/w` is known by name only.*\n.*specs"):
         back.regularization_loss(PARAMS)
-    with pytest.raises(jscope.InvalidArgumentError, match=r"constraint of `enc/b` is known by name only.*\n.*specs"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"constraint of `enc/b` is known by name only.*\n.*specs"):
         back.apply_constraints(PARAMS)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "3", '{"jscope.specs": 99}', json.dumps({"jscope.specs": 1})])
 def test_what_is_no_json_of_specs_is_refused(text):
     """With an error of jscope."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r"not what `Specs.to_json` of jscope writes"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"not what `Specs.to_json` of jscope writes"):
         Specs.from_json(text)
 
 
@@ -294,7 +294,7 @@ def test_a_part_of_the_specs_takes_shardings_by_its_own_names():
     device = jax.sharding.SingleDeviceSharding(jax.devices()[1])
     part = jscope.specs(lambda s: (s / "enc").get_variable("w", (2,)))["enc"]
     assert part.materialize(jax.random.key(0), {"w": device})["w"].sharding == device
-    with pytest.raises(jscope.StructureMismatchError, match=r"missing: `w` float32\[2\] \(near: `ww`\)"):
+    with pytest.raises(errors.StructureMismatchError, match=r"missing: `w` float32\[2\] \(near: `ww`\)"):
         part.materialize(jax.random.key(0), {"ww": device})
-    with pytest.raises(jscope.InvalidArgumentError, match="sharding of `w` is 'data', which is no"):
+    with pytest.raises(errors.InvalidArgumentError, match="sharding of `w` is 'data', which is no"):
         part.materialize(jax.random.key(0), {"w": "data"})

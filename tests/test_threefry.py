@@ -1,4 +1,4 @@
-"""`jscope._threefry`: JAX's own numbers, on the host."""
+"""`jscope._util._threefry`: JAX's own numbers, on the host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jscope import _threefry
+from jscope._util import _threefry
 
 WORDS = st.integers(0, 2**32 - 1)
 

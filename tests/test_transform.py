@@ -12,6 +12,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 import jscope
+from jscope import errors
 from tests.models import KEY, MODELS, X, act_norm, autoencoder, decode, encode, linear, mlp
 
 ones = jscope.initializers.ones
@@ -289,7 +290,7 @@ def test_state_may_depend_on_data():
 def test_data_dependent_values_need_data_in_materialize():
     """Specs have no data: the error names the path and what to call."""
     specs = jscope.specs(act_norm, X)
-    with pytest.raises(jscope.InitializerError, match=r"`norm/mean` depends on the model's inputs.*\n.*model\.init"):
+    with pytest.raises(errors.InitializerError, match=r"`norm/mean` depends on the model's inputs.*\n.*model\.init"):
         specs.materialize(KEY(0))
     assert "data-dependent" in str(specs)
 
@@ -312,7 +313,7 @@ def test_data_dependent_values_need_inputs_on_the_devices_of_the_variables():
 
 def test_data_dependent_values_need_data_in_init():
     """Abstract inputs have no data: the error names the path and what to call."""
-    with pytest.raises(jscope.InitializerError, match=r"`norm/mean` depends on the model's inputs.*\n.*arrays"):
+    with pytest.raises(errors.InitializerError, match=r"`norm/mean` depends on the model's inputs.*\n.*arrays"):
         jscope.init(act_norm, KEY(0), jax.ShapeDtypeStruct(X.shape, X.dtype))
 
 
@@ -327,7 +328,8 @@ def test_data_inside_a_native_transform_cannot_be_an_initial_value(transform, in
         return s.get_variable("m", (4,), initializer=initializer(x))
 
     with pytest.raises(
-        jscope.NativeTransformError, match=r"`a/m` \(created at .*test_transform.py:\d+\) depends on data inside a JAX"
+        errors.NativeTransformError,
+        match=r"`a/m` \(created at .*test_transform.py:\d+\) depends on data inside a JAX",
     ):
         jscope.init(lambda s, x: transform(layer)(s / "a", x), KEY(0), X)
 

@@ -17,7 +17,7 @@ from hypothesis import settings
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jscope import tree
-from jscope._errors import (
+from jscope.errors import (
     InvalidArgumentError,
     InvalidNameError,
     MissingVariableError,

@@ -13,9 +13,8 @@ from typing import Any, Literal, Self
 import jax
 
 from jscope import _path, tree
-from jscope._errors import InvalidArgumentError
-from jscope._pause import collecting_later
 from jscope._specs import Specs
+from jscope._util._gc import gc_paused
 from jscope.checkpoint import _exit, _fit, _leaves
 from jscope.checkpoint._errors import CheckpointExistsError, CorruptCheckpointError, UnsupportedCheckpointError
 from jscope.checkpoint._files import is_temporary, refusals
@@ -34,6 +33,7 @@ from jscope.checkpoint._step import (
     write_step,
 )
 from jscope.checkpoint._together import together
+from jscope.errors import InvalidArgumentError
 
 _ADVICE = "If this is what you mean: `jscope.checkpoint.restore(like, path)` can rename, select, initialize and cast."
 
@@ -126,7 +126,7 @@ class Checkpointer:
             self.wait()
         return True
 
-    @collecting_later()
+    @gc_paused()
     def restore(self, step: int | None = None, /, **like: Any) -> dict[str, Any]:
         """Returns what was saved as a step, by name; of the latest step, if none is given.
 

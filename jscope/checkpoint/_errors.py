@@ -15,7 +15,7 @@ asked for by a wrong name a `MissingVariableError`.
 
 from __future__ import annotations
 
-from jscope._errors import JscopeError
+from jscope.errors import JscopeError
 
 
 class CheckpointError(JscopeError):

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope._check import differences
-from jscope._errors import DTypeMismatchError, InvalidArgumentError, StructureMismatchError
 from jscope._spec import VariableSpec
 from jscope._types import Shape
 from jscope.checkpoint import _leaves
 from jscope.checkpoint._place import HOST, Place, load, place_of, put
 from jscope.checkpoint._reader import Reader
+from jscope.errors import DTypeMismatchError, InvalidArgumentError, StructureMismatchError
 
 _WIDTH = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 

@@ -17,9 +17,9 @@ import numpy as np
 from jax.core import Tracer
 
 from jscope import _path, tree
-from jscope._errors import InvalidArgumentError, NameConflictError
 from jscope._spec import VariableSpec
 from jscope.checkpoint._errors import UnsupportedCheckpointError
+from jscope.errors import InvalidArgumentError, NameConflictError
 
 KINDS = "jscope.kinds"
 """The entry of a checkpoint's metadata that tells the kinds by name, as JSON."""

@@ -9,12 +9,12 @@ from typing import Self
 
 import numpy as np
 
-from jscope import _text
-from jscope._errors import MissingVariableError
+from jscope._util import _text
 from jscope.checkpoint._digest import agrees, in_threads
 from jscope.checkpoint._errors import CheckpointError, CorruptCheckpointError, MissingCheckpointError
 from jscope.checkpoint._foreign import refuse_foreign
 from jscope.checkpoint._header import Entry, Header, decode
+from jscope.errors import MissingVariableError
 
 
 class Mapped:

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
-from jscope import _text, tree
+from jscope import tree
+from jscope._util import _text
 
 Rename: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | Callable[[str], str] | None
 """From names in a checkpoint to jscope's: regular expressions with replacements, applied in order, or a function."""

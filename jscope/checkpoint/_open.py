@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jscope import _text
+from jscope._util import _text
 from jscope.checkpoint import tensorbundle
 from jscope.checkpoint._errors import MissingCheckpointError
 from jscope.checkpoint._mapped import Mapped

@@ -7,21 +7,21 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any, Literal
 
 from jscope import _path, tree
-from jscope._errors import InvalidArgumentError
-from jscope._pause import collecting_later
 from jscope._specs import Specs
 from jscope._types import Key
+from jscope._util._gc import gc_paused
 from jscope.checkpoint import _fit, _leaves
 from jscope.checkpoint._names import Rename, Select, chosen, renamed
 from jscope.checkpoint._open import load_checkpoint
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._step import VERSION
+from jscope.errors import InvalidArgumentError
 
 _VARIABLES = ("params", "state")
 _ADVICE = 'What may differ: `rename=` names, `select=` some, `missing="init"` makes others anew, `cast=True` converts.'
 
 
-@collecting_later()
+@gc_paused()
 def restore(
     like: Any,
     path: str | os.PathLike[str] | Reader,

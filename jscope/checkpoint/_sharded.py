@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jscope import _text
-from jscope._errors import MissingVariableError
+from jscope._util import _text
 from jscope.checkpoint._errors import CorruptCheckpointError
 from jscope.checkpoint._mapped import Mapped
+from jscope.errors import MissingVariableError
 
 SUFFIX = ".safetensors.index.json"
 

@@ -17,11 +17,11 @@ from typing import Any, BinaryIO
 import jax
 import numpy as np
 
-from jscope._errors import InvalidArgumentError
 from jscope.checkpoint import _dtypes
 from jscope.checkpoint._digest import UNKNOWN, digest
 from jscope.checkpoint._errors import UnsupportedCheckpointError
 from jscope.checkpoint._header import ALIGNMENT, METADATA, OWN, Entry, encode
+from jscope.errors import InvalidArgumentError
 
 BUFFER, CHUNK = 1 << 20, 1 << 26
 """Bytes to collect before they are given to the operating system, and before that is told to write them."""

@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path, _text, tree
-from jscope._errors import MissingVariableError
+from jscope import _path, tree
 from jscope._types import Shape
+from jscope._util import _text
 from jscope.checkpoint._errors import (
     CheckpointError,
     CheckpointWriteError,
@@ -36,6 +36,7 @@ from jscope.checkpoint._files import refusals
 from jscope.checkpoint._place import HOST, Place, put
 from jscope.checkpoint._sum import KIND, digest
 from jscope.checkpoint._together import together
+from jscope.errors import MissingVariableError
 
 try:
     import orbax.checkpoint.experimental.v1 as ocp

@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jscope import _path, tree
-from jscope._errors import InvalidArgumentError, InvalidNameError, NameConflictError
 from jscope.checkpoint._bundle import _slots, _state, _writer
 from jscope.checkpoint._bundle._reader import BundleReader as BundleReader
 from jscope.checkpoint._errors import UnsupportedCheckpointError
 from jscope.checkpoint._names import Rename, Select, chosen, renamed
 from jscope.checkpoint._reader import Reader
+from jscope.errors import InvalidArgumentError, InvalidNameError, NameConflictError
 
 
 def open(path: str | os.PathLike[str]) -> BundleReader:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jscope import _text
+from jscope._util import _text
 from jscope.checkpoint import Reader, load_checkpoint, tensorbundle
 from jscope.cli import _output
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jscope import _diff, tree
+from jscope import tree
+from jscope._util import _diff
 from jscope.checkpoint._reader import Reader
 from jscope.cli import _output
 from jscope.cli._contents import PIECE, Item, add_options, items, opened

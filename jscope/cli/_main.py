@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from jscope._errors import JscopeError
 from jscope.cli import _diff, _ls, _output, _rewrite
+from jscope.errors import JscopeError
 
 _EPILOG = """\
 A checkpoint is a safetensors file, a directory of a `jscope.checkpoint.Checkpointer` or one step of it, an Orbax

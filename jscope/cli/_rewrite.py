@@ -17,14 +17,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from jscope import _path, _text, tree
-from jscope._errors import InvalidArgumentError, MissingVariableError, NameConflictError
+from jscope import _path, tree
+from jscope._util import _text
 from jscope.checkpoint import CheckpointExistsError, Reader, tensorbundle
 from jscope.checkpoint._files import replacing
 from jscope.checkpoint._leaves import as_array, kinds_in, with_kinds
 from jscope.checkpoint._write import write
 from jscope.cli import _output
 from jscope.cli._contents import Item, add_options, items, opened
+from jscope.errors import InvalidArgumentError, MissingVariableError, NameConflictError
 
 Advance: TypeAlias = Callable[[int], None]
 

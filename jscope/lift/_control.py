@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope import _path
-from jscope._errors import NativeTransformError, StateError
 from jscope._scope import Scope
+from jscope.errors import NativeTransformError, StateError
 from jscope.lift._pure import Effects, commit, explaining, is_collecting, place, pure, settled
 from jscope.lift._scan import at_index, joined
 from jscope.lift._view import lifted_view, view

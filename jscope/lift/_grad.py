@@ -14,9 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jscope import _path, _text
-from jscope._errors import DTypeMismatchError, InvalidArgumentError, MissingVariableError
+from jscope import _path
 from jscope._scope import Scope
+from jscope._util import _text
+from jscope.errors import DTypeMismatchError, InvalidArgumentError, MissingVariableError
 from jscope.lift._pure import commit, explaining, is_collecting, place, pure, settled
 from jscope.lift._scan import joined
 from jscope.lift._view import lifted_view, view

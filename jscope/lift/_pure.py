@@ -16,11 +16,12 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import jax
 
-from jscope import _path, _text
-from jscope._errors import InvalidArgumentError, JscopeError
+from jscope import _path
 from jscope._frame import Crossing, Frame
-from jscope._same import Same, same
 from jscope._scope import Scope
+from jscope._util import _text
+from jscope._util._same import Same, same
+from jscope.errors import InvalidArgumentError, JscopeError
 from jscope.lift._view import lifted_view, view
 
 P = ParamSpec("P")

@@ -17,10 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path, _rng, _text
-from jscope._errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
+from jscope import _path, _rng
 from jscope._scope import Scope
 from jscope._spec import StackAxis
+from jscope._util import _text
+from jscope.errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
 from jscope.lift._pure import Effects, commit, explaining, is_collecting, place, pure, settled
 from jscope.lift._view import lifted_view, view
 

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path, _text
-from jscope._errors import InvalidArgumentError, JscopeError, ShapeMismatchError
+from jscope import _path
 from jscope._scope import Scope
 from jscope._spec import StackAxis
+from jscope._util import _text
+from jscope.errors import InvalidArgumentError, JscopeError, ShapeMismatchError
 from jscope.lift._pure import Effects, commit, explaining, is_collecting, place, pure, settled
 from jscope.lift._scan import EVERYTHING, at_index, divide, joined, one_size, restoring, variable_sizes
 from jscope.lift._view import lifted_view, view

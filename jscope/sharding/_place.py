@@ -14,10 +14,11 @@ from typing import Any
 import jax
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
-from jscope import _path, _text
-from jscope._errors import InvalidArgumentError, StructureMismatchError
+from jscope import _path
 from jscope._specs import Specs
 from jscope._types import Tree
+from jscope._util import _text
+from jscope.errors import InvalidArgumentError, StructureMismatchError
 from jscope.sharding._rules import AnyMesh, Rules, ShardingError, as_tuple, axes_for, checked_rules, entry
 
 

@@ -16,9 +16,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 
-from jscope import _text
-from jscope._errors import InvalidArgumentError, JscopeError
 from jscope._types import Axes, Shape
+from jscope._util import _text
+from jscope.errors import InvalidArgumentError, JscopeError
 
 AnyMesh: TypeAlias = Mesh | AbstractMesh
 MeshAxes: TypeAlias = str | tuple[str, ...] | None

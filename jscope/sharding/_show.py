@@ -17,9 +17,9 @@ import jax
 from jax.sharding import NamedSharding, Sharding
 
 from jscope import _path
-from jscope._show import table
 from jscope._specs import Specs
 from jscope._types import Shape
+from jscope._util._show import table
 from jscope.sharding._place import flat, matched
 from jscope.sharding._rules import ShardingError
 

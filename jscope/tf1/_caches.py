@@ -24,9 +24,9 @@ from typing import Any
 import jax
 from jax.core import Tracer
 
-from jscope._errors import NativeTransformError
-from jscope._lazy import trace_state
-from jscope._stack import lift_for_here
+from jscope._util._lazy import trace_state
+from jscope._util._stack import lift_for_here
+from jscope.errors import NativeTransformError
 
 _context = jax.make_user_context()
 _serials = itertools.count(1)

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from jax.core import Tracer
 
-from jscope._errors import NativeTransformError
+from jscope.errors import NativeTransformError
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._variables import Variable, name_of
 

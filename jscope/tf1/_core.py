@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from jscope import _path
+from jscope._chain import End, through
 from jscope._defaults import AUTO_REUSE
-from jscope._errors import MissingVariableError
-from jscope._getter import End, through
-from jscope._lookup import check_shape, find, outside
+from jscope._read import check_shape, find, outside
 from jscope._scope import Scope
+from jscope.errors import MissingVariableError
 
 SEPARATOR = _path.SEPARATOR
 MISSING = object()

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope._defaults import NONE
-from jscope._errors import DTypeMismatchError, ShapeMismatchError
-from jscope._stack import call_site
+from jscope._defaults import OFF
+from jscope._util._stack import call_site
+from jscope.errors import DTypeMismatchError, ShapeMismatchError
 from jscope.tf1 import _core, _dtypes, _initial, _names, _partition
 from jscope.tf1._ambient import Ambient
 from jscope.tf1._arrays import plain as plain
@@ -171,9 +171,9 @@ def _recorded(
         dtype=None if is_value else _dtypes.canonical(start.dtype),
         initializer=start.initializer,
         trainable=trainable,
-        regularizer=NONE if regularizer is None else regularizer,
-        constraint=NONE if options["constraint"] is None else options["constraint"],
-        partitioner=NONE,
+        regularizer=OFF if regularizer is None else regularizer,
+        constraint=OFF if options["constraint"] is None else options["constraint"],
+        partitioner=OFF,
         axes=_partition.axes(wish.partitions),
         collections=keys,
     )

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jscope._stack import call_site
+from jscope._util._stack import call_site
 from jscope.tf1 import _core
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, NestingError, advised

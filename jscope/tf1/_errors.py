@@ -6,7 +6,7 @@ reuse. Each is an error of jscope's and TensorFlow's class, so that old `except 
 
 from __future__ import annotations
 
-from jscope._errors import JscopeError, MissingVariableError
+from jscope.errors import JscopeError, MissingVariableError
 
 
 class MissingReuseError(MissingVariableError, ValueError):

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope._errors import InitializerError
 from jscope._types import Key, Shape
+from jscope.errors import InitializerError
 from jscope.tf1 import _dtypes, initializers
 from jscope.tf1._arrays import plain
 from jscope.tf1._errors import ArgumentError, advised

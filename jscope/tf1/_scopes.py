@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from jscope._defaults import AUTO_REUSE as CORE_AUTO_REUSE
-from jscope._stack import call_site
+from jscope._util._stack import call_site
 from jscope.tf1 import _core
 from jscope.tf1._ambient import current
 from jscope.tf1._collections import GraphKeys, get_collection

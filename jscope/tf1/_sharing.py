@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jscope._errors import DuplicateVariableError
-from jscope._text import did_you_mean
+from jscope._util._text import did_you_mean
+from jscope.errors import DuplicateVariableError
 from jscope.tf1 import _core
 from jscope.tf1._ambient import Ambient
 from jscope.tf1._errors import MissingReuseError, advised

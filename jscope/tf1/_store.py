@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from jscope._stack import call_site
+from jscope._util._stack import call_site
 from jscope.tf1 import _core, _creating, _dtypes, _partition, _sync
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._collections import GraphKeys

@@ -14,11 +14,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import jax
 
 from jscope._collect import Call
-from jscope._errors import StateError
 from jscope._scope import Scope
 from jscope._spec import VariableSpec
 from jscope._transform import Program, Transformed, TransformedWithState
 from jscope._types import Key
+from jscope.errors import StateError
 from jscope.tf1 import _dtypes, _initial
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._arrays import ArrayLike, plain

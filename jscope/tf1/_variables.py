@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope import _path
-from jscope._errors import ScopeEndedError, StateError
 from jscope._write import assign, writable
+from jscope.errors import ScopeEndedError, StateError
 from jscope.tf1 import _core
 from jscope.tf1._ambient import Ambient, running
 from jscope.tf1._arrays import ArrayLike, plain

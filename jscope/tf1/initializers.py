@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope import initializers as core
-from jscope._errors import MissingRngError
 from jscope._types import Shape
+from jscope.errors import MissingRngError
 from jscope.tf1 import _dtypes
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
 

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jscope._errors import DTypeMismatchError
+from jscope.errors import DTypeMismatchError
 from jscope.tf1._ambient import Ambient
 from jscope.tf1._arrays import ArrayLike, plain
 from jscope.tf1._collections import GraphKeys, add, add_to_collection, get_collection

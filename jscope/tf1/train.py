@@ -18,7 +18,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jscope import _path
-from jscope._errors import ShapeMismatchError
+from jscope.errors import ShapeMismatchError
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, MissingReuseError
 from jscope.tf1._shapes import TensorShape, as_shape
 from jscope.tf1._variables import Variable, key_of

@@ -15,7 +15,7 @@ import optax
 import pytest
 
 import jscope
-from jscope import checkpoint
+from jscope import checkpoint, errors
 from jscope.checkpoint import Checkpointer, _checkpointer, _fit, _leaves
 from tests.models import KEY, MODELS
 
@@ -233,7 +233,7 @@ def test_what_does_not_fit_is_one_report(open_run, monkeypatch):
         checkpoints.wait()
         monkeypatch.setattr(_fit, "load", None)
         like = {"enc": {"W": jnp.ones((2, 3)), "b": jnp.ones(3, jnp.int8)}, "old": jnp.ones(2)}
-        with pytest.raises(jscope.StructureMismatchError) as caught:
+        with pytest.raises(errors.StructureMismatchError) as caught:
             checkpoints.restore(params=like, key=jnp.ones(2), lr={"peak": 1.0})
     assert str(caught.value).splitlines() == [
         f"Step 5 in `{checkpoints.directory}` is not what is to be restored:",
@@ -252,7 +252,7 @@ def test_values_that_jax_would_cut_are_reported(open_run):
     """64 bits come back on the host; JAX has them only with `jax_enable_x64`."""
     with open_run() as checkpoints:
         checkpoints.save(0, n=np.array([2**40]))
-        with pytest.raises(jscope.StructureMismatchError, match=r"`n` is wanted in int64, which .* `jax_enable_x64`"):
+        with pytest.raises(errors.StructureMismatchError, match=r"`n` is wanted in int64, which .* `jax_enable_x64`"):
             checkpoints.restore(n=jax.ShapeDtypeStruct((1,), np.dtype("int64")))
         assert checkpoints.restore()["n"].tolist() == [2**40]
         with jax.enable_x64(True):
@@ -265,7 +265,7 @@ def test_python_numbers_take_the_dtype_that_is_wanted(open_run):
         checkpoints.save(0, step=3, rate=0.5, count=jnp.int32(4))
         back = checkpoints.restore(step=jnp.int32(0), rate=np.float32(0), count=0)
         assert (back["step"].dtype, int(back["step"]), back["rate"], back["count"]) == (jnp.int32, 3, 0.5, 4)
-        with pytest.raises(jscope.StructureMismatchError, match="`rate` is a Python `float`, expected a Python `int`"):
+        with pytest.raises(errors.StructureMismatchError, match="`rate` is a Python `float`, expected a Python `int`"):
             checkpoints.restore(rate=0)
 
 
@@ -348,5 +348,5 @@ MISUSE = {
 def test_misuse_is_told(tmp_path, case):
     """Arguments of the wrong kind."""
     call, match = MISUSE[case]
-    with pytest.raises(jscope.InvalidArgumentError, match=match):
+    with pytest.raises(errors.InvalidArgumentError, match=match):
         call(tmp_path)

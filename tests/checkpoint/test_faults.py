@@ -12,7 +12,7 @@ import safetensors.numpy
 from hypothesis import example, given
 
 import jscope
-from jscope import checkpoint
+from jscope import checkpoint, errors
 from jscope.checkpoint import safetensors as files
 
 TREE = {
@@ -38,7 +38,7 @@ def load_or_error(path):
     """What a file holds, or the error that names what is wrong with it. Any other error is one of jscope's."""
     try:
         return files.load(path), None
-    except (checkpoint.CheckpointError, jscope.InvalidNameError, jscope.NameConflictError) as error:
+    except (checkpoint.CheckpointError, errors.InvalidNameError, errors.NameConflictError) as error:
         return None, error
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import orbax.checkpoint.experimental.v1 as ocp
 import pytest
 
-import jscope
-from jscope import checkpoint
+from jscope import checkpoint, errors
 from jscope.checkpoint import Checkpointer
 
 TREE = {
@@ -44,7 +43,7 @@ def test_what_others_write_is_read(tmp_path):
     assert checkpoint.list_variables(path) == [("a/0", [2]), ("a/1", [3]), ("b/w", [2, 2])]
     assert checkpoint.load_variable(path, "a/1").tolist() == [0, 1, 2]
     chex.assert_trees_all_equal(checkpoint.restore(tree, path), tree)
-    with pytest.raises(jscope.StructureMismatchError, match=r"missing: +`b/W`"):
+    with pytest.raises(errors.StructureMismatchError, match=r"missing: +`b/W`"):
         checkpoint.restore({"b": {"W": jnp.zeros((2, 2))}}, path, select="b")
 
 
@@ -53,5 +52,5 @@ def test_one_array_is_read_alone(step):
     assert checkpoint.load_variable(step, "params/n").tolist() == list(range(50))
     assert checkpoint.load_variable(step, "params/enc/none").shape == (0, 2)
     assert checkpoint.load_variable(step, "params/enc/four").dtype == np.dtype("uint4")
-    with pytest.raises(jscope.MissingVariableError, match="Did you mean `params/enc/four`"):
+    with pytest.raises(errors.MissingVariableError, match="Did you mean `params/enc/four`"):
         checkpoint.load_variable(step, "params/enc/for")

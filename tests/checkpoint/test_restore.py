@@ -12,7 +12,7 @@ import pytest
 import safetensors.numpy
 
 import jscope
-from jscope import checkpoint, initializers
+from jscope import checkpoint, errors, initializers
 from jscope.checkpoint import Checkpointer, _fit
 from jscope.checkpoint import safetensors as files
 
@@ -69,7 +69,7 @@ def test_everything_that_does_not_fit_is_one_report(path, monkeypatch):
         (scope / "dec").get_variable("w", (8, 2), jnp.bfloat16)
         (scope / "dec").get_variable("b", (2,))
 
-    with pytest.raises(jscope.StructureMismatchError) as caught:
+    with pytest.raises(errors.StructureMismatchError) as caught:
         checkpoint.restore(jscope.specs(other), path)
     assert str(caught.value).splitlines() == [
         f"`{path}` does not fit the model:",
@@ -125,15 +125,15 @@ def test_only_what_is_lacking_is_computed(path):
 def test_initializing_everything_is_refused(path):
     """Where nothing fits, the checkpoint is another model's; and a typo is no reason to train anew."""
     files.save(path, {"encoder": SAVED["enc"]})
-    with pytest.raises(jscope.StructureMismatchError, match=r"missing: +`enc/w`.*near: `encoder/w`"):
+    with pytest.raises(errors.StructureMismatchError, match=r"missing: +`enc/w`.*near: `encoder/w`"):
         checkpoint.restore(SPECS, path, missing="init", key=KEY)
     files.save(path, {"enc": SAVED["enc"], "dce": SAVED["dec"]})
-    with pytest.raises(jscope.StructureMismatchError, match=r"unexpected: `dce/w`"):
+    with pytest.raises(errors.StructureMismatchError, match=r"unexpected: `dce/w`"):
         checkpoint.restore(SPECS, path, missing="init", key=KEY)
     for options in ({}, {"key": KEY, "like": INITIAL}):
-        with pytest.raises(jscope.InvalidArgumentError, match=r"needs specs, .* and a random key"):
+        with pytest.raises(errors.InvalidArgumentError, match=r"needs specs, .* and a random key"):
             checkpoint.restore(options.pop("like", SPECS), path, missing="init", **options)
-    with pytest.raises(jscope.InvalidArgumentError, match="missing='ignore' is neither"):
+    with pytest.raises(errors.InvalidArgumentError, match="missing='ignore' is neither"):
         checkpoint.restore(SPECS, path, missing="ignore")
 
 
@@ -158,7 +158,7 @@ def test_dtypes_are_converted_when_asked(path):
     """Where the wanted dtype holds such values: never from floats to integers, never from complex to real."""
     files.save(path, {"a": np.float32([1, 2.5]), "b": np.arange(3), "c": np.float64(0.1), "d": np.array([True])})
     like = {"a": jnp.zeros(2, jnp.bfloat16), "b": jnp.zeros(3), "c": jnp.zeros(()), "d": jnp.zeros(1, jnp.int8)}
-    with pytest.raises(jscope.StructureMismatchError, match=r"`cast=True` converts"):
+    with pytest.raises(errors.StructureMismatchError, match=r"`cast=True` converts"):
         checkpoint.restore(like, path)
     found = checkpoint.restore(like, path, cast=True)
     chex.assert_trees_all_equal_shapes_and_dtypes(found, like)
@@ -170,7 +170,7 @@ def test_dtypes_are_converted_when_asked(path):
     }
     for stored, wanted in ((1.5, np.int32), (1j, np.float32), (2, np.bool_)):
         files.save(path, {"x": np.array([stored])})
-        with pytest.raises(jscope.StructureMismatchError, match=r"dtype: +`x` is"):
+        with pytest.raises(errors.StructureMismatchError, match=r"dtype: +`x` is"):
             checkpoint.restore({"x": np.zeros(1, wanted)}, path, cast=True)
 
 
@@ -181,18 +181,18 @@ def test_no_value_is_lost_by_converting(path):
     assert found["n"].tolist() == [1, 2**40]
     for dtype in ("int32", "uint8", "float16"):
         with pytest.raises(
-            jscope.DTypeMismatchError, match=f"`n` has values that {dtype} cannot hold, such as 1099511627776"
+            errors.DTypeMismatchError, match=f"`n` has values that {dtype} cannot hold, such as 1099511627776"
         ):
             checkpoint.restore({"n": np.zeros(2, dtype)}, path, cast=True)
     with Checkpointer(path.parent / "run") as checkpoints:
         checkpoints.save(0, step=2**40)
-        with pytest.raises(jscope.DTypeMismatchError, match="`step` has values that int32 cannot hold"):
+        with pytest.raises(errors.DTypeMismatchError, match="`step` has values that int32 cannot hold"):
             checkpoints.restore(step=jnp.int32(0))
 
 
 def test_a_like_of_something_else_is_refused(path):
     """Text, say: no checkpoint has it."""
-    with pytest.raises(jscope.InvalidArgumentError, match="`name` is wanted as a `str`, which no checkpoint has"):
+    with pytest.raises(errors.InvalidArgumentError, match="`name` is wanted as a `str`, which no checkpoint has"):
         checkpoint.restore({"name": "adam"}, path)
 
 
@@ -224,7 +224,7 @@ def test_the_directory_of_a_training_gives_its_variables(tmp_path, store):
     renamed = {"decoder": {"w": jnp.zeros((8, 2))}}
     found = checkpoint.restore(renamed, tmp_path / "2", rename={"^dec/": "decoder/"}, select="^decoder/w")
     chex.assert_trees_all_equal(found, {"decoder": {"w": SAVED["dec"]["w"]}})
-    with pytest.raises(jscope.StructureMismatchError, match=r"missing: +`enc/W` .*near: `enc/w`"):
+    with pytest.raises(errors.StructureMismatchError, match=r"missing: +`enc/W` .*near: `enc/w`"):
         checkpoint.restore({"enc": {"W": jnp.zeros(1)}}, tmp_path)
 
 
@@ -238,7 +238,7 @@ def test_the_parts_of_a_large_model_are_one_checkpoint(tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     for path in (tmp_path, tmp_path / "model.safetensors.index.json"):
         chex.assert_trees_all_equal(checkpoint.restore(SPECS, path), SAVED)
-    with pytest.raises(jscope.MissingVariableError, match="Did you mean `enc/w`"):
+    with pytest.raises(errors.MissingVariableError, match="Did you mean `enc/w`"):
         checkpoint.load_variable(tmp_path, "enc/W")
     assert checkpoint.load_checkpoint(tmp_path).has_tensor("mean")
 

@@ -13,7 +13,7 @@ import safetensors
 import safetensors.numpy
 
 import jscope
-from jscope import checkpoint
+from jscope import checkpoint, errors
 from jscope.checkpoint import _dtypes, _header
 from jscope.checkpoint import safetensors as st
 
@@ -208,14 +208,14 @@ def test_saving_inside_jit_is_an_error(path):
 
 
 CLASHES = {
-    "flat and nested": ({"a/b": 1, "a": {"b": 2}}, jscope.NameConflictError, "Two leaves have the name `a/b`"),
-    "a list and a name": ({"a": [1], "a/0": 2}, jscope.NameConflictError, "Two leaves have the name `a/0`"),
-    "leaf and prefix": ({"a": 1, "a/b": 2}, jscope.NameConflictError, "`a` is a leaf, but also a prefix"),
-    "nothing": ({"a": {"": 1}}, jscope.InvalidNameError, "'a/' is not a name"),
-    "a NUL": ({"a\0b": 1}, jscope.InvalidNameError, "is not a name"),
-    "absolute": ({"/etc/passwd": 1}, jscope.InvalidNameError, "'/etc/passwd' is not a name"),
-    "a number": ({1: 1}, jscope.InvalidArgumentError, "Names are strings, not 1"),
-    "one array": (np.ones(3), jscope.InvalidNameError, "'' is not a name"),
+    "flat and nested": ({"a/b": 1, "a": {"b": 2}}, errors.NameConflictError, "Two leaves have the name `a/b`"),
+    "a list and a name": ({"a": [1], "a/0": 2}, errors.NameConflictError, "Two leaves have the name `a/0`"),
+    "leaf and prefix": ({"a": 1, "a/b": 2}, errors.NameConflictError, "`a` is a leaf, but also a prefix"),
+    "nothing": ({"a": {"": 1}}, errors.InvalidNameError, "'a/' is not a name"),
+    "a NUL": ({"a\0b": 1}, errors.InvalidNameError, "is not a name"),
+    "absolute": ({"/etc/passwd": 1}, errors.InvalidNameError, "'/etc/passwd' is not a name"),
+    "a number": ({1: 1}, errors.InvalidArgumentError, "Names are strings, not 1"),
+    "one array": (np.ones(3), errors.InvalidNameError, "'' is not a name"),
 }
 
 
@@ -239,7 +239,7 @@ def test_odd_names_are_names(path):
 def test_metadata_are_strings_and_some_are_taken(path):
     """What is not, or belongs to the file, is an error; what an older file had can be passed on."""
     for metadata in ({"a": 1}, {1: "a"}, {_header.DIGEST: "a"}):
-        with pytest.raises(jscope.InvalidArgumentError, match=r"[Mm]etadata"):
+        with pytest.raises(errors.InvalidArgumentError, match=r"[Mm]etadata"):
             st.save(path, {}, metadata=metadata)
     st.save(path, {"a": 1}, metadata={"note": "é\n"})
     kept = st.open(path).metadata
@@ -251,7 +251,7 @@ def test_metadata_are_strings_and_some_are_taken(path):
 def test_a_reader_names_what_is_near(path):
     """A name that is not there is a `MissingVariableError`; a file that is not there, a `MissingCheckpointError`."""
     st.save(path, {"encoder": {"w": 1}})
-    with pytest.raises(jscope.MissingVariableError, match=r"no array `encoder/W` in .*Did you mean `encoder/w`\?"):
+    with pytest.raises(errors.MissingVariableError, match=r"no array `encoder/W` in .*Did you mean `encoder/w`\?"):
         st.open(path).get_tensor("encoder/W")
     assert st.open(path).has_tensor("encoder/w")
     for place in (path.parent, path.parent / "none"):

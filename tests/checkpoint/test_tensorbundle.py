@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jscope
+from jscope import errors
 from jscope.checkpoint import tensorbundle
 from jscope.checkpoint._errors import (
     CheckpointError,
@@ -147,7 +148,7 @@ def test_no_checkpoint():
 
 def test_no_variable():
     """The error names what is near."""
-    with pytest.raises(jscope.MissingVariableError, match=r"has no variable `net/W`. Did you mean `net/w`"):
+    with pytest.raises(errors.MissingVariableError, match=r"has no variable `net/W`. Did you mean `net/w`"):
         tensorbundle.open(DATA / "partitioned").get_tensor("net/W")
 
 
@@ -218,13 +219,13 @@ def test_names_to_save(tmp_path):
     """By name one may be a prefix of another; none is empty, unprintable, or there twice."""
     tensorbundle.save(tmp_path / "m", {"w": np.ones(1), "w/Adam": np.zeros(1)})
     for name in ("", "a\0b", "a\nb"):
-        with pytest.raises(jscope.InvalidNameError, match="is no name for a variable"):
+        with pytest.raises(errors.InvalidNameError, match="is no name for a variable"):
             tensorbundle.save(tmp_path / "m", {name: np.ones(1)})
-    with pytest.raises(jscope.NameConflictError, match="`a/b` is there twice"):
+    with pytest.raises(errors.NameConflictError, match="`a/b` is there twice"):
         tensorbundle.save(tmp_path / "m", {"a/b": np.ones(1), "a": {"b": np.ones(1)}})
-    with pytest.raises(jscope.InvalidArgumentError, match=r"is a directory\. A prefix begins the names of files"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"is a directory\. A prefix begins the names of files"):
         tensorbundle.save(f"{tmp_path}/", {"w": np.ones(1)})
-    with pytest.raises(jscope.InvalidArgumentError, match="nested dict of arrays, not from"):
+    with pytest.raises(errors.InvalidArgumentError, match="nested dict of arrays, not from"):
         tensorbundle.save(tmp_path / "m", [np.ones(1)])
 
 
@@ -237,7 +238,7 @@ def test_no_room_to_write(tmp_path):
 def test_names_that_meet(tmp_path):
     """Two names that stand for one variable are an error, never a choice."""
     tensorbundle.save(tmp_path / "m", {"w": np.ones(1), "w/.ATTRIBUTES/VARIABLE_VALUE": np.zeros(1)})
-    with pytest.raises(jscope.NameConflictError, match="both stand for `w`"):
+    with pytest.raises(errors.NameConflictError, match="both stand for `w`"):
         tensorbundle.load(tmp_path / "m")
 
 

@@ -16,6 +16,7 @@ import pytest
 from jax.experimental.ode import odeint
 
 import jscope
+from jscope import errors
 from tests.models import KEY, MODELS, X, linear, plain_linear
 
 STATELESS = {name: model for name, model in MODELS.items() if not (model.state or model.data)}
@@ -186,7 +187,7 @@ def test_writing_inside_a_native_transform_names_the_lift(write, transform, clos
         return use((lambda _, x: block(s, x)) if closure else block, s, x)
 
     init, apply = jscope.transform_with_state(model)
-    with pytest.raises(jscope.NativeTransformError, match=rf"`a/[nh]`.*\n.*`jscope\.{lift}`"):
+    with pytest.raises(errors.NativeTransformError, match=rf"`a/[nh]`.*\n.*`jscope\.{lift}`"):
         init(KEY(0), X)
-    with pytest.raises(jscope.NativeTransformError, match=rf"`a/[nh]`.*\n.*`jscope\.{lift}`"):
+    with pytest.raises(errors.NativeTransformError, match=rf"`a/[nh]`.*\n.*`jscope\.{lift}`"):
         apply({}, {"a": {"n": jnp.zeros(())}}, X)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import jscope
+from jscope import errors
 from tests.models import KEY, X
 
 
@@ -188,11 +189,11 @@ def test_what_is_no_plain_function_is_refused():
     def generator(scope):
         yield scope
 
-    with pytest.raises(jscope.InvalidArgumentError, match="plain function"):
+    with pytest.raises(errors.InvalidArgumentError, match="plain function"):
         jscope.transform(generator)
 
 
 def test_a_lift_needs_a_scope():
     """An array in the place of the scope is named."""
-    with pytest.raises(jscope.InvalidArgumentError, match="A lift needs a scope first"):
+    with pytest.raises(errors.InvalidArgumentError, match="A lift needs a scope first"):
         jscope.remat(layer)(X, X)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import jscope
+from jscope import errors
 from tests.models import KEY, X, linear
 
 
@@ -48,7 +49,7 @@ SHARED = {
 def test_a_second_creation_is_detected(case):
     """It is an error that names the path and both call sites."""
     with pytest.raises(
-        jscope.DuplicateVariableError, match=r"`(a/)?w` is created a second time at .*models.py:\d+; .*py:"
+        errors.DuplicateVariableError, match=r"`(a/)?w` is created a second time at .*models.py:\d+; .*py:"
     ):
         jscope.init(DETECTED[case], KEY(0), X)
 
@@ -65,5 +66,5 @@ def test_what_cannot_be_told_from_a_retrace_is_shared(case):
 
 def test_associative_scan_needs_auto_reuse():
     """It calls its function several times in one trace, which is a second creation."""
-    with pytest.raises(jscope.DuplicateVariableError, match="AUTO_REUSE"):
+    with pytest.raises(errors.DuplicateVariableError, match="AUTO_REUSE"):
         jscope.init(lambda s, x: jax.lax.associative_scan(lambda p, q: p + same(s / "a", q), x), KEY(0), X)

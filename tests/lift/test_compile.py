@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 import jscope
+from jscope import errors
 from tests.models import KEY, X
 
 PARAMS = {"a": {"w": 2 * jnp.eye(4)}}
@@ -190,5 +191,5 @@ def test_shard_map_may_shard_variables():
 @pytest.mark.parametrize("lift", [jscope.remat, jscope.jit])
 def test_apply_creates_nothing(lift):
     """A body that asks for a variable that the params lack is told its nearest name."""
-    with pytest.raises(jscope.MissingVariableError, match=r"w` is not in the params"):
+    with pytest.raises(errors.MissingVariableError, match=r"w` is not in the params"):
         on_a(lift(layer)).apply({"a": {"v": X}}, X)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import jscope
+from jscope import errors
 from tests.models import KEY, X
 
 
@@ -146,14 +147,14 @@ def test_branches_that_create_different_state_are_refused(run):
     """The error names what each branch creates."""
     branches = [lambda s: counter(s / "a") * 0, lambda s: counter(s / "b") * 0]
     with pytest.raises(
-        jscope.StateError, match=r"scope `x` create different state: branch 0 `x/a/n`, branch 1 `x/b/n`"
+        errors.StateError, match=r"scope `x` create different state: branch 0 `x/a/n`, branch 1 `x/b/n`"
     ):
         jscope.transform_with_state(lambda s: run(s / "x", *branches)).init(KEY(0))
 
 
 def test_a_branch_that_creates_no_state_beside_one_that_does_is_refused():
     """None is different, too."""
-    with pytest.raises(jscope.StateError, match=r"root scope .*branch 0 none, branch 1 `n`\.\nCreate state before"):
+    with pytest.raises(errors.StateError, match=r"root scope .*branch 0 none, branch 1 `n`\.\nCreate state before"):
         jscope.transform_with_state(lambda s: jscope.cond(True, lambda s: 0, lambda s: counter(s) * 0, s)).init(KEY(0))
 
 
@@ -168,14 +169,14 @@ def test_branches_of_different_types_are_refused(collect):
 def test_a_condition_creates_nothing():
     """A variable in the condition of a loop has to exist before."""
     run = lambda s: jscope.while_loop(lambda s, v: v < s.get_variable("w", ()), lambda s, v: v + 1, s / "a", 0.0)  # noqa: E731
-    with pytest.raises(jscope.InvalidArgumentError, match=r"`a/w` would be created in the condition of a while_loop"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"`a/w` would be created in the condition of a while_loop"):
         jscope.init(run, KEY(0))
 
 
 def test_a_condition_writes_nothing():
     """A condition that writes is named with what it writes."""
     run = counting(lambda s: jscope.while_loop(lambda s, v: add(1)(s) < 0, lambda s, v: v, s, 0.0))
-    with pytest.raises(jscope.NativeTransformError, match=r"scope `a` writes `a/n`\.\nOnly the body may write"):
+    with pytest.raises(errors.NativeTransformError, match=r"scope `a` writes `a/n`\.\nOnly the body may write"):
         run.apply({}, STATE)
 
 
@@ -188,7 +189,7 @@ def test_a_condition_writes_nothing():
 )
 def test_open_loops_sow_nothing(run):
     """There is no place for one value per iteration; the error tells what has one."""
-    with pytest.raises(jscope.NativeTransformError, match=r"`a/y` is sown inside .*\nUse `jscope\.scan`"):
+    with pytest.raises(errors.NativeTransformError, match=r"`a/y` is sown inside .*\nUse `jscope\.scan`"):
         jscope.transform(lambda s: run(s / "a")).capture().apply({})
 
 
@@ -215,5 +216,5 @@ def test_a_loop_that_changes_its_value_is_refused(run):
 )
 def test_apply_creates_nothing(run):
     """A body that asks for a variable that the params lack is told its path."""
-    with pytest.raises(jscope.MissingVariableError, match="`a/w` is not in the params"):
+    with pytest.raises(errors.MissingVariableError, match="`a/w` is not in the params"):
         jscope.apply(lambda s: run(lambda s: s.get_variable("w", ()), s / "a"), {"a": {"v": 1.0}})

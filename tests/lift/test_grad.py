@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 import jscope
+from jscope import errors
 from tests.models import KEY
 
 PARAMS = {"a": {"w": jnp.asarray(2.0), "v": jnp.asarray(5.0)}}
@@ -132,14 +133,14 @@ def test_custom_vjp_is_its_function_otherwise():
 
 def test_custom_vjp_wants_its_rules():
     """Calling it before `defvjp` is an error."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r"needs its rules .*defvjp"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"needs its rules .*defvjp"):
         on_a(jscope.custom_vjp(product))
 
 
 def test_custom_vjp_refuses_gradients_of_what_is_no_param():
     """A misspelt name is listed beside the names there are."""
     f = with_rules(lambda x, ct: ({"u": ct}, ct))
-    with pytest.raises(jscope.MissingVariableError, match=r"`a` gives gradients of \['u'\].*\['v', 'w'\]"):
+    with pytest.raises(errors.MissingVariableError, match=r"`a` gives gradients of \['u'\].*\['v', 'w'\]"):
         jax.grad(lambda p: jscope.apply(lambda s: f(s / "a", 3.0), p))(PARAMS)
 
 
@@ -147,7 +148,7 @@ def test_custom_vjp_refuses_gradients_of_what_is_no_param():
 def test_integers_have_no_gradients(collect):
     """Both `init` and `apply` name the integer variable that `wrt` selects."""
     f = lambda s: jscope.grad(lambda s: s.get_variable("n", (), jnp.int32).astype(float))(s / "a")  # noqa: E731
-    with pytest.raises(jscope.DTypeMismatchError, match=r"`a/n` has dtype int32; derivatives need floating point"):
+    with pytest.raises(errors.DTypeMismatchError, match=r"`a/n` has dtype int32; derivatives need floating point"):
         jscope.init(f, KEY(0)) if collect else jscope.apply(f, {"a": {"n": jnp.asarray(1)}})
 
 
@@ -162,20 +163,20 @@ def test_integers_may_be_left_out():
 def test_wrt_must_select_something(collect):
     """A regex that finds nothing lists what there is, in `init` and in `apply`."""
     f = lambda s: jscope.grad(product, "weights")(s / "a")  # noqa: E731
-    with pytest.raises(jscope.MissingVariableError, match=r"'weights' selects no param .*`a/w`, `a/v`"):
+    with pytest.raises(errors.MissingVariableError, match=r"'weights' selects no param .*`a/w`, `a/v`"):
         jscope.init(f, KEY(0)) if collect else jscope.apply(f, PARAMS)
 
 
 def test_wrt_must_be_a_regex():
     """A pattern that does not compile is refused."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r"wrt='\(' is no regular expression"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"wrt='\(' is no regular expression"):
         on_a(jscope.grad(product, "("))
 
 
 @pytest.mark.parametrize("argnums", [0, -1, (1, 3)])
 def test_argnums_must_exist(argnums):
     """Arguments count from 1, after the scope; variables are what `wrt` is for."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r"scope `a`: the arguments after the scope are 1 to 2"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"scope `a`: the arguments after the scope are 1 to 2"):
         on_a(jscope.grad(product, argnums=argnums), 3.0, 1.0)
 
 
@@ -187,5 +188,5 @@ def test_only_scalars_have_gradients():
 
 def test_jvp_refuses_tangents_of_what_is_no_param():
     """A tangent needs a param of its name."""
-    with pytest.raises(jscope.MissingVariableError, match=r"no param \['u'\] to have a tangent"):
+    with pytest.raises(errors.MissingVariableError, match=r"no param \['u'\] to have a tangent"):
         jscope.apply(lambda s: jscope.jvp(product, s / "a", (1.0,), (1.0,), {"u": 1.0}), PARAMS)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 import jscope
+from jscope import errors
 from jscope.lift import Effects
 from tests.models import KEY
 
@@ -89,14 +90,14 @@ def test_effects_cross_transforms():
 def test_commit_refuses_what_is_no_state():
     """Effects are checked like any other write."""
     model = jscope.transform_with_state(lambda s: jscope.commit(s, Effects({"w": 1.0}, {})))
-    with pytest.raises(jscope.StateError, match="`w` was assigned, but it is a param"):
+    with pytest.raises(errors.StateError, match="`w` was assigned, but it is a param"):
         model.apply({"w": jnp.asarray(0.0)}, {})
 
 
 def test_writing_without_a_lift_names_the_lift():
     """Inside a native transform, the error says which lift to use."""
     run = jscope.transform_with_state(lambda s, x: jax.checkpoint(count)(s / "a", x))
-    with pytest.raises(jscope.NativeTransformError, match=r"(.|\n)*`jscope\.remat`"):
+    with pytest.raises(errors.NativeTransformError, match=r"(.|\n)*`jscope\.remat`"):
         run.init(KEY(0), 1)
 
 

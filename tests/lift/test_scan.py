@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jscope
+from jscope import errors
 from tests.models import KEY, X
 
 W = jnp.stack([jnp.eye(4) * (i + 1) for i in range(3)])
@@ -199,39 +200,39 @@ def test_a_body_that_changes_the_carry_is_refused(body, message, collect):
 
 def test_length_must_agree_with_xs():
     """`length` and the leading axes of `xs` are one number."""
-    with pytest.raises(jscope.ShapeMismatchError, match=r"`l` needs one leading size.*length: 5, xs: 3\."):
+    with pytest.raises(errors.ShapeMismatchError, match=r"`l` needs one leading size.*length: 5, xs: 3\."):
         jscope.init(lambda s, x: jscope.scan(times_w, s / "l", x[0], x, length=5), KEY(0), X)
 
 
 def test_xs_must_agree_with_each_other():
     """A disagreement names the leaves of `xs`."""
-    with pytest.raises(jscope.ShapeMismatchError, match=r"the root scope .*xs\['a'\]: 3, xs\['b'\]: no axis"):
+    with pytest.raises(errors.ShapeMismatchError, match=r"the root scope .*xs\['a'\]: 3, xs\['b'\]: no axis"):
         jscope.apply(lambda s, x: jscope.scan(times_w, s, x, {"a": x, "b": 1.0}), {}, X)
 
 
 def test_the_number_of_iterations_must_be_known():
     """Without `xs`, `length` and variables there is nothing to count by."""
-    with pytest.raises(jscope.ShapeMismatchError, match="how often to run: give it `xs` or `length`"):
+    with pytest.raises(errors.ShapeMismatchError, match="how often to run: give it `xs` or `length`"):
         jscope.init(lambda s, x: jscope.scan(times_w, s, x), KEY(0), X)
 
 
 @pytest.mark.parametrize("length", [2.5, -1, "3", operator.add])
 def test_length_must_be_a_count(length):
     """What is no natural number is refused, not rounded."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r"must be a Python int, at least 0.*while_loop"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"must be a Python int, at least 0.*while_loop"):
         jscope.init(model, KEY(0), X, length=length)
 
 
 def test_shared_must_be_a_regex():
     """A pattern that does not compile is refused where it is given."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r"shared='\(' is no regular expression"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"shared='\(' is no regular expression"):
         jscope.init(model, KEY(0), X, shared="(")
 
 
 def test_apply_creates_nothing():
     """A body that asks for a variable that the params lack is told its nearest name."""
     body = lambda s, x, _: (x @ s.get_variable("w", (4, 4)) @ s.get_variable("w2", (4, 4)), None)  # noqa: E731
-    with pytest.raises(jscope.MissingVariableError, match=r"`l/w2` .*Did you mean `l/w`"):
+    with pytest.raises(errors.MissingVariableError, match=r"`l/w2` .*Did you mean `l/w`"):
         jscope.apply(lambda s, x: jscope.scan(body, s / "l", x, length=3), {"l": {"w": W}}, X)
 
 
@@ -248,19 +249,19 @@ def test_stacked_params_ask_for_unstack_in_the_unrolled_model():
     """A loop over the params of the scanned model says to unstack them."""
     run = lambda s, x: jscope.layers(lambda s, x: times_w(s, x)[0], 3, scanned=False)(s / "l", x)  # noqa: E731
     params = {"l": {"w": W}}
-    with pytest.raises(jscope.MissingVariableError, match=r'jscope\.tree\.unstack\(params, at="l"\)'):
+    with pytest.raises(errors.MissingVariableError, match=r'jscope\.tree\.unstack\(params, at="l"\)'):
         jscope.apply(run, params, X)
     chex.assert_trees_all_close(jscope.apply(run, jscope.tree.unstack(params, at="l"), X), 6 * X)
 
 
 def test_stacked_params_ask_for_unstack_where_shared():
     """Stacked params in a model that shares them: leave `shared=` out, or unstack and keep one."""
-    with pytest.raises(jscope.ShapeMismatchError, match=r'leave `shared=` out; `jscope\.tree\.unstack\(params, at="l"'):
+    with pytest.raises(errors.ShapeMismatchError, match=r'leave `shared=` out; `jscope\.tree\.unstack\(params, at="l"'):
         jscope.apply(model, {"l": {"w": W}}, X, shared="")
 
 
 @pytest.mark.parametrize("length", [3, 4])
 def test_shared_params_ask_for_stack_where_stacked(length):
     """Shared params in a model that stacks them: share them, or stack copies, even where their sizes happen to fit."""
-    with pytest.raises(jscope.ShapeMismatchError, match=r"name them by `shared=`(.|\n)*`jscope\.tree\.stack`"):
+    with pytest.raises(errors.ShapeMismatchError, match=r"name them by `shared=`(.|\n)*`jscope\.tree\.stack`"):
         jscope.apply(model, {"l": {"w": jnp.eye(4)}}, X, length=length)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import jscope
+from jscope import errors
 from tests.models import KEY, X
 
 W = jnp.stack([jnp.eye(4) * (i + 1) for i in range(3)])
@@ -135,7 +136,7 @@ def test_axes_are_named():
 def test_unknown_choices_are_refused(options):
     """The message lists what can be chosen."""
     with pytest.raises(
-        jscope.InvalidArgumentError, match=r"vmap: (variables|rng)='\w+' is none of \('(stacked|split)'"
+        errors.InvalidArgumentError, match=r"vmap: (variables|rng)='\w+' is none of \('(stacked|split)'"
     ):
         jscope.vmap(times_w, **options)
 
@@ -148,31 +149,31 @@ def test_unknown_options_are_refused():
 
 def test_shared_must_be_a_regex():
     """A pattern that does not compile is refused where it is given."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r"shared='\*' is no regular expression"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"shared='\*' is no regular expression"):
         jscope.vmap(times_w, shared="*")
 
 
 def test_in_axes_must_fit_the_arguments():
     """One entry for each argument after the scope."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r"scope `m`: in_axes \(0, 0\) has 2 entries for 1 arg"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"scope `m`: in_axes \(0, 0\) has 2 entries for 1 arg"):
         mapped(times_w, (0, 0)).init(KEY(0), X)
 
 
 def test_in_axes_must_exist():
     """An axis that an argument does not have is named with its shape."""
-    with pytest.raises(jscope.InvalidArgumentError, match=r"argument 0 of shape \(3, 4\) has no axis 2"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"argument 0 of shape \(3, 4\) has no axis 2"):
         mapped(times_w, 2).init(KEY(0), X)
 
 
 def test_the_size_must_be_known():
     """With nothing mapped, `axis_size` tells the size."""
-    with pytest.raises(jscope.ShapeMismatchError, match=r"scope `m` does not know the size.*`axis_size`"):
+    with pytest.raises(errors.ShapeMismatchError, match=r"scope `m` does not know the size.*`axis_size`"):
         mapped(times_w, None).init(KEY(0), X)
 
 
 def test_sizes_must_agree():
     """Arguments of different sizes are listed."""
-    with pytest.raises(jscope.ShapeMismatchError, match=r"axis_size: 4, argument 0: 3"):
+    with pytest.raises(errors.ShapeMismatchError, match=r"axis_size: 4, argument 0: 3"):
         mapped(axis_size=4).init(KEY(0), X)
 
 
@@ -186,5 +187,5 @@ def test_sizes_must_agree():
 )
 def test_params_of_another_form_say_how_to_convert(options, params, message):
     """Unrolled, shared or stacked params in a model that wants another form: which of stack and unstack helps."""
-    with pytest.raises(jscope.ShapeMismatchError, match=message):
+    with pytest.raises(errors.ShapeMismatchError, match=message):
         mapped(**options).apply({"m": params}, X)

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, SingleDeviceSharding
 
 import jscope
-from jscope import sharding
+from jscope import errors, sharding
 from jscope.sharding import Rules, ShardingError
 from tests.sharding.network import MESH, SPECS, SPLIT, STRUCTS, P
 
@@ -44,7 +44,7 @@ def test_abstract_values_carry_shardings():
     assert {x.sharding for x in jax.tree.leaves(sharding.shape_dtype(SPECS, one))} == {one}
     placed["layers"]["upp"] = placed["layers"].pop("up")
     with pytest.raises(
-        jscope.StructureMismatchError,
+        errors.StructureMismatchError,
         match=r"no sharding: `layers/up` Did you mean `layers/upp`\?\n  no variable: `layers/upp`",
     ):
         sharding.shape_dtype(SPECS, placed)

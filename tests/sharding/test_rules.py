@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jscope
-from jscope import sharding
+from jscope import errors, sharding
 from jscope.sharding import Rules, ShardingError
 from tests.sharding.network import MESH, SPECS, SPLIT, P, X
 
@@ -80,7 +80,7 @@ def test_the_mesh_must_have_the_axes_of_the_rules():
         sharding.shardings(jscope.specs(lambda s: None), MESH, Rules({"mlp": "modle"}))
     with pytest.raises(ShardingError, match="rule for `fsdp`"):
         sharding.shardings(SPECS, MESH, Rules(fsdp="x"))
-    with pytest.raises(jscope.InvalidArgumentError, match=r"made by `jax.make_mesh`; 3 is none"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"made by `jax.make_mesh`; 3 is none"):
         sharding.shardings(SPECS, 3, Rules())
 
 
@@ -174,5 +174,5 @@ def test_rules_are_values():
 )
 def test_mistakes_are_named(make, message):
     """What is of the wrong kind is said at once."""
-    with pytest.raises(jscope.InvalidArgumentError, match=message):
+    with pytest.raises(errors.InvalidArgumentError, match=message):
         make()

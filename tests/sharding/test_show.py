@@ -9,8 +9,7 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, SingleDeviceSharding
 
-import jscope
-from jscope import sharding
+from jscope import errors, sharding
 from jscope.sharding import ShardingError
 from tests.models import KEY
 from tests.sharding.network import AUTO, MESH, SPECS, SPLIT, STRUCTS, P
@@ -41,7 +40,7 @@ def test_the_table_takes_any_pytree():
     assert "opt/0/mu/enc/w   float32[8, 16]   data, model" in sharding.show({"opt": state}, {"opt": placed})
     with pytest.raises(ShardingError, match=r"`w` \(ndarray\) has no sharding"):
         sharding.show({"w": np.zeros(3)})
-    with pytest.raises(jscope.StructureMismatchError, match="no sharding: `w`\n  no variable: `v`"):
+    with pytest.raises(errors.StructureMismatchError, match="no sharding: `w`\n  no variable: `v`"):
         sharding.show({"w": np.zeros(3)}, {"v": NamedSharding(MESH, P())})
 
 

@@ -15,7 +15,7 @@ import pytest
 from jax.experimental.ode import odeint
 
 import jscope
-from jscope import tf1
+from jscope import errors, tf1
 from tests.tf1.tools import KEY
 
 X = jnp.arange(3.0)
@@ -107,7 +107,7 @@ def test_an_eager_apply_is_right_or_says_what_to_do(use):
             chex.assert_trees_all_close(model.apply(params, X), by_hand(params["l"]["w"], X))
         else:
             with pytest.raises(
-                jscope.NativeTransformError, match=r"(?s)inside a JAX transform.*`jax\.jit\(model\.apply\)`"
+                errors.NativeTransformError, match=r"(?s)inside a JAX transform.*`jax\.jit\(model\.apply\)`"
             ):
                 model.apply(params, X)
 

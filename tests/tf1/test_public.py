@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import pytest
 
 import jscope
-from jscope import tf1
+from jscope import errors, tf1
 from tests.tf1.tools import KEY
 
 SOURCE = ast.parse(Path(tf1.__file__).read_text(encoding="utf8")).body[1:]
@@ -101,5 +101,5 @@ def test_the_example_runs():
 def test_advice_on_state_names_the_facade():
     """A model with a variable that is not trainable, given to `tf1.transform`."""
     model = tf1.transform(lambda: tf1.get_variable("n", [], trainable=False))
-    with pytest.raises(jscope.StateError, match=r"Use `tf1\.transform_with_state\(f\)`"):
+    with pytest.raises(errors.StateError, match=r"Use `tf1\.transform_with_state\(f\)`"):
         model.init(KEY)

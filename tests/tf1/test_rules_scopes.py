@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jscope
-from jscope import tf1
+from jscope import errors, tf1
 from tests.tf1.tools import EXISTS, MISSING, A, counts, err, gv, names, run, store, vs
 
 
@@ -686,7 +685,7 @@ def test_a_variable_and_a_prefix_of_one_name_are_refused():
         with vs("a"):
             gv("v", [1])
 
-    with pytest.raises(jscope.NameConflictError, match=r"(?s)`a` is a variable.*prefix of `a/v`"):
+    with pytest.raises(errors.NameConflictError, match=r"(?s)`a` is a variable.*prefix of `a/v`"):
         run(f)
 
 

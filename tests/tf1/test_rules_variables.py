@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jscope
-from jscope import tf1
+from jscope import errors, tf1
 from tests.tf1.tools import EXISTS, KEY, MISSING, A, err, gv, initial, names, run, store, vs
 
 CONSTANT = "ValueError: If initializer is a constant, do not specify shape."
@@ -107,7 +107,7 @@ def test_errors_are_those_of_both_worlds_and_say_where():
         gv("v", [1])
 
     with pytest.raises(
-        jscope.DuplicateVariableError, match=r"(?s)It was created at .*test_rules_variables\.py:\d+"
+        errors.DuplicateVariableError, match=r"(?s)It was created at .*test_rules_variables\.py:\d+"
     ) as info:
         run(twice)
     assert isinstance(info.value, ValueError)
@@ -121,7 +121,7 @@ def test_errors_are_those_of_both_worlds_and_say_where():
             gv("wieght", [1])
 
     cause = r"(?s)Reuse was set by `variable_scope` of `m` at .*:\d+.*Did you mean `m/weight`\?"
-    with pytest.raises(jscope.MissingVariableError, match=cause) as info:
+    with pytest.raises(errors.MissingVariableError, match=cause) as info:
         run(missing)
     assert isinstance(info.value, ValueError)
 
@@ -230,7 +230,7 @@ def test_rule_54_an_initializer_may_draw_by_others():
     first, again = initial(model), initial(model)
     np.testing.assert_array_equal(first["a"], again["a"])
     assert not np.array_equal(first["a"], first["b"])
-    with pytest.raises(jscope.MissingRngError, match="was called without a key"):
+    with pytest.raises(errors.MissingRngError, match="was called without a key"):
         tf1.random_normal_initializer()([2])
     assert tf1.random_normal_initializer(seed=1)([2]).shape == (2,)
 
@@ -266,7 +266,7 @@ def test_rule_57_creation_inside_control_flow():
         return lambda: jax.lax.fori_loop(0, 2, lambda i, x: x + make(x), jnp.zeros(3))
 
     assert names(loop(lambda x: gv("w", [3]))) == ["w"]
-    with pytest.raises(jscope.NativeTransformError, match="depends on data inside a JAX transform"):
+    with pytest.raises(errors.NativeTransformError, match="depends on data inside a JAX transform"):
         run(loop(lambda x: gv("w", initializer=x)))
 
 
@@ -383,7 +383,7 @@ def test_collections_belong_to_the_call():
     def leaks(x):
         return jax.jit(lambda y: (tf1.add_to_collection("k", y), y)[1])(x)
 
-    with pytest.raises(jscope.NativeTransformError, match="Return the value from the transformed function"):
+    with pytest.raises(errors.NativeTransformError, match="Return the value from the transformed function"):
         tf1.transform(leaks).init(KEY, 1.0)
 
 
@@ -581,9 +581,9 @@ def test_assigning_writes_state():
     (first, last), after = model.apply(params, state)
     assert (int(first), int(last), int(state["n"]), int(after["n"])) == (2, 19, 0, 19)
     assert int(jax.jit(model.apply)(params, after)[1]["n"]) == 209
-    with pytest.raises(jscope.StateError, match="`w` was assigned, but it is a param"):
+    with pytest.raises(errors.StateError, match="`w` was assigned, but it is a param"):
         tf1.transform_with_state(lambda: gv("w", []).assign(1.0)).init(KEY)
-    with pytest.raises(jscope.NativeTransformError, match=r"assigned `n`.*inside a JAX transform"):
+    with pytest.raises(errors.NativeTransformError, match=r"assigned `n`.*inside a JAX transform"):
         tf1.transform_with_state(
             lambda: jax.jit(lambda x: gv("n", [], trainable=False).assign(x))(jnp.float32(1.0))
         ).init(KEY)
@@ -594,7 +594,7 @@ def test_a_handle_does_not_outlive_its_call():
     kept = []
     model = tf1.transform(lambda: kept.append(gv("v", [1])) or kept[0])
     assert isinstance(model.apply({"v": jnp.ones(1)}), jax.Array)
-    with pytest.raises(jscope.ScopeEndedError, match="`v` was read after"):
+    with pytest.raises(errors.ScopeEndedError, match="`v` was read after"):
         kept[0].value()
 
 

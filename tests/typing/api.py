@@ -11,7 +11,7 @@ import jscope
 
 def dense(scope: jscope.Scope, x: jax.Array, features: int) -> jax.Array:
     w_df = scope.get_variable("w", (x.shape[-1], features), regularizer=jscope.regularizers.l2(1e-4))
-    b_f = scope.get_variable("b", features, initializer=jscope.initializers.zeros, regularizer=jscope.NONE)
+    b_f = scope.get_variable("b", features, initializer=jscope.initializers.zeros, regularizer=jscope.OFF)
     assert_type(w_df, jax.Array)
     return x @ w_df + b_f
 
@@ -19,7 +19,7 @@ def dense(scope: jscope.Scope, x: jax.Array, features: int) -> jax.Array:
 def model(scope: jscope.Scope, x: jax.Array, *, is_training: bool = False) -> tuple[jax.Array, int]:
     with scope.variable_scope("body", reuse=jscope.AUTO_REUSE, initializer=jax.nn.initializers.he_normal()) as body:
         x = dense(body / "hidden", x, 8)
-    frozen = scope.with_defaults(custom_getter=jscope.getters.freeze(), dtype=jscope.NONE)
+    frozen = scope.with_defaults(custom_getter=jscope.getters.freeze(), dtype=jscope.OFF)
     if is_training and scope.has_rng:
         x = x * jax.random.bernoulli(scope.rng("dropout"), 0.5, x.shape)
     return dense(frozen / scope.unique("out"), x, 2), 3

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jscope import _text
-from jscope._errors import MissingVariableError
+from jscope._util import _text
 from jscope.checkpoint._bundle import _dtypes, _entries, _state, _strings
 from jscope.checkpoint._bundle._crc32c import crc32c, mask
 from jscope.checkpoint._bundle._entries import Entry, Extent
@@ -25,6 +24,7 @@ from jscope.checkpoint._errors import (
     MissingCheckpointError,
     UnsupportedCheckpointError,
 )
+from jscope.errors import MissingVariableError
 
 _MOST = 1 << 32  # Bytes of an index: 100 for each of 40 million variables.
 

@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from jscope import _text
+from jscope._util import _text
 from jscope.checkpoint._bundle._table import MAGIC
 from jscope.checkpoint._errors import CorruptCheckpointError, MissingCheckpointError, UnsupportedCheckpointError
 

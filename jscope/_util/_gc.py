@@ -13,10 +13,10 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def collecting_later() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Turns the garbage collector off for a while; also a decorator.
 
-    >>> with collecting_later():
+    >>> with gc_paused():
     ...     gc.isenabled()
     False
     >>> gc.isenabled()

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope._errors import InvalidArgumentError
+from jscope.errors import InvalidArgumentError
 
 Comparison: TypeAlias = Callable[[Any, Any], tuple[str, str] | float]
 """Says how two leaves differ: what each of them is, where that differs; otherwise their distance, 0.0 if equal."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from jscope import _path, _text
-from jscope._errors import MissingVariableError, NameConflictError, ShapeMismatchError
+from jscope import _path
 from jscope._frame import Crossing
 from jscope._request import checked_shape
 from jscope._types import ShapeLike
+from jscope._util import _text
+from jscope.errors import MissingVariableError, NameConflictError, ShapeMismatchError
 
 EMPTY: Mapping[str, Any] = {}
 

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from jscope._errors import InvalidArgumentError
+from jscope.errors import InvalidArgumentError
 
 
 def scope_at(path: str) -> str:

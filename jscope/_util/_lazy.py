@@ -15,6 +15,7 @@ from typing import Any
 NAMESPACES = (
     "checkpoint",
     "constraints",
+    "errors",
     "getters",
     "initializers",
     "partitioners",

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of scopes: texts, comparisons, compiled functions, what is imported late."""
