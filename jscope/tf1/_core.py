@@ -32,7 +32,7 @@ class Read:
 
 def get(scope: Scope, path: str, site: str = "", **options: Any) -> Any:
     """Returns the variable with this full path; while collecting, creates it where it does not exist."""
-    getters = scope._shared.getters
+    getters = scope._context.getters
     if scope.collecting:
         return through(getters, End(scope, site), path, options | {"reuse": AUTO_REUSE})
     shape = options.get("shape")
@@ -54,8 +54,8 @@ def lookup(scope: Scope, path: str, shape: Any = None) -> Any:
 
 def read(scope: Scope, path: str, *, trainable: bool) -> Any:
     """Returns the value of a variable that exists: while collecting, its placeholder."""
-    shared = scope._shared
-    if shared.collecting and not shared.getters and shared.lifted is None:
+    context = scope._context
+    if context.collecting and not context.getters and context.lifted is None:
         frame = scope._frame()
         if frame is not None and path in frame.specs:
             spec = frame.specs[path]

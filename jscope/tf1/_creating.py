@@ -96,7 +96,7 @@ def existing(ambient: Ambient, name: Any, shape: Any, dtype: Any, initializer: A
     if here.custom_getter is not None or here.partitioner is not None or here.regularizer is not None:
         return None
     shape = tuple(shape) if shape.__class__ is list else shape
-    if name.__class__ is not str or shape.__class__ is not tuple or scope._shared.getters:
+    if name.__class__ is not str or shape.__class__ is not tuple or scope._context.getters:
         return None
     path = _core.join(here.name, name)
     value = _core.param(scope, path)
@@ -185,7 +185,7 @@ def _found(ambient: Ambient, wish: Wish, path: str) -> Variable:
     scope, shape = ambient.scope, wish.shape
     if shape is not None and not shape.is_fully_defined():
         shape = None
-    getters = scope._shared.getters
+    getters = scope._context.getters
     value = _core.get(scope, path, shape=shape) if getters else _core.lookup(scope, path, shape)
     if _initial.is_constant(wish.initializer):
         dtype = _dtypes.as_constant(plain(wish.initializer)).dtype

@@ -47,7 +47,7 @@ def scoped(function: Callable[P, R]) -> Callable[Concatenate[Scope, P], R]:
     def run_under_ambient(scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> R:
         if not isinstance(scope, Scope):
             raise ArgumentTypeError(f"Expected a jscope.Scope as the first argument, not {scope!r}.")
-        root = VariableScope(as_reuse(scope._shared.defaults.reuse), scope.path)
+        root = VariableScope(as_reuse(scope._context.defaults.reuse), scope.path)
         with Ambient(scope, root):
             return _values(function(*args, **kwargs))
 

@@ -143,11 +143,10 @@ class Variable(ArrayLike):
         """
         ambient, path, new = self._running("assigned"), self._facts.path, plain(value)
         scope = ambient.scope
-        frame = writable(scope._frame(), scope._shared.crossing, scope._shared.lifted, f"assigned `{path}`")
+        writable(scope._context, f"assigned `{path}`")
         if isinstance(new, np.ndarray | np.generic | list | tuple):
             new = jnp.asarray(new, self.dtype)
-        lifted = scope._shared.lifted
-        assign(frame, path, new, len(lifted.stack_of(path)) if lifted is not None else 0)
+        assign(scope._context, path, new)
         return new
 
     def assign_add(
