@@ -38,7 +38,7 @@ def test_a_killed_process_loses_no_finished_step(tmp_path, store):
 
 
 def test_damage_of_an_orbax_step_is_never_a_wrong_value(tmp_path):
-    """Flipped bits, truncation, missing files. Orbax alone gives wrong values then: it keeps no digests."""
+    """Flipped bits, truncation, missing files. Orbax by itself gives wrong values then: it keeps no digests."""
     program = Path(__file__).parent / "damaging.py"
     command = [sys.executable, program, tmp_path, "60"]
     done = subprocess.run(command, capture_output=True, text=True, env=ENV, check=False)
