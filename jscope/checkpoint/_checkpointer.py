@@ -86,6 +86,7 @@ class Checkpointer:
         self._lock: Lock | None = None
         self._pending: Any = None
         self._saving = -1
+        _processes.disown_after_fork(self._disown)
 
     def save(self, step: int, /, *, specs: Specs | None = None, force: bool = False, **items: Any) -> bool:
         """Saves what was given by name as this step: params, state, the optimizer's state, a random key, ...
@@ -199,6 +200,13 @@ class Checkpointer:
 
     def __repr__(self) -> str:
         return f"Checkpointer({str(self.directory)!r}, {len(self.steps())} steps)"
+
+    def _disown(self) -> None:
+        """In a forked child: the lock is the parent's, and so are the threads that save."""
+        self._pending = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _open(self, step: int | None) -> Reader:
         self.wait()

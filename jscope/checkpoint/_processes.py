@@ -3,12 +3,14 @@
 - `Lock`: the lock is the operating system's, held by an open file: it ends with the process, however that ends. Where
   the system has no such locks (Windows, some network file systems), two writers are only told apart when they save the
   same step.
+- `disown_after_fork`: a child has copies of everything that its parent has, but neither its threads nor the right to
+  write.
 - `together`: where one process of a program cannot go on, none does. Otherwise the others would wait for it, for as
   long as JAX lets them.
 - `awaited`: a save that goes on in threads needs the executors of `concurrent.futures`, and these shut down before the
   functions of `atexit` run: waiting there is too late, and the save is lost without a word. The hook that runs earlier
-  is the one by which these executors themselves learn of the end. It is not documented; where it is gone, `awaited`
-  says so, and saving does not go on in threads.
+  is the one by which these executors themselves learn of the end. It is not documented; where it is gone, or comes too
+  late, `awaited` says so, and saving does not go on in threads.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import sys
 import threading
 import traceback
 import weakref
@@ -38,7 +41,11 @@ except ImportError:  # Windows.
 
 NAME = ".lock"
 
+# CPython gh-113964: these refuse new threads as soon as the main one has ended, before any hook could run.
+_REFUSES_THREADS = (3, 12) <= sys.version_info[:3] < (3, 12, 3)
+
 _waits: list[Callable[[], None]] = []
+_disowns: list[weakref.WeakMethod[Callable[[], None]]] = []
 
 
 class Lock:
@@ -75,6 +82,23 @@ def _me() -> str:
     return f"process {os.getpid()} on {platform.node()}"
 
 
+def disown_after_fork(disown: Callable[[], None]) -> None:
+    """Has a method called in every process that is forked from this one, as long as its object lives."""
+    _disowns[:] = [each for each in _disowns if each() is not None]
+    _disowns.append(weakref.WeakMethod(disown))
+
+
+def _after_fork() -> None:
+    _waits.clear()
+    for each in _disowns:
+        if disown := each():
+            disown()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork.
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @contextmanager
 def together(what: str, *, shared: bool) -> Iterator[None]:
     """Runs a block in all processes; where one raises an error, the others raise one that names it.
@@ -101,7 +125,7 @@ def together(what: str, *, shared: bool) -> Iterator[None]:
 
 def awaited(wait: Callable[[], None]) -> bool:
     """Has `wait` called before the interpreter shuts down its executors. Returns whether that can be had."""
-    if not _registered():
+    if _REFUSES_THREADS or not _registered():
         return False
     _waits.append(wait)
     return True
@@ -115,10 +139,12 @@ def forget(wait: Callable[[], None]) -> None:
 
 @cache
 def _registered() -> bool:
-    register = getattr(threading, "_register_atexit", None)
-    if register is not None:
-        register(_wait_for_all)
-    return register is not None
+    try:
+        # The last that registers is called first: before the executors, which have done so when they were imported.
+        threading._register_atexit(_wait_for_all)  # pyright: ignore[reportAttributeAccessIssue]
+    except (AttributeError, RuntimeError):  # There is none in this Python, or the interpreter is shutting down already.
+        return False
+    return True
 
 
 def _wait_for_all() -> None:
