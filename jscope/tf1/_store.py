@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jscope._util._stack import call_site
-from jscope.tf1 import _core, _creating, _dtypes, _partition, _sync
+from jscope.tf1 import _arguments, _core, _creating, _dtypes, _partition
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._collections import GraphKeys
 from jscope.tf1._creating import Wish
@@ -23,7 +23,7 @@ from jscope.tf1._scopes import VariableScope, as_reuse
 from jscope.tf1._shapes import TensorShape, as_shape
 from jscope.tf1._sharing import exists, in_params, refuse_existing, refuse_missing, shared
 
-AUTO, NONE = _sync.VariableSynchronization.AUTO, _sync.VariableAggregation.NONE
+AUTO, NONE = _arguments.VariableSynchronization.AUTO, _arguments.VariableAggregation.NONE
 OPTIONS = (
     *("shape", "dtype", "initializer", "regularizer", "trainable", "collections", "caching_device", "partitioner"),
     *("validate_shape", "use_resource", "constraint", "synchronization", "aggregation", "reuse"),
@@ -160,7 +160,7 @@ def request(ambient: Ambient, wish: Wish, custom: Any, site: str) -> Any:
     custom = scope.custom_getter if custom is None else custom
     if custom is not None and not callable(custom):
         raise ArgumentError(f"Passed a custom_getter which is not callable: {custom}")
-    wish.synchronization, wish.aggregation, wish.trainable = _sync.checked(
+    wish.synchronization, wish.aggregation, wish.trainable = _arguments.resolve_synchronization(
         wish.synchronization, wish.aggregation, wish.trainable, wish.name
     )
     if custom is None:
