@@ -18,7 +18,7 @@ import numpy as np
 from jscope._defaults import OFF
 from jscope._util._stack import call_site
 from jscope.errors import DTypeMismatchError, ShapeMismatchError
-from jscope.tf1 import _core, _dtypes, _initial, _names, _partition
+from jscope.tf1 import _bridge, _dtypes, _initial, _name_scopes, _partition
 from jscope.tf1._ambient import Ambient
 from jscope.tf1._arrays import plain as plain
 from jscope.tf1._collections import GraphKeys, add
@@ -98,15 +98,15 @@ def existing(ambient: Ambient, name: Any, shape: Any, dtype: Any, initializer: A
     shape = tuple(shape) if shape.__class__ is list else shape
     if name.__class__ is not str or shape.__class__ is not tuple or scope._shared.getters:
         return None
-    path = _core.join(here.name, name)
-    value = _core.param(scope, path)
+    path = _bridge.join(here.name, name)
+    value = _bridge.param(scope, path)
     if value is None or getattr(value, "shape", None) != shape or not are_sizes(shape) or path in memory.store:
         return None
     if _initial.is_constant(here.initializer if initializer is None else initializer):
         return None
     found = _dtypes.as_dtype(here.dtype if dtype is None else dtype)
-    _names.check_root_name(path)
-    _names.mark(ambient, path)
+    _name_scopes.check_root_name(path)
+    _name_scopes.mark(ambient, path)
     constraint = here.constraint if constraint is None else constraint
     variable = ambient.made.get(path)
     if not isinstance(variable, Variable):
@@ -123,8 +123,8 @@ def create(ambient: Ambient, wish: Wish) -> Any:
     """Creates the variable; in `apply`, finds it in the params."""
     path = _path_of(wish.name)
     start = _start(wish) if ambient.collecting else None
-    _names.check_root_name(path)
-    _names.mark(ambient, path)
+    _name_scopes.check_root_name(path)
+    _name_scopes.mark(ambient, path)
     regularizer = _probed(wish, start)
 
     if start is None:
@@ -163,7 +163,7 @@ def _recorded(
     is_value = _initial.is_constant(start.initializer)
     trainable = True if options["trainable"] is None else bool(options["trainable"])
     keys = tuple(key for key in _keys(options["collections"], trainable) if isinstance(key, str))
-    _core.get(
+    _bridge.get(
         ambient.scope,
         path,
         wish.site,
@@ -186,12 +186,12 @@ def _found(ambient: Ambient, wish: Wish, path: str) -> Variable:
     if shape is not None and not shape.is_fully_defined():
         shape = None
     getters = scope._shared.getters
-    value = _core.get(scope, path, shape=shape) if getters else _core.lookup(scope, path, shape)
+    value = _bridge.get(scope, path, shape=shape) if getters else _bridge.lookup(scope, path, shape)
     if _initial.is_constant(wish.initializer):
         dtype = _dtypes.as_constant(plain(wish.initializer)).dtype
     else:
         dtype = wish.dtype if shape is not None else getattr(value, "dtype", None)
-    trainable = wish.trainable and not _core.is_state(scope, path)
+    trainable = wish.trainable and not _bridge.is_state(scope, path)
     if trainable and not getters:
         ambient.params[path] = value
     found = getattr(value, "shape", None) if shape is None else shape
@@ -286,7 +286,7 @@ def _creator_options(wish: Wish, path: str, start: Any) -> dict[str, Any]:
 
 def _adopted(ambient: Ambient, wish: Wish) -> Variable:
     """Returns the handle of a variable that explicit code has created."""
-    spec = _core.specs(ambient.scope)[wish.name]
+    spec = _bridge.specs(ambient.scope)[wish.name]
     shape = TensorShape(spec.unstacked_shape)
     facts = Facts(spec.path, shape, spec.dtype, spec.trainable, spec.constraint, site=spec.site)
     variable = ambient.memory.store[wish.name] = ambient.made[wish.name] = attached(ambient, facts)

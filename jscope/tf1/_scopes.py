@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from jscope._defaults import AUTO_REUSE as CORE_AUTO_REUSE
 from jscope._util._stack import call_site
-from jscope.tf1 import _core
+from jscope.tf1 import _bridge
 from jscope.tf1._ambient import current
 from jscope.tf1._collections import GraphKeys, get_collection
 from jscope.tf1._dtypes import FLOAT32
@@ -169,7 +169,7 @@ class VariableScope:
 
     def get_collection(self, name: Any) -> list[Any]:
         """Returns the items of a collection whose names begin (as a regex matches) with this scope's."""
-        return get_collection(name, _core.join(self._name, "") if self._name else "")
+        return get_collection(name, _bridge.join(self._name, "") if self._name else "")
 
     def trainable_variables(self) -> list[Any]:
         """Returns this scope's trainable variables."""

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jscope.tf1 import _core
+from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._collections import GraphKeys, get_collection
 from jscope.tf1._dtypes import FLOAT32
-from jscope.tf1._entry import Level, unique_scope_name, variable_scope
+from jscope.tf1._entering import Level, unique_scope_name, variable_scope
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._scopes import ROLES, VariableScope
 
@@ -114,7 +114,7 @@ class Template:
         scope = self.variable_scope
         if scope is None:
             return None
-        return scope.name if not scope.name or scope.name.endswith(_core.SEPARATOR) else _core.join(scope.name, "")
+        return scope.name if not scope.name or scope.name.endswith(_bridge.SEPARATOR) else _bridge.join(scope.name, "")
 
     @property
     def variables(self) -> list[Any]:

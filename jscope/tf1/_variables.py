@@ -19,7 +19,7 @@ import numpy as np
 from jscope import _path
 from jscope._write import assign, writable
 from jscope.errors import ScopeEndedError, StateError
-from jscope.tf1 import _core
+from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, running
 from jscope.tf1._arrays import ArrayLike, plain
 from jscope.tf1._errors import ArgumentTypeError
@@ -128,7 +128,7 @@ class Variable(ArrayLike):
         facts = self._facts
         ambient.arrive("Variable `{}` was read", facts.path)
         found = ambient.params.get(facts.path)
-        return _core.read(ambient.scope, facts.path, trainable=facts.trainable) if found is None else found
+        return _bridge.read(ambient.scope, facts.path, trainable=facts.trainable) if found is None else found
 
     read_value = value
 

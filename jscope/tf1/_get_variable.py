@@ -13,15 +13,15 @@ from collections.abc import Callable
 from typing import Any
 
 from jscope._util._stack import call_site
-from jscope.tf1 import _arguments, _core, _creating, _dtypes, _partition
+from jscope.tf1 import _arguments, _bridge, _creating, _dtypes, _partition
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._collections import GraphKeys
 from jscope.tf1._creating import Wish
 from jscope.tf1._errors import ArgumentError, advised
 from jscope.tf1._initial import is_constant
+from jscope.tf1._reuse import exists, in_params, refuse_existing, refuse_missing, shared
 from jscope.tf1._scopes import VariableScope, as_reuse
 from jscope.tf1._shapes import TensorShape, as_shape
-from jscope.tf1._sharing import exists, in_params, refuse_existing, refuse_missing, shared
 
 AUTO, NONE = _arguments.VariableSynchronization.AUTO, _arguments.VariableAggregation.NONE
 OPTIONS = (
@@ -153,7 +153,7 @@ def request(ambient: Ambient, wish: Wish, custom: Any, site: str) -> Any:
     """Answers a `get_variable` call: fills in what the current scope says, and runs the getters."""
     ambient.arrive("Variable {!r} was asked for", wish.name)
     scope: VariableScope = ambient.memory.current
-    wish.name = _core.join(scope.name, wish.name)
+    wish.name = _bridge.join(scope.name, wish.name)
     _check_constant_dtype(wish)
     _take_defaults(wish, scope)
     wish.site, wish.reuse_site = site, scope.reuse_site

@@ -6,7 +6,7 @@ from typing import Any
 
 from jscope._util._text import did_you_mean
 from jscope.errors import DuplicateVariableError
-from jscope.tf1 import _core
+from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient
 from jscope.tf1._errors import MissingReuseError, advised
 from jscope.tf1._variables import Variable
@@ -25,21 +25,23 @@ def exists(ambient: Ambient, name: Any) -> bool:
     """
     if name in ambient.memory.store:
         return True
-    return (
-        ambient.collecting and name not in ambient.made and isinstance(name, str) and _core.exists(ambient.scope, name)
-    )
+    if not ambient.collecting or not isinstance(name, str):
+        return False
+    # What this call made but its memory does not hold was made by the first run of a body that JAX now runs again:
+    # the second run creates it as the first did.
+    return name not in ambient.made and _bridge.exists(ambient.scope, name)
 
 
 def in_params(ambient: Ambient, name: Any) -> bool:
     """Whether the params of this `apply` have the variable."""
-    return not ambient.collecting and isinstance(name, str) and _core.exists(ambient.scope, name)
+    return not ambient.collecting and isinstance(name, str) and _bridge.exists(ambient.scope, name)
 
 
 def refuse_existing(ambient: Ambient, name: Any, site: str, *, partitioned: bool = False) -> DuplicateVariableError:
     """Makes the error for a variable that exists where it must not."""
     found = ambient.memory.store.get(name)
     first = (
-        found.facts.site if isinstance(found, Variable) else getattr(_core.specs(ambient.scope).get(name), "site", "")
+        found.facts.site if isinstance(found, Variable) else getattr(_bridge.specs(ambient.scope).get(name), "site", "")
     )
     hint = "Did you mean to set reuse=True or reuse=tf.AUTO_REUSE in VarScope?"
     sentence = (
@@ -64,7 +66,7 @@ def refuse_missing(
     ambient: Ambient, name: Any, site: str, reuse_site: str, *, partitioned: bool = False
 ) -> MissingReuseError:
     """Makes the error for a variable that does not exist where it must."""
-    known = [key for key in (*ambient.made, *_core.specs(ambient.scope)) if isinstance(key, str)]
+    known = [key for key in (*ambient.made, *_bridge.specs(ambient.scope)) if isinstance(key, str)]
     near = did_you_mean(name, dict.fromkeys(known)).strip() if isinstance(name, str) else ""
     sentence = (
         f"PartitionedVariable {name} does not exist, or was not created with tf.get_variable(). Did you mean to set "

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jscope._util._stack import call_site
-from jscope.tf1 import _core
+from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, NestingError, advised
-from jscope.tf1._names import NameScope
+from jscope.tf1._name_scopes import NameScope
 from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse, extended
 
 
@@ -141,9 +141,9 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         """Returns the name scope to open: named like the last part of the variable scope, or the one that is open."""
         if not self._auxiliary:
             inner = ambient.memory.name_stack
-            return NameScope(_core.join(inner, "") if inner else "")
+            return NameScope(_bridge.join(inner, "") if inner else "")
         target = self._default_name if self._target is None else self._target
-        name = target.name.split(_core.SEPARATOR)[-1] if isinstance(target, VariableScope) else target
+        name = target.name.split(_bridge.SEPARATOR)[-1] if isinstance(target, VariableScope) else target
         return NameScope(name) if name or self._target is None else None
 
     def _destination(self, ambient: Ambient, opened: str | None) -> tuple[Any, Any, str | None]:
@@ -187,7 +187,7 @@ class Level:
             memory.counts.add(scope.name)
             self._opened = memory.counts.now
         else:
-            name = _core.join(outer.name, self._target)
+            name = _bridge.join(outer.name, self._target)
             # The flag sticks to this object, once it was set.
             self._reuse = self._reuse or outer.reuse
             name_scope = self._target if self._name_scope is None else self._name_scope
@@ -223,7 +223,7 @@ class Level:
 def unique_scope_name(ambient: Ambient, prefix: Any) -> str:
     """Returns `prefix`, numbered if a scope of that name was opened in the current scope."""
     memory = ambient.memory
-    suffix = memory.counts.suffix(_core.join(memory.current.name, prefix))
+    suffix = memory.counts.suffix(_bridge.join(memory.current.name, prefix))
     return f"{prefix}{suffix}" if suffix else prefix
 
 
