@@ -13,8 +13,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from jscope._frame import Frame
 from jscope._scope import Scope
+from jscope.tf1 import _bridge
 from jscope.tf1._caches import Watch
 from jscope.tf1._counts import Counts
 from jscope.tf1._errors import NoGraphError
@@ -97,7 +97,7 @@ class Ambient:
 def current(asker: str) -> Ambient:
     """Returns the state of the running call, or raises an error that names the function `asker`."""
     ambient = _current.get()
-    if ambient is None or (ambient.collecting and Frame.current() is None):
+    if ambient is None or (ambient.collecting and not _bridge.is_call_running()):
         raise NoGraphError(
             f"`tf1.{asker}` was called outside a function that `tf1.transform` runs (in this thread and task).\n"
             "Give the function that calls it to `model = tf1.transform(f)`, and call `model.init` and `model.apply`; "

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope._defaults import OFF
 from jscope._util._stack import call_site
 from jscope.errors import DTypeMismatchError, ShapeMismatchError
 from jscope.tf1 import _bridge, _dtypes, _initial, _name_scopes, _partition
@@ -96,7 +95,7 @@ def existing(ambient: Ambient, name: Any, shape: Any, dtype: Any, initializer: A
     if here.custom_getter is not None or here.partitioner is not None or here.regularizer is not None:
         return None
     shape = tuple(shape) if shape.__class__ is list else shape
-    if name.__class__ is not str or shape.__class__ is not tuple or scope._shared.getters:
+    if name.__class__ is not str or shape.__class__ is not tuple or _bridge.has_getters(scope):
         return None
     path = _bridge.join(here.name, name)
     value = _bridge.param(scope, path)
@@ -163,7 +162,7 @@ def _recorded(
     is_value = _initial.is_constant(start.initializer)
     trainable = True if options["trainable"] is None else bool(options["trainable"])
     keys = tuple(key for key in _keys(options["collections"], trainable) if isinstance(key, str))
-    _bridge.get(
+    _bridge.create(
         ambient.scope,
         path,
         wish.site,
@@ -171,9 +170,8 @@ def _recorded(
         dtype=None if is_value else _dtypes.canonical(start.dtype),
         initializer=start.initializer,
         trainable=trainable,
-        regularizer=OFF if regularizer is None else regularizer,
-        constraint=OFF if options["constraint"] is None else options["constraint"],
-        partitioner=OFF,
+        regularizer=regularizer,
+        constraint=options["constraint"],
         axes=_partition.axes(wish.partitions),
         collections=keys,
     )
@@ -185,14 +183,13 @@ def _found(ambient: Ambient, wish: Wish, path: str) -> Variable:
     scope, shape = ambient.scope, wish.shape
     if shape is not None and not shape.is_fully_defined():
         shape = None
-    getters = scope._shared.getters
-    value = _bridge.get(scope, path, shape=shape) if getters else _bridge.lookup(scope, path, shape)
+    value = _bridge.find(scope, path, shape)
     if _initial.is_constant(wish.initializer):
         dtype = _dtypes.as_constant(plain(wish.initializer)).dtype
     else:
         dtype = wish.dtype if shape is not None else getattr(value, "dtype", None)
     trainable = wish.trainable and not _bridge.is_state(scope, path)
-    if trainable and not getters:
+    if trainable and not _bridge.has_getters(scope):
         ambient.params[path] = value
     found = getattr(value, "shape", None) if shape is None else shape
     return _handle(ambient, wish, path, found, dtype, trainable, wish.constraint)

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jscope import _path
 from jscope._util._stack import call_site
 from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current
@@ -143,7 +144,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
             inner = ambient.memory.name_stack
             return NameScope(_bridge.join(inner, "") if inner else "")
         target = self._default_name if self._target is None else self._target
-        name = target.name.split(_bridge.SEPARATOR)[-1] if isinstance(target, VariableScope) else target
+        name = target.name.split(_path.SEPARATOR)[-1] if isinstance(target, VariableScope) else target
         return NameScope(name) if name or self._target is None else None
 
     def _destination(self, ambient: Ambient, opened: str | None) -> tuple[Any, Any, str | None]:

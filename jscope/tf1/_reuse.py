@@ -29,12 +29,12 @@ def exists(ambient: Ambient, name: Any) -> bool:
         return False
     # What this call made but its memory does not hold was made by the first run of a body that JAX now runs again:
     # the second run creates it as the first did.
-    return name not in ambient.made and _bridge.exists(ambient.scope, name)
+    return name not in ambient.made and _bridge.has_variable(ambient.scope, name)
 
 
 def in_params(ambient: Ambient, name: Any) -> bool:
     """Whether the params of this `apply` have the variable."""
-    return not ambient.collecting and isinstance(name, str) and _bridge.exists(ambient.scope, name)
+    return not ambient.collecting and isinstance(name, str) and _bridge.has_variable(ambient.scope, name)
 
 
 def refuse_existing(ambient: Ambient, name: Any, site: str, *, partitioned: bool = False) -> DuplicateVariableError:

@@ -10,7 +10,6 @@ import enum
 from collections.abc import Callable
 from typing import Any, Final
 
-from jscope._defaults import AUTO_REUSE as CORE_AUTO_REUSE
 from jscope._util._stack import call_site
 from jscope.tf1 import _bridge
 from jscope.tf1._ambient import current
@@ -34,7 +33,7 @@ AUTO_REUSE: Final = _ReuseMode.AUTO_REUSE
 
 def as_reuse(reuse: Any) -> Any:
     """Returns the facade's flag for one that may be the core's."""
-    return AUTO_REUSE if reuse is CORE_AUTO_REUSE else reuse
+    return AUTO_REUSE if reuse is _bridge.AUTO_REUSE else reuse
 
 
 class VariableScope:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jscope import _path
 from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._collections import GraphKeys, get_collection
@@ -114,7 +115,7 @@ class Template:
         scope = self.variable_scope
         if scope is None:
             return None
-        return scope.name if not scope.name or scope.name.endswith(_bridge.SEPARATOR) else _bridge.join(scope.name, "")
+        return scope.name if not scope.name or scope.name.endswith(_path.SEPARATOR) else _bridge.join(scope.name, "")
 
     @property
     def variables(self) -> list[Any]:

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
 
-from jscope._collect import Call
+from jscope import _path
 from jscope._scope import Scope
-from jscope._spec import VariableSpec
-from jscope._transform import Program, Transformed, TransformedWithState
-from jscope._types import Key
-from jscope.errors import StateError
-from jscope.tf1 import _dtypes, _initial
+from jscope._transform import Transformed, TransformedWithState
+from jscope.tf1 import _bridge, _dtypes, _initial
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._arrays import ArrayLike, plain
 from jscope.tf1._errors import ArgumentTypeError
-from jscope.tf1._scopes import AUTO_REUSE, CORE_AUTO_REUSE, VariableScope, as_reuse
+from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,7 +43,7 @@ def scoped(function: Callable[P, R]) -> Callable[Concatenate[Scope, P], R]:
     def run_under_ambient(scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> R:
         if not isinstance(scope, Scope):
             raise ArgumentTypeError(f"Expected a jscope.Scope as the first argument, not {scope!r}.")
-        root = VariableScope(as_reuse(scope._shared.defaults.reuse), scope.path)
+        root = VariableScope(as_reuse(_bridge.reuse_of(scope)), scope.path)
         with Ambient(scope, root):
             return _values(function(*args, **kwargs))
 
@@ -66,7 +62,7 @@ def transform(function: Callable[P, R]) -> Transformed[P, R]:
     >>> jax.jit(apply)(params, jnp.ones((1, 2))).tolist()
     [[2.0]]
     """
-    return Transformed(_Program(scoped(function), stateful=False))
+    return Transformed(_bridge.Program(scoped(function), stateful=False))
 
 
 def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]:
@@ -82,19 +78,7 @@ def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]
     >>> int(state["n"])
     1
     """
-    return TransformedWithState(_Program(scoped(function), stateful=True))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Program(Program):
-    """The core's program, whose advice names the facade's `transform_with_state`."""
-
-    def collect(self, call: Call, key: Key | None) -> list[VariableSpec]:
-        try:
-            return Program.collect(self, call, key)
-        except StateError as error:
-            error.args = (str(error).replace("`jscope.transform_with_state", "`tf1.transform_with_state"),)
-            raise
+    return TransformedWithState(_bridge.Program(scoped(function), stateful=True))
 
 
 def _values(out: Any) -> Any:
@@ -123,13 +107,13 @@ def current_scope() -> Scope:
     ambient.arrive("The current scope was asked for")
     here: VariableScope = ambient.memory.current
     root = ambient.scope
-    below = here.name[len(root.path) :].lstrip("/") if here.name.startswith(root.path) else here.name
+    below = here.name[len(root.path) :].lstrip(_path.SEPARATOR) if here.name.startswith(root.path) else here.name
     scope = root / below if below else root
     return scope.with_defaults(**_defaults(here))
 
 
 def _defaults(here: VariableScope) -> dict[str, Any]:
-    reuse = CORE_AUTO_REUSE if here.reuse in (AUTO_REUSE, None) else here.reuse
+    reuse = _bridge.AUTO_REUSE if here.reuse in (AUTO_REUSE, None) else here.reuse
     dtype = _dtypes.canonical(_dtypes.as_dtype(here.dtype))
     initializer, regularizer = here.initializer, here.regularizer or None
     if callable(initializer) and not _initial.takes_key(initializer):

@@ -16,8 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path
-from jscope._write import assign, writable
 from jscope.errors import ScopeEndedError, StateError
 from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, running
@@ -141,13 +139,11 @@ class Variable(ArrayLike):
           StateError: It is a param, or the call has no state (`tf1.transform_with_state` has).
           NativeTransformError: Inside a JAX transform, from where it could not get out.
         """
-        ambient, path, new = self._running("assigned"), self._facts.path, plain(value)
-        scope = ambient.scope
-        frame = writable(scope._frame(), scope._shared.crossing, scope._shared.lifted, f"assigned `{path}`")
+        ambient, new = self._running("assigned"), plain(value)
+        write = _bridge.writer(ambient.scope, self._facts.path)
         if isinstance(new, np.ndarray | np.generic | list | tuple):
             new = jnp.asarray(new, self.dtype)
-        lifted = scope._shared.lifted
-        assign(frame, path, new, len(lifted.stack_of(path)) if lifted is not None else 0)
+        write(new)
         return new
 
     def assign_add(
@@ -218,8 +214,3 @@ def name_of(item: Any) -> str | None:
 def key_of(name: str) -> str:
     """Returns the full name of a variable that may have been given with `":0"`."""
     return name.removesuffix(":0")
-
-
-def parts(path: str) -> tuple[str, ...]:
-    """Splits a TensorFlow name, empty parts included."""
-    return tuple(path.split(_path.SEPARATOR))
