@@ -55,25 +55,25 @@ class ArrayLike(abc.ABC):
         return float(self.value())
 
 
-def plain(value: Any) -> Any:
+def unwrap(value: Any) -> Any:
     """Returns the array that `value` stands for, or `value` itself."""
     return value.value() if isinstance(value, ArrayLike) else value
 
 
-def _forward(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda self, other: function(self.value(), plain(other))
+def _operator(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: function(self.value(), unwrap(other))
 
 
-def _backward(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda self, other: function(jnp.asarray(plain(other)), self.value())
+def _reflected_operator(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: function(jnp.asarray(unwrap(other)), self.value())
 
 
 _BINARY = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift", "rshift"]
 for _name in _BINARY:
     _plain = _name.rstrip("_")
-    setattr(ArrayLike, f"__{_plain}__", _forward(getattr(operator, _name)))
-    setattr(ArrayLike, f"__r{_plain}__", _backward(getattr(operator, _name)))
+    setattr(ArrayLike, f"__{_plain}__", _operator(getattr(operator, _name)))
+    setattr(ArrayLike, f"__r{_plain}__", _reflected_operator(getattr(operator, _name)))
 for _name in ("lt", "le", "gt", "ge"):
-    setattr(ArrayLike, f"__{_name}__", _forward(getattr(operator, _name)))
+    setattr(ArrayLike, f"__{_name}__", _operator(getattr(operator, _name)))
 for _name in ("neg", "pos", "abs", "invert"):
     setattr(ArrayLike, f"__{_name}__", (lambda function: lambda self: function(self.value()))(getattr(operator, _name)))

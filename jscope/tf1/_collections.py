@@ -51,7 +51,7 @@ def add_to_collection(name: Any, value: Any) -> None:
       NativeTransformError: `value` was computed inside a JAX transform, from where it cannot get out.
     """
     ambient = current("add_to_collection")
-    ambient.arrive("The collection {!r} was used", name)
+    ambient.note_use("The collection {!r} was used", name)
     values = [] if isinstance(value, Variable) else jax.tree.leaves(value)
     if not ambient.watch.outside and any(isinstance(leaf, Tracer) for leaf in values):
         raise NativeTransformError(
@@ -70,7 +70,7 @@ def add_to_collections(names: Any, value: Any) -> None:
 def get_collection_ref(key: Any) -> list[Any]:
     """Returns the list itself: what is appended to it is in the collection."""
     ambient = current("get_collection_ref")
-    ambient.arrive("The collection {!r} was used", key)
+    ambient.note_use("The collection {!r} was used", key)
     return ambient.memory.collections.setdefault(key, [])
 
 
@@ -87,7 +87,7 @@ def get_collection(key: Any, scope: str | None = None) -> list[Any]:
     ['foo/w:0']
     """
     ambient = current("get_collection")
-    ambient.arrive("The collection {!r} was read", key)
+    ambient.note_use("The collection {!r} was read", key)
     items = list(ambient.memory.collections.get(key, ()))
     if key == GraphKeys.REGULARIZATION_LOSSES and not ambient.collecting:
         items = [item for item in items if getattr(item, "counts", True)]

@@ -17,7 +17,7 @@ from jscope.tf1._variables import Variable
 
 @contextlib.contextmanager
 def variable_creator_scope(variable_creator: Callable[..., Any]) -> Iterator[None]:
-    """Calls `variable_creator(next_creator, **kwargs)` for each variable that is created inside.
+    """History `variable_creator(next_creator, **kwargs)` for each variable that is created inside.
 
     >>> from jscope import tf1
     >>> def frozen(next_creator, **kwargs):
@@ -33,7 +33,7 @@ def variable_creator_scope(variable_creator: Callable[..., Any]) -> Iterator[Non
       NestingError: On exit, where it is not the innermost.
     """
     ambient = current("variable_creator_scope")
-    ambient.watch.note()
+    ambient.watch.keep_out_of_caches()
     creators, entry = ambient.creators, (variable_creator,)
     creators.append(entry)
     try:
@@ -44,11 +44,11 @@ def variable_creator_scope(variable_creator: Callable[..., Any]) -> Iterator[Non
         creators.pop()
 
 
-def created(ambient: Ambient, create: Callable[..., Variable], options: dict[str, Any]) -> Variable:
+def run_creators(ambient: Ambient, create: Callable[..., Variable], options: dict[str, Any]) -> Variable:
     """Runs the creators, innermost first, around `create(**options)`."""
     chain: Callable[..., Any] = create
     for (creator,) in ambient.creators:
-        chain = _bound(creator, chain)
+        chain = _bind(creator, chain)
     variable = chain(**options)
     if not isinstance(variable, Variable):
         raise ArgumentTypeError(
@@ -60,5 +60,5 @@ def created(ambient: Ambient, create: Callable[..., Variable], options: dict[str
     return variable
 
 
-def _bound(creator: Callable[..., Any], following: Callable[..., Any]) -> Callable[..., Any]:
+def _bind(creator: Callable[..., Any], following: Callable[..., Any]) -> Callable[..., Any]:
     return lambda **options: creator(following, **options)

@@ -1,6 +1,6 @@
 """`variable_scope`: entering and leaving, with all that TensorFlow does on the way.
 
-Two things are kept apart, as there. The `_Level` changes the current variable scope and its counts; the
+Two things are kept apart, as there. The `ScopeChange` changes the current variable scope and its counts; the
 `variable_scope` around it also opens a name scope, and makes a default name unique. Both objects remember their first
 entry, so entering one again is not the same as making a new one.
 """
@@ -17,7 +17,7 @@ from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, NestingError, advised
 from jscope.tf1._name_scopes import NameScope
-from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse, extended
+from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse, derive_scope
 
 
 class variable_scope:  # noqa: N801 - TensorFlow's name.
@@ -66,7 +66,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         if default_name is None and name_or_scope is None:
             raise ArgumentTypeError("If default_name is None then name_or_scope is required")
         self._target, self._default_name = name_or_scope, default_name
-        self._reuse = _checked_reuse(reuse)
+        self._reuse = _reuse_flag(reuse)
         self._site = call_site() if self._reuse else ""
         if not isinstance(auxiliary_name_scope, bool):
             raise ArgumentTypeError(
@@ -84,25 +84,25 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
             "constraint": constraint,
         }
         self._ambient: weakref.ref[Ambient] | None = None
-        self._level: Level | None = None
+        self._change: ScopeChange | None = None
         self._names: NameScope | None = None
 
     def __enter__(self) -> VariableScope:
         ambient = current("variable_scope")
-        ambient.arrive("A variable scope was entered")
+        ambient.note_use("A variable scope was entered")
         if self._ambient is None or self._ambient() is not ambient:
-            self._ambient, self._level, self._names = weakref.ref(ambient), None, None
-        if self._level is None:
+            self._ambient, self._change, self._names = weakref.ref(ambient), None, None
+        if self._change is None:
             return self._enter_first(ambient)
         if self._names is not None:
             self._names.enter(ambient)
-        return self._level.enter(ambient)
+        return self._change.enter(ambient)
 
     def __exit__(self, *error: object) -> None:
-        ambient, level = current("variable_scope"), self._level
-        assert level is not None
+        ambient, change = current("variable_scope"), self._change
+        assert change is not None
         try:
-            level.leave(ambient)
+            change.leave(ambient)
         finally:
             if self._names is not None:
                 self._names.__exit__(*error)
@@ -129,13 +129,13 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         names = self._name_scope(ambient)
         opened = names.enter(ambient) if names is not None else None
         try:
-            level = Level(*self._destination(ambient, opened), self._overrides, self._site)
-            scope = level.enter(ambient)
+            change = ScopeChange(*self._destination(ambient, opened), self._overrides, self._site)
+            scope = change.enter(ambient)
         except BaseException:
             if names is not None:
                 names.__exit__(None, None, None)
             raise
-        self._names, self._level = names, level
+        self._names, self._change = names, change
         return scope
 
     def _name_scope(self, ambient: Ambient) -> NameScope | None:
@@ -157,7 +157,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         return target, self._reuse, opened
 
 
-class Level:
+class ScopeChange:
     """One change of the current variable scope, to be entered and left, and entered again."""
 
     def __init__(
@@ -170,19 +170,19 @@ class Level:
         self._entered: VariableScope | None = None
         self._opened = 0
         if isinstance(target, VariableScope):
-            self._kept = extended(
+            self._kept = derive_scope(
                 target,
                 target.name,
                 reuse or target.reuse,
                 target.original_name_scope,
                 overrides,
-                self._told(target.name),
+                self._reuse_site_of(target.name),
             )
 
     def enter(self, ambient: Ambient) -> VariableScope:
         """Makes the target the current scope, and counts that it was opened."""
         memory = ambient.memory
-        self._outer = outer = memory.current
+        self._outer = outer = memory.variable_scope
         if self._kept is not None:
             scope = self._kept
             memory.counts.add(scope.name)
@@ -192,20 +192,20 @@ class Level:
             # The flag sticks to this object, once it was set.
             self._reuse = self._reuse or outer.reuse
             name_scope = self._target if self._name_scope is None else self._name_scope
-            scope = extended(outer, name, self._reuse, name_scope, self._overrides, self._told(name))
+            scope = derive_scope(outer, name, self._reuse, name_scope, self._overrides, self._reuse_site_of(name))
             memory.counts.add(name)
-        memory.current = self._entered = scope
+        memory.variable_scope = self._entered = scope
         return scope
 
     def leave(self, ambient: Ambient) -> None:
         """Makes the scope around it the current one, and forgets what was counted inside."""
         memory, entered = ambient.memory, self._entered
         assert entered is not None
-        if memory.current is not entered:
+        if memory.variable_scope is not entered:
             raise NestingError(
                 advised(
                     "Improper nesting of variable_scope.",
-                    f"`{entered.name}` is being left while `{memory.current.name}` is the current scope. Leave scopes "
+                    f"`{entered.name}` is being left while `{memory.variable_scope.name}` is the current scope. Leave scopes "
                     "in the "
                     "reverse order of entering them; `with` blocks do.",
                 )
@@ -215,16 +215,16 @@ class Level:
         else:
             memory.counts.forget_below(entered.name)
         assert self._outer is not None
-        memory.current = self._outer
+        memory.variable_scope = self._outer
 
-    def _told(self, name: str) -> str:
+    def _reuse_site_of(self, name: str) -> str:
         return f"`variable_scope` of `{name}` at {self._site}" if self._reuse and self._site else ""
 
 
 def unique_scope_name(ambient: Ambient, prefix: Any) -> str:
     """Returns `prefix`, numbered if a scope of that name was opened in the current scope."""
     memory = ambient.memory
-    suffix = memory.counts.suffix(_bridge.join(memory.current.name, prefix))
+    suffix = memory.counts.suffix(_bridge.join(memory.variable_scope.name, prefix))
     return f"{prefix}{suffix}" if suffix else prefix
 
 
@@ -259,7 +259,7 @@ def variable_op_scope(
     )
 
 
-def _checked_reuse(reuse: Any) -> Any:
+def _reuse_flag(reuse: Any) -> Any:
     reuse = as_reuse(reuse)
     if reuse is False:
         return None

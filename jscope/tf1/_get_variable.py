@@ -1,4 +1,4 @@
-"""`get_variable`, from the request to the handle.
+"""`get_variable`, from the call to the handle.
 
 The order of the checks is TensorFlow's, since it decides which error a program sees: the constant's dtype; the
 getters; the partitioner; a shape beside a constant; then what exists (reuse, shape, dtype), then what is to be created.
@@ -13,18 +13,19 @@ from collections.abc import Callable
 from typing import Any
 
 from jscope._util._stack import call_site
-from jscope.tf1 import _arguments, _bridge, _creating, _dtypes, _partition
+from jscope.tf1 import _bridge, _creating, _dtypes, _partition, _reuse
 from jscope.tf1._ambient import Ambient, current
+from jscope.tf1._arguments import VariableAggregation, VariableSynchronization, resolve_synchronization
+from jscope.tf1._arrays import unwrap
 from jscope.tf1._collections import GraphKeys
-from jscope.tf1._creating import Wish
 from jscope.tf1._errors import ArgumentError, advised
 from jscope.tf1._initial import is_constant
-from jscope.tf1._reuse import exists, in_params, refuse_existing, refuse_missing, shared
+from jscope.tf1._request import VariableRequest
 from jscope.tf1._scopes import VariableScope, as_reuse
 from jscope.tf1._shapes import TensorShape, as_shape
 
-AUTO, NONE = _arguments.VariableSynchronization.AUTO, _arguments.VariableAggregation.NONE
-OPTIONS = (
+SYNCHRONIZATION_AUTO, AGGREGATION_NONE = VariableSynchronization.AUTO, VariableAggregation.NONE
+GETTER_OPTIONS = (
     *("shape", "dtype", "initializer", "regularizer", "trainable", "collections", "caching_device", "partitioner"),
     *("validate_shape", "use_resource", "constraint", "synchronization", "aggregation", "reuse"),
 )
@@ -45,8 +46,8 @@ def get_variable(
     use_resource: bool | None = None,
     custom_getter: Callable[..., Any] | None = None,
     constraint: Callable[..., Any] | None = None,
-    synchronization: Any = AUTO,
-    aggregation: Any = NONE,
+    synchronization: Any = SYNCHRONIZATION_AUTO,
+    aggregation: Any = AGGREGATION_NONE,
 ) -> Any:
     """Gets an existing variable, or creates a new one, as the current variable scope says.
 
@@ -80,30 +81,31 @@ def get_variable(
       TypeError: The shape, the dtype or the name is of a wrong type.
     """
     ambient = current("get_variable")
-    if not ambient.collecting and trainable in (None, True) and synchronization is AUTO and aggregation is NONE:
-        ambient.arrive("Variable {!r} was asked for", name)
+    defaults = synchronization is SYNCHRONIZATION_AUTO and aggregation is AGGREGATION_NONE
+    if not ambient.collecting and trainable in (None, True) and defaults:
+        ambient.note_use("Variable {!r} was asked for", name)
         if regularizer is collections is caching_device is partitioner is custom_getter is None:
-            found = _creating.existing(ambient, name, shape, dtype, initializer, constraint)
+            found = _creating.find_at_once(ambient, name, shape, dtype, initializer, constraint)
             if found is not None:
                 return found
-    wish = Wish(
-        name,
-        shape,
-        dtype,
-        initializer,
-        regularizer,
-        None,
-        trainable,
-        collections,
-        caching_device,
-        partitioner,
-        validate_shape,
-        use_resource,
-        constraint,
-        synchronization,
-        aggregation,
+    request = VariableRequest(
+        name=name,
+        shape=shape,
+        dtype=dtype,
+        initializer=initializer,
+        regularizer=regularizer,
+        trainable=trainable,
+        collections=collections,
+        caching_device=caching_device,
+        partitioner=partitioner,
+        validate_shape=validate_shape,
+        use_resource=use_resource,
+        constraint=constraint,
+        synchronization=synchronization,
+        aggregation=aggregation,
+        site=call_site(),
     )
-    return request(ambient, wish, custom_getter, call_site())
+    return _answer(ambient, request, custom_getter)
 
 
 def get_local_variable(
@@ -120,77 +122,61 @@ def get_local_variable(
     use_resource: bool | None = None,
     custom_getter: Callable[..., Any] | None = None,
     constraint: Callable[..., Any] | None = None,
-    synchronization: Any = AUTO,
-    aggregation: Any = NONE,
+    synchronization: Any = SYNCHRONIZATION_AUTO,
+    aggregation: Any = AGGREGATION_NONE,
 ) -> Any:
-    """Gets or creates a variable that is never trainable, in `LOCAL_VARIABLES`. Else as `get_variable`."""
-    ambient = current("get_local_variable")
+    """Gets or creates a variable that is never trainable, in `LOCAL_VARIABLES`. Otherwise as `get_variable`."""
+    current("get_local_variable")
+    # In place, into the caller's list, and whatever `trainable` says: both as in TensorFlow.
     if collections:
         collections += [GraphKeys.LOCAL_VARIABLES]
     else:
         collections = [GraphKeys.LOCAL_VARIABLES]
-    wish = Wish(
+    return get_variable(
         name,
-        shape,
-        dtype,
-        initializer,
-        regularizer,
-        None,
-        False,
-        collections,
-        caching_device,
-        partitioner,
-        validate_shape,
-        use_resource,
-        constraint,
-        synchronization,
-        aggregation,
+        shape=shape,
+        dtype=dtype,
+        initializer=initializer,
+        regularizer=regularizer,
+        trainable=False,
+        collections=collections,
+        caching_device=caching_device,
+        partitioner=partitioner,
+        validate_shape=validate_shape,
+        use_resource=use_resource,
+        custom_getter=custom_getter,
+        constraint=constraint,
+        synchronization=synchronization,
+        aggregation=aggregation,
     )
-    return request(ambient, wish, custom_getter, call_site())
 
 
-def request(ambient: Ambient, wish: Wish, custom: Any, site: str) -> Any:
+def _answer(ambient: Ambient, request: VariableRequest, custom: Any) -> Any:
     """Answers a `get_variable` call: fills in what the current scope says, and runs the getters."""
-    ambient.arrive("Variable {!r} was asked for", wish.name)
-    scope: VariableScope = ambient.memory.current
-    wish.name = _bridge.join(scope.name, wish.name)
-    _check_constant_dtype(wish)
-    _take_defaults(wish, scope)
-    wish.site, wish.reuse_site = site, scope.reuse_site
+    ambient.note_use("Variable {!r} was asked for", request.name)
+    scope: VariableScope = ambient.memory.variable_scope
+    request.name = _bridge.join(scope.name, request.name)
+    # Before the scope's defaults are known: TensorFlow lets a constant that comes from the scope override the dtype.
+    _check_constant_dtype(request)
+    request.take_defaults(scope)
+    # A getter that is passed replaces those of the scope; only scopes nest theirs.
     custom = scope.custom_getter if custom is None else custom
     if custom is not None and not callable(custom):
         raise ArgumentError(f"Passed a custom_getter which is not callable: {custom}")
-    wish.synchronization, wish.aggregation, wish.trainable = _arguments.resolve_synchronization(
-        wish.synchronization, wish.aggregation, wish.trainable, wish.name
+    request.synchronization, request.aggregation, request.trainable = resolve_synchronization(
+        request.synchronization, request.aggregation, request.trainable, request.name
     )
     if custom is None:
-        return _get(ambient, wish)
-    options = {role: getattr(wish, role) for role in OPTIONS}
+        return _get(ambient, request)
+    options = {role: getattr(request, role) for role in GETTER_OPTIONS}
+    # Getters written before TensorFlow had constraints do not know the argument.
     if not _takes_constraint(custom):
         del options["constraint"]
-    true_getter = functools.partial(getter, ambient, site, scope.reuse_site)
-    return custom(getter=true_getter, name=wish.name, **options)
+    getter = functools.partial(_true_getter, ambient, request.site, scope.reuse_site)
+    return custom(getter=getter, name=request.name, **options)
 
 
-def _take_defaults(wish: Wish, scope: VariableScope) -> None:
-    wish.reuse = scope.reuse
-    if wish.initializer is None:
-        wish.initializer = scope.initializer
-    if wish.regularizer is None:
-        wish.regularizer = scope.regularizer
-    if wish.caching_device is None:
-        wish.caching_device = scope.caching_device
-    if wish.partitioner is None:
-        wish.partitioner = scope.partitioner
-    if wish.dtype is None:
-        wish.dtype = scope.dtype
-    if wish.use_resource is None:
-        wish.use_resource = scope.use_resource
-    if wish.constraint is None:
-        wish.constraint = scope.constraint
-
-
-def getter(
+def _true_getter(
     ambient: Ambient,
     site: str,
     reuse_site: str,
@@ -208,112 +194,121 @@ def getter(
     validate_shape: bool = True,
     use_resource: bool | None = None,
     constraint: Any = None,
-    synchronization: Any = AUTO,
-    aggregation: Any = NONE,
+    synchronization: Any = SYNCHRONIZATION_AUTO,
+    aggregation: Any = AGGREGATION_NONE,
 ) -> Any:
-    """Ends every chain of getters: it gets or creates, and knows no scope but the names it is given."""
-    wish = Wish(
-        name,
-        shape,
-        dtype,
-        initializer,
-        regularizer,
-        as_reuse(reuse),
-        trainable,
-        collections,
-        caching_device,
-        partitioner,
-        validate_shape,
-        use_resource,
-        constraint,
-        synchronization,
-        aggregation,
+    """Ends every chain of getters. It knows the current scope only by what the getters pass on."""
+    # A getter that leaves `reuse` out passes None, which means `AUTO_REUSE` from here on, as in TensorFlow.
+    request = VariableRequest(
+        name=name,
+        shape=shape,
+        dtype=dtype,
+        initializer=initializer,
+        regularizer=regularizer,
+        reuse=as_reuse(reuse),
+        trainable=trainable,
+        collections=collections,
+        caching_device=caching_device,
+        partitioner=partitioner,
+        validate_shape=validate_shape,
+        use_resource=use_resource,
+        constraint=constraint,
+        synchronization=synchronization,
+        aggregation=aggregation,
+        site=site,
+        reuse_site=reuse_site,
     )
-    wish.site, wish.reuse_site = site, reuse_site
-    return _get(ambient, wish)
+    return _get(ambient, request)
 
 
-def _get(ambient: Ambient, wish: Wish) -> Any:
-    partitioner = wish.partitioner
-    wish.trainable = wish.trainable is None or bool(wish.trainable)
-    if partitioner is not None and not _is_scalar(wish.shape):
+def _get(ambient: Ambient, request: VariableRequest) -> Any:
+    partitioner = request.partitioner
+    request.trainable = request.trainable is None or bool(request.trainable)
+    if partitioner is not None and not _is_written_as_scalar(request.shape):
         if not callable(partitioner):
             raise ArgumentError(f"Partitioner must be callable, but received: {partitioner}")
-        return _get_partitioned(ambient, wish, partitioner)
-    found = shared(ambient, wish.name)
-    cut = found is not None and getattr(getattr(found, "facts", None), "partitions", None) is not None
-    if cut and wish.reuse is True and partitioner is None:
-        return _get_partitioned(ambient, wish, None)
+        return _get_partitioned(ambient, request, partitioner)
+    found = _reuse.stored(ambient, request.name)
+    cut = getattr(getattr(found, "facts", None), "partitions", None) is not None
+    # Of the flags, only True promises that the variable exists, so only with it may the partitioner be left out.
+    if cut and request.reuse is True and partitioner is None:
+        return _get_partitioned(ambient, request, None)
     if cut:
+        part = _bridge.join(request.name, "part_0")
         raise ArgumentError(
-            f"No partitioner was provided, but a partitioned version of the variable was found: {wish.name}/part_0. "
+            f"No partitioner was provided, but a partitioned version of the variable was found: {part}. "
             "Perhaps a variable of the same name was already created with partitioning?"
         )
-    return _get_single(ambient, wish)
+    return _get_single(ambient, request)
 
 
-def _get_single(ambient: Ambient, wish: Wish) -> Any:
-    if wish.shape is not None and is_constant(wish.initializer):
+def _get_single(ambient: Ambient, request: VariableRequest) -> Any:
+    # Before it is looked up whether the variable exists: reusing one with both is an error, too.
+    if request.shape is not None and is_constant(request.initializer):
         raise ArgumentError(
             advised(
                 "If initializer is a constant, do not specify shape.",
-                f"This is about `{wish.name}`, asked for at {wish.site}. `tf1.constant_initializer(value)` fills a "
-                "shape.",
+                f"This is about `{request.name}`, asked for at {request.site}. "
+                "`tf1.constant_initializer(value)` fills a shape.",
             )
         )
-    wish.dtype, wish.shape = _dtypes.as_dtype(wish.dtype), as_shape(wish.shape)
-    if exists(ambient, wish.name):
-        if wish.reuse is False:
-            raise refuse_existing(ambient, wish.name, wish.site)
-        return _creating.agreeing(ambient, wish)
-    if wish.reuse is True and not in_params(ambient, wish.name):
-        raise refuse_missing(ambient, wish.name, wish.site, wish.reuse_site)
-    return _creating.create(ambient, wish)
+    request.dtype, request.shape = _dtypes.as_dtype(request.dtype), as_shape(request.shape)
+    if _reuse.exists(ambient, request.name):
+        if request.reuse is False:
+            raise _reuse.exists_error(ambient, request)
+        return _reuse.get_existing(ambient, request)
+    # In `apply`, code may reuse what other code created in `init`: then the params have it.
+    if request.reuse is True and not _reuse.is_in_params(ambient, request.name):
+        raise _reuse.missing_error(ambient, request)
+    return _creating.create(ambient, request)
 
 
-def _is_scalar(shape: Any) -> bool:
+def _is_written_as_scalar(shape: Any) -> bool:
+    """Whether the shape is an empty list or tuple. TensorFlow does not recognise an empty `TensorShape` here."""
     return isinstance(shape, list | tuple) and not isinstance(shape, TensorShape) and not shape
 
 
-def _get_partitioned(ambient: Ambient, wish: Wish, partitioner: Any) -> Any:
-    found, there = shared(ambient, wish.name), exists(ambient, wish.name)
+def _get_partitioned(ambient: Ambient, request: VariableRequest, partitioner: Any) -> Any:
+    found, exists = _reuse.stored(ambient, request.name), _reuse.exists(ambient, request.name)
     facts = getattr(found, "facts", None)
-    if there and getattr(facts, "partitions", None) is None:
+    if exists and getattr(facts, "partitions", None) is None:
         raise ArgumentError(
-            f"A partitioner was provided, but an unpartitioned version of the variable was found: {wish.name}.  "
-            "Perhaps "
-            "a variable of the same name was already created without partitioning?"
+            f"A partitioner was provided, but an unpartitioned version of the variable was found: {request.name}.  "
+            "Perhaps a variable of the same name was already created without partitioning?"
         )
-    wish.dtype, wish.shape = _dtypes.as_dtype(wish.dtype), as_shape(wish.shape)
-    _creating.take_shape_of_tensor(wish)
+    request.dtype, request.shape = _dtypes.as_dtype(request.dtype), as_shape(request.shape)
+    _creating.take_shape_of_tensor(request)
+    # Also where the variable exists: reuse compares what the partitioner says now with what it said then.
     if partitioner is not None:
-        wish.partitions = _partition.call(partitioner, wish.shape, wish.dtype)
-    if there:
-        if wish.reuse is False:
-            raise refuse_existing(ambient, wish.name, wish.site, partitioned=True)
-        return _creating.agreeing(ambient, wish)
-    if wish.reuse is True:
-        raise refuse_missing(ambient, wish.name, wish.site, wish.reuse_site, partitioned=True)
-    assert wish.shape is not None
-    _partition.check_offsets(wish.shape, wish.partitions)
-    return _creating.create(ambient, wish)
+        request.partitions = _partition.call_partitioner(partitioner, request.shape, request.dtype)
+    if exists:
+        if request.reuse is False:
+            raise _reuse.exists_error(ambient, request, partitioned=True)
+        return _reuse.get_existing(ambient, request)
+    if request.reuse is True:
+        raise _reuse.missing_error(ambient, request, partitioned=True)
+    assert request.shape is not None
+    # TensorFlow notices this while it makes the shards, after everything else was in order.
+    _partition.check_offsets(request.shape, request.partitions)
+    return _creating.create(ambient, request)
 
 
-def _check_constant_dtype(wish: Wish) -> None:
-    dtype = wish.dtype
-    if dtype is None or not is_constant(wish.initializer):
+def _check_constant_dtype(request: VariableRequest) -> None:
+    dtype = request.dtype
+    if dtype is None or not is_constant(request.initializer):
         return
-    found = _dtypes.as_constant(_creating.plain(wish.initializer)).dtype
+    found = _dtypes.as_constant(unwrap(request.initializer)).dtype
     if _dtypes.name(found) != _dtypes.name(dtype):
         raise ArgumentError(
             advised(
                 f"Initializer type '{_dtypes.name(found)}' and explicit dtype '{_dtypes.name(dtype)}' don't match.",
-                f"This is about `{wish.name}`. Leave the dtype out, or convert the initial value.",
+                f"This is about `{request.name}`. Leave the dtype out, or convert the initial value.",
             )
         )
 
 
 def _takes_constraint(getter: Callable[..., Any]) -> bool:
+    # Plain functions say it in their code; `inspect.signature` takes longer than all the rest of a request.
     if getter.__class__ is types.FunctionType and not vars(getter):
         code = getter.__code__
         named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -321,5 +316,5 @@ def _takes_constraint(getter: Callable[..., Any]) -> bool:
     try:
         parameters = inspect.signature(getter).parameters.values()
     except (TypeError, ValueError):
-        return True
+        return True  # Some callables of C have no signature to look at.
     return any(p.name == "constraint" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)

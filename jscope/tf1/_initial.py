@@ -21,7 +21,7 @@ import numpy as np
 from jscope._types import Key, Shape
 from jscope.errors import InitializerError
 from jscope.tf1 import _dtypes, initializers
-from jscope.tf1._arrays import plain
+from jscope.tf1._arrays import unwrap
 from jscope.tf1._errors import ArgumentError, advised
 from jscope.tf1._shapes import TensorShape, as_shape
 
@@ -41,7 +41,7 @@ class PartitionInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class InitialValue:
     """How a variable starts, in the core's terms.
 
     Attributes:
@@ -60,29 +60,31 @@ def is_constant(initializer: Any) -> bool:
     return initializer is not None and not callable(initializer)
 
 
-def start(name: str, shape: TensorShape | None, dtype: Any, initializer: Any, *, partitioned: bool = False) -> Start:
+def initial_value(
+    name: str, shape: TensorShape | None, dtype: Any, initializer: Any, *, partitioned: bool = False
+) -> InitialValue:
     """Returns how the variable `name` starts, after all the checks that TensorFlow makes on creation."""
     if is_constant(initializer):
-        return of_value(plain(initializer))
+        return initial_value_of_constant(unwrap(initializer))
     if initializer is None:
         initializer = _default(name, shape, dtype)
     if inspect.isclass(initializer):
         initializer = initializer()
     if shape is not None and shape.is_fully_defined():
-        return _of_function(name, shape, dtype, initializer, partitioned)
+        return _initial_value_of_callable(name, shape, dtype, initializer, partitioned)
     if not _needs_no_arguments(initializer):
         raise ArgumentError(advised(NOT_VALID, f"This is about `{name}`, with shape {shape}."))
-    value = _abstract(lambda: initializer())
+    value = _shape_and_dtype_of(lambda: initializer())
     _check_shape(name, value.shape, shape)
-    return Start(functools.partial(_call_plain, initializer), TensorShape(value.shape), value.dtype)
+    return InitialValue(functools.partial(_call_without_arguments, initializer), TensorShape(value.shape), value.dtype)
 
 
-def of_value(value: Any, dtype: Any = None) -> Start:
+def initial_value_of_constant(value: Any, dtype: Any = None) -> InitialValue:
     """Returns how a variable starts whose initializer is a value, which says the shape and the dtype."""
     constant = _dtypes.as_constant(value, dtype)
     narrow = _dtypes.canonical(constant.dtype)
     kept = constant if narrow == constant.dtype or not isinstance(constant, np.ndarray) else constant.astype(narrow)
-    return Start(kept, TensorShape(np.shape(constant)), constant.dtype)
+    return InitialValue(kept, TensorShape(np.shape(constant)), constant.dtype)
 
 
 def _default(name: str, shape: TensorShape | None, dtype: Any) -> Any:
@@ -105,18 +107,20 @@ def _default(name: str, shape: TensorShape | None, dtype: Any) -> Any:
     )
 
 
-def _of_function(name: str, shape: TensorShape, dtype: Any, initializer: Any, partitioned: bool) -> Start:
+def _initial_value_of_callable(
+    name: str, shape: TensorShape, dtype: Any, initializer: Any, partitioned: bool
+) -> InitialValue:
     full = tuple(int(size) for size in shape)
     if isinstance(initializer, initializers.Initializer):
         initializer.check(full, dtype)
-        return Start(initializer, shape, dtype)
+        return InitialValue(initializer, shape, dtype)
     if takes_key(initializer):
-        return Start(initializer, shape, dtype)
+        return InitialValue(initializer, shape, dtype)
     info = {}
     if "partition_info" in _parameters(initializer):
         info["partition_info"] = PartitionInfo(full, (0,) * len(full)) if partitioned else None
-    call = functools.partial(_call_shaped, initializer, tuple(info.items()))
-    value = _abstract(lambda: call(None, full, _dtypes.canonical(dtype)))
+    call = functools.partial(_call_with_shape, initializer, tuple(info.items()))
+    value = _shape_and_dtype_of(lambda: call(None, full, _dtypes.canonical(dtype)))
     _check_shape(name, value.shape, shape)
     if value.dtype != _dtypes.canonical(dtype):
         raise InitializerError(
@@ -127,35 +131,35 @@ def _of_function(name: str, shape: TensorShape, dtype: Any, initializer: Any, pa
                 "An initializer must return the dtype it is asked for: `initializer(shape, dtype=dtype)`.",
             )
         )
-    return Start(call, shape, dtype)
+    return InitialValue(call, shape, dtype)
 
 
-def keyed(initializer: Any) -> Any:
+def as_jscope_initializer(initializer: Any) -> Any:
     """Returns TensorFlow's initializer as one of jscope's."""
     initializer = initializer() if inspect.isclass(initializer) else initializer
     if isinstance(initializer, initializers.Initializer):
         return initializer
-    return functools.partial(_call_shaped, initializer, ())
+    return functools.partial(_call_with_shape, initializer, ())
 
 
-def _call_shaped(initializer: Any, info: tuple[Any, ...], key: Key | None, shape: Shape, dtype: Any) -> jax.Array:
+def _call_with_shape(initializer: Any, info: tuple[Any, ...], key: Key | None, shape: Shape, dtype: Any) -> jax.Array:
     with _drawing(key):
-        value = plain(initializer(list(shape), dtype=np.dtype(dtype), **dict(info)))
+        value = unwrap(initializer(list(shape), dtype=np.dtype(dtype), **dict(info)))
         return value if isinstance(value, jax.Array) else jnp.asarray(_dtypes.as_constant(value, dtype))
 
 
-def _call_plain(initializer: Any, key: Key | None, shape: Shape, dtype: Any) -> jax.Array:
+def _call_without_arguments(initializer: Any, key: Key | None, shape: Shape, dtype: Any) -> jax.Array:
     with _drawing(key):
-        value = _dtypes.as_constant(plain(initializer()))
+        value = _dtypes.as_constant(unwrap(initializer()))
         return jnp.asarray(value, _dtypes.canonical(value.dtype))
 
 
-def _abstract(make: Callable[[], Any]) -> Any:
+def _shape_and_dtype_of(make: Callable[[], Any]) -> Any:
     """Returns shape and dtype of what `make` returns, without computing it. Its own errors get out as they are."""
 
     def run(key: Key) -> jax.Array:
         with _drawing(key):
-            value = _dtypes.as_constant(plain(make()))
+            value = _dtypes.as_constant(unwrap(make()))
             return jnp.asarray(value, _dtypes.canonical(value.dtype))
 
     return jax.eval_shape(run, jax.eval_shape(lambda: jax.random.key(0)))

@@ -36,10 +36,10 @@ def check_root_name(name: str) -> None:
 def unique_name(ambient: Ambient, name: str) -> str:
     """Returns `name` below the current name scope, numbered where it was there before, and takes it."""
     memory = ambient.memory
-    return _take(memory.names_in_use, f"{memory.name_stack}/{name}" if memory.name_stack else name)
+    return _take_unique(memory.names_in_use, f"{memory.name_stack}/{name}" if memory.name_stack else name)
 
 
-def _take(names: dict[str, int], full: str) -> str:
+def _take_unique(names: dict[str, int], full: str) -> str:
     key = full.lower()
     count = names.get(key, 0)
     names[key] = count + 1
@@ -53,10 +53,10 @@ def _take(names: dict[str, int], full: str) -> str:
     return f"{full}_{count - 1}"
 
 
-def mark(ambient: Ambient, path: str) -> None:
+def take_variable_name(ambient: Ambient, path: str) -> None:
     """Takes the name of a new variable, so that a name scope of that name gets another one."""
     if not path.endswith("/"):
-        _take(ambient.memory.names_in_use, path)
+        _take_unique(ambient.memory.names_in_use, path)
 
 
 class NameScope:
@@ -68,14 +68,14 @@ class NameScope:
 
     def __enter__(self) -> str:
         ambient = current("name_scope")
-        ambient.watch.note()
+        ambient.watch.keep_out_of_caches()
         return self.enter(ambient)
 
     def enter(self, ambient: Ambient) -> str:
         """Enters the scope; returns its full name with a slash at the end."""
         name, memory, before = self._name, ambient.memory, ambient.memory.name_stack
         if name:
-            _check(name, nested=bool(before))
+            _check_scope_name(name, nested=bool(before))
         if not name:
             memory.name_stack, entered = "", ""
         elif name.endswith("/"):
@@ -123,7 +123,7 @@ def name_scope(name: str | None, default_name: str | None = None, values: Sequen
     return NameScope(chosen)
 
 
-def _check(name: str, *, nested: bool) -> None:
+def _check_scope_name(name: str, *, nested: bool) -> None:
     if not nested:
         check_root_name(name)
     elif not NESTED_NAME.match(name):

@@ -19,7 +19,7 @@ AXIS = "partition"
 """The logical name of an axis that a partitioner cuts."""
 
 
-def call(partitioner: Callable[..., Any], shape: TensorShape | None, dtype: Any) -> Any:
+def call_partitioner(partitioner: Callable[..., Any], shape: TensorShape | None, dtype: Any) -> Any:
     """Returns what the partitioner says, after the checks that TensorFlow makes."""
     if shape is None or not shape.is_fully_defined():
         raise ArgumentError(
@@ -56,7 +56,7 @@ def check_offsets(shape: TensorShape, slicing: Sequence[int]) -> None:
             )
 
 
-def axes(slicing: Sequence[int] | None) -> Axes | None:
+def logical_axes(slicing: Sequence[int] | None) -> Axes | None:
     """Returns the logical axes of a variable that is cut so."""
     if slicing is None:
         return None

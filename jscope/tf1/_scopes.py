@@ -16,7 +16,7 @@ from jscope.tf1._ambient import current
 from jscope.tf1._collections import GraphKeys, get_collection
 from jscope.tf1._dtypes import FLOAT32
 
-ROLES = ("initializer", "regularizer", "caching_device", "partitioner", "dtype", "use_resource")
+INHERITED = ("initializer", "regularizer", "caching_device", "partitioner", "dtype", "use_resource")
 """What a scope inherits, but for the reuse flag, which only goes one way, and the getter, which is wrapped."""
 
 
@@ -189,16 +189,16 @@ class VariableScope:
 def get_variable_scope() -> VariableScope:
     """Returns the current variable scope: the object itself, whose setters act at once."""
     ambient = current("get_variable_scope")
-    ambient.arrive("The variable scope was asked for")
-    return ambient.memory.current
+    ambient.note_use("The variable scope was asked for")
+    return ambient.memory.variable_scope
 
 
-def wrapped(getter: Callable[..., Any] | None, outer: Callable[..., Any] | None) -> Any:
+def wrap_getter(getter: Callable[..., Any] | None, outer: Callable[..., Any] | None) -> Any:
     """Returns `getter` with `outer` as the next in the chain."""
-    return getter if outer is None or getter is None else Chain(getter, outer)
+    return getter if outer is None or getter is None else GetterPair(getter, outer)
 
 
-class Chain:
+class GetterPair:
     """Two getters: the inner one is called with the outer one, bound to the true getter, as its `getter`."""
 
     def __init__(self, inner: Callable[..., Any], outer: Callable[..., Any]) -> None:
@@ -209,7 +209,7 @@ class Chain:
         return self.inner(lambda *a, **k: self.outer(getter, *a, **k), *args, **options)
 
 
-def extended(
+def derive_scope(
     base: VariableScope, name: str, reuse: Any, name_scope: str, overrides: dict[str, Any], reuse_site: str
 ) -> VariableScope:
     """Returns a new scope with what `base` has and `overrides` replace, where they are not None."""
@@ -219,6 +219,6 @@ def extended(
         if value is not None:
             setattr(scope, f"_{role}", value)
     if overrides["custom_getter"] is not None:
-        scope.set_custom_getter(wrapped(overrides["custom_getter"], base.custom_getter))
+        scope.set_custom_getter(wrap_getter(overrides["custom_getter"], base.custom_getter))
     scope.reuse_site = reuse_site or base.reuse_site
     return scope

@@ -17,13 +17,13 @@ from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._collections import GraphKeys, get_collection
 from jscope.tf1._dtypes import FLOAT32
-from jscope.tf1._entering import Level, unique_scope_name, variable_scope
+from jscope.tf1._entering import ScopeChange, unique_scope_name, variable_scope
 from jscope.tf1._errors import ArgumentError
-from jscope.tf1._scopes import ROLES, VariableScope
+from jscope.tf1._scopes import INHERITED, VariableScope
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class History:
     """What a template knows of its calls so far: its scope, whether a call was completed, whether the first runs."""
 
     scope: VariableScope | None = None
@@ -43,17 +43,17 @@ class Template:
         self._stack = traceback.format_stack()[:-2]
         if create_scope_now:
             ambient = current("make_template")
-            ambient.watch.note()
+            ambient.watch.keep_out_of_caches()
             # TensorFlow does not inherit the dtype here.
-            overrides = dict.fromkeys((*ROLES, "constraint")) | {"custom_getter": custom_getter, "dtype": FLOAT32}
-            level = Level(unique_name or unique_scope_name(ambient, name), None, None, overrides)
-            ambient.memory.templates[self] = Calls(level.enter(ambient))
-            level.leave(ambient)
+            overrides = dict.fromkeys((*INHERITED, "constraint")) | {"custom_getter": custom_getter, "dtype": FLOAT32}
+            change = ScopeChange(unique_name or unique_scope_name(ambient, name), None, None, overrides)
+            ambient.memory.templates[self] = History(change.enter(ambient))
+            change.leave(ambient)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         ambient = current("make_template")
-        ambient.arrive("Template `{}` was called", self._name)
-        calls = self._calls(ambient)
+        ambient.note_use("Template `{}` was called", self._name)
+        calls = self._history(ambient)
         if calls.scope is not None:
             with variable_scope(calls.scope, reuse=calls.completed or calls.running):
                 return self._call(ambient, args, kwargs)
@@ -63,7 +63,7 @@ class Template:
 
     def _call(self, ambient: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         before = len(ambient.memory.collections.get(GraphKeys.TRAINABLE_VARIABLES, ()))
-        calls = self._calls(ambient)
+        calls = self._history(ambient)
         completed = calls.completed
         ambient.memory.templates[self] = replace(calls, running=True)
         try:
@@ -77,12 +77,12 @@ class Template:
                 )
         except Exception as error:
             ambient.memory.templates[self] = calls
-            self._say_where(error)
+            self._add_definition_site(error)
             raise
         ambient.memory.templates[self] = replace(calls, completed=True)
         return result
 
-    def _say_where(self, error: Exception) -> None:
+    def _add_definition_site(self, error: Exception) -> None:
         here, common = traceback.format_stack(), 0
         while common < min(len(here), len(self._stack)) and here[common] == self._stack[common]:
             common += 1
@@ -90,9 +90,9 @@ class Template:
         first, *rest = error.args or ("",)
         error.args = (f"{first}\n\noriginally defined at:\n{where}", *rest)
 
-    def _calls(self, ambient: Ambient) -> Calls:
-        ambient.watch.note()
-        return ambient.memory.templates.get(self, Calls())
+    def _history(self, ambient: Ambient) -> History:
+        ambient.watch.keep_out_of_caches()
+        return ambient.memory.templates.get(self, History())
 
     @property
     def name(self) -> str:
@@ -107,7 +107,7 @@ class Template:
     @property
     def variable_scope(self) -> VariableScope | None:
         """The scope of the first call, None before it."""
-        return self._calls(current("Template")).scope
+        return self._history(current("Template")).scope
 
     @property
     def variable_scope_name(self) -> str | None:
@@ -146,7 +146,7 @@ class Template:
         return self._collection(GraphKeys.LOCAL_VARIABLES)
 
     def _collection(self, key: str) -> list[Any]:
-        completed = self._calls(current("Template")).completed
+        completed = self._history(current("Template")).completed
         return get_collection(key, self.variable_scope_name) if completed else []
 
 

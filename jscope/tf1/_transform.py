@@ -17,7 +17,7 @@ from jscope._scope import Scope
 from jscope._transform import Transformed, TransformedWithState
 from jscope.tf1 import _bridge, _dtypes, _initial
 from jscope.tf1._ambient import Ambient, current
-from jscope.tf1._arrays import ArrayLike, plain
+from jscope.tf1._arrays import ArrayLike, unwrap
 from jscope.tf1._errors import ArgumentTypeError
 from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse
 
@@ -45,7 +45,7 @@ def scoped(function: Callable[P, R]) -> Callable[Concatenate[Scope, P], R]:
             raise ArgumentTypeError(f"Expected a jscope.Scope as the first argument, not {scope!r}.")
         root = VariableScope(as_reuse(_bridge.reuse_of(scope)), scope.path)
         with Ambient(scope, root):
-            return _values(function(*args, **kwargs))
+            return _without_handles(function(*args, **kwargs))
 
     return run_under_ambient
 
@@ -81,12 +81,12 @@ def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]
     return TransformedWithState(_bridge.Program(scoped(function), stateful=True))
 
 
-def _values(out: Any) -> Any:
+def _without_handles(out: Any) -> Any:
     """Returns an output with values in place of handles, which end with the call."""
     handle = lambda leaf: isinstance(leaf, ArrayLike)  # noqa: E731
     if not any(map(handle, jax.tree.leaves(out, is_leaf=handle))):
         return out
-    return jax.tree.map(plain, out, is_leaf=handle)
+    return jax.tree.map(unwrap, out, is_leaf=handle)
 
 
 def current_scope() -> Scope:
@@ -104,18 +104,18 @@ def current_scope() -> Scope:
     ['foo/w']
     """
     ambient = current("current_scope")
-    ambient.arrive("The current scope was asked for")
-    here: VariableScope = ambient.memory.current
-    root = ambient.scope
+    ambient.note_use("The current scope was asked for")
+    here: VariableScope = ambient.memory.variable_scope
+    root = ambient.core_scope
     below = here.name[len(root.path) :].lstrip(_path.SEPARATOR) if here.name.startswith(root.path) else here.name
     scope = root / below if below else root
-    return scope.with_defaults(**_defaults(here))
+    return scope.with_defaults(**_core_defaults(here))
 
 
-def _defaults(here: VariableScope) -> dict[str, Any]:
+def _core_defaults(here: VariableScope) -> dict[str, Any]:
     reuse = _bridge.AUTO_REUSE if here.reuse in (AUTO_REUSE, None) else here.reuse
     dtype = _dtypes.canonical(_dtypes.as_dtype(here.dtype))
     initializer, regularizer = here.initializer, here.regularizer or None
     if callable(initializer) and not _initial.takes_key(initializer):
-        initializer = _initial.keyed(initializer)
+        initializer = _initial.as_jscope_initializer(initializer)
     return {"reuse": reuse, "dtype": dtype, "initializer": initializer, "regularizer": regularizer}

@@ -18,8 +18,8 @@ import numpy as np
 
 from jscope.errors import ScopeEndedError, StateError
 from jscope.tf1 import _bridge
-from jscope.tf1._ambient import Ambient, running
-from jscope.tf1._arrays import ArrayLike, plain
+from jscope.tf1._ambient import Ambient, current_or_none
+from jscope.tf1._arrays import ArrayLike, unwrap
 from jscope.tf1._errors import ArgumentTypeError
 from jscope.tf1._shapes import TensorShape, as_shape
 
@@ -124,9 +124,9 @@ class Variable(ArrayLike):
             return self._detached
         ambient = self._running("read")
         facts = self._facts
-        ambient.arrive("Variable `{}` was read", facts.path)
+        ambient.note_use("Variable `{}` was read", facts.path)
         found = ambient.params.get(facts.path)
-        return _bridge.read(ambient.scope, facts.path, trainable=facts.trainable) if found is None else found
+        return _bridge.read(ambient.core_scope, facts.path, trainable=facts.trainable) if found is None else found
 
     read_value = value
 
@@ -139,8 +139,8 @@ class Variable(ArrayLike):
           StateError: It is a param, or the call has no state (`tf1.transform_with_state` has).
           NativeTransformError: Inside a JAX transform, from where it could not get out.
         """
-        ambient, new = self._running("assigned"), plain(value)
-        write = _bridge.writer(ambient.scope, self._facts.path)
+        ambient, new = self._running("assigned"), unwrap(value)
+        write = _bridge.writer(ambient.core_scope, self._facts.path)
         if isinstance(new, np.ndarray | np.generic | list | tuple):
             new = jnp.asarray(new, self.dtype)
         write(new)
@@ -150,13 +150,13 @@ class Variable(ArrayLike):
         self, delta: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
     ) -> Any:
         """Adds to the variable; as `assign`."""
-        return self.assign(self.value() + jnp.asarray(plain(delta), self.dtype))
+        return self.assign(self.value() + jnp.asarray(unwrap(delta), self.dtype))
 
     def assign_sub(
         self, delta: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
     ) -> Any:
         """Subtracts from the variable; as `assign`."""
-        return self.assign(self.value() - jnp.asarray(plain(delta), self.dtype))
+        return self.assign(self.value() - jnp.asarray(unwrap(delta), self.dtype))
 
     def __repr__(self) -> str:
         facts = self._facts
@@ -178,12 +178,12 @@ class Variable(ArrayLike):
         return ambient
 
 
-def attached(ambient: Ambient, facts: Facts) -> Variable:
+def new_handle(ambient: Ambient, facts: Facts) -> Variable:
     """Returns a new handle of a variable of the running call."""
-    return _handle(facts, weakref.ref(ambient), None)
+    return _make_handle(facts, weakref.ref(ambient), None)
 
 
-def _handle(facts: Facts, ambient: Any, value: Any) -> Variable:
+def _make_handle(facts: Facts, ambient: Any, value: Any) -> Variable:
     self = object.__new__(Variable)
     self._facts, self._ambient, self._detached = facts, ambient, value
     return self
@@ -196,10 +196,10 @@ def _flatten(variable: Variable) -> tuple[tuple[Any], tuple[Any, ...]]:
 
 def _unflatten(aux: tuple[Any, ...], children: tuple[Any]) -> Variable:
     path, dtype, trainable = aux
-    ambient = running()
-    known = ambient.made.get(path) if ambient is not None else None
+    ambient = current_or_none()
+    known = ambient.handles.get(path) if ambient is not None else None
     facts = known.facts if isinstance(known, Variable) else Facts(path, None, dtype, trainable)
-    return _handle(facts, None, children[0])
+    return _make_handle(facts, None, children[0])
 
 
 jax.tree_util.register_pytree_node(Variable, _flatten, _unflatten)
@@ -211,6 +211,6 @@ def name_of(item: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def key_of(name: str) -> str:
+def without_output_number(name: str) -> str:
     """Returns the full name of a variable that may have been given with `":0"`."""
     return name.removesuffix(":0")

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 
 from jscope.errors import DTypeMismatchError
 from jscope.tf1._ambient import Ambient
-from jscope.tf1._arrays import ArrayLike, plain
+from jscope.tf1._arrays import ArrayLike, unwrap
 from jscope.tf1._collections import GraphKeys, add, add_to_collection, get_collection
 from jscope.tf1._errors import advised
-from jscope.tf1._variables import Variable, key_of
+from jscope.tf1._variables import Variable, without_output_number
 
 
 class RegularizationLoss(ArrayLike):
@@ -33,17 +33,17 @@ class RegularizationLoss(ArrayLike):
     @property
     def name(self) -> str:
         """The name by which collections filter, that of an op `Regularizer` below the variable."""
-        return f"{key_of(self.variable.name)}/Regularizer:0"
+        return f"{without_output_number(self.variable.name)}/Regularizer:0"
 
     @property
     def counts(self) -> bool:
         """Whether there is a penalty: whether the regularizer returns anything but None."""
         value = jax.ShapeDtypeStruct(self.variable.shape, self.variable.dtype)
-        return jax.eval_shape(lambda v: plain(self.regularizer(v)), value) is not None
+        return jax.eval_shape(lambda v: unwrap(self.regularizer(v)), value) is not None
 
     def value(self) -> Any:
         """Returns the penalty."""
-        return plain(self.regularizer(self.variable.value()))
+        return unwrap(self.regularizer(self.variable.value()))
 
     def __repr__(self) -> str:
         return f"<tf1.RegularizationLoss of '{self.variable.name}'>"
@@ -54,7 +54,7 @@ jax.tree_util.register_pytree_node(
 )
 
 
-def regularized(ambient: Ambient, variable: Variable, regularizer: Any) -> None:
+def add_penalty(ambient: Ambient, variable: Variable, regularizer: Any) -> None:
     """Puts the penalty of a new variable into its collection, unless the regularizer returns None.
 
     In `apply` nothing is computed before it is asked for; so there it is found out later whether there is a penalty.
@@ -103,7 +103,7 @@ def get_total_loss(
 
 
 def _sum(losses: list[Any]) -> jax.Array:
-    values = [jnp.asarray(plain(loss)) for loss in losses]
+    values = [jnp.asarray(unwrap(loss)) for loss in losses]
     dtypes = sorted({str(value.dtype) for value in values})
     if len(dtypes) > 1:
         raise DTypeMismatchError(

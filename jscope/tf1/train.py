@@ -21,7 +21,7 @@ from jscope import _path
 from jscope.errors import ShapeMismatchError
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, MissingReuseError
 from jscope.tf1._shapes import TensorShape, as_shape
-from jscope.tf1._variables import Variable, key_of
+from jscope.tf1._variables import Variable, without_output_number
 
 SEPARATOR = _path.SEPARATOR
 PART = "/part_"
@@ -94,19 +94,19 @@ def init_from_checkpoint(
         )
     source = Tensors(reader) if isinstance(reader, Mapping) else reader
     flat = dict(_path.items(params))
-    job = _Job(source, dict(source.get_variable_to_shape_map()), flat)
+    assignment = _Assignment(source, dict(source.get_variable_to_shape_map()), flat)
     pairs: Any = assignment_map.items() if isinstance(assignment_map, Mapping) else assignment_map
     chosen: dict[str, str] = {}
     ordered: list[tuple[str, Any]] = sorted(pairs, key=lambda pair: pair[0])
     for tensor, target in ordered:
-        for name, wanted in job.assigned(tensor, target):
-            job.check_shape(name, wanted)
+        for name, wanted in assignment.assigned(tensor, target):
+            assignment.check_shape(name, wanted)
             chosen[name] = wanted
-    return _path.nested((flat | {name: job.read(name, tensor) for name, tensor in chosen.items()}).items())
+    return _path.nested((flat | {name: assignment.read(name, tensor) for name, tensor in chosen.items()}).items())
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Assignment:
     """One checkpoint and the variables that may be read from it."""
 
     reader: Reader
@@ -119,14 +119,14 @@ class _Job:
         if name is None:
             return self._scope(tensor, target)
         if not self._has(tensor):
-            raise MissingReuseError(f"Tensor {tensor} is not found in {self._label} checkpoint {dict(self.shapes)}")
+            raise MissingReuseError(f"Tensor {tensor} is not found in {self._source} checkpoint {dict(self.shapes)}")
         return [(name, tensor)]
 
     def _variable(self, target: Any) -> str | None:
         """Returns the name of the variable that is meant, or None where it is a scope."""
         if isinstance(target, list | tuple) and target and all(isinstance(part, Variable) for part in target):
             target = target[0]
-        name = key_of(target.name) if isinstance(target, Variable) else target
+        name = without_output_number(target.name) if isinstance(target, Variable) else target
         if not isinstance(name, str):
             raise ArgumentError(f"{target!r} is neither a variable nor the name of one, nor of a scope.")
         if isinstance(target, Variable) and name not in self.flat:
@@ -153,7 +153,7 @@ class _Job:
         full = full.removesuffix(SEPARATOR)
         if not self._has(full):
             raise MissingReuseError(
-                f"Tensor {full} ({name[len(scope) + 1 :]} in {tensor}) is not found in {self._label} checkpoint"
+                f"Tensor {full} ({name[len(scope) + 1 :]} in {tensor}) is not found in {self._source} checkpoint"
             )
         return full
 
@@ -173,8 +173,8 @@ class _Job:
             value = self.reader.get_tensor(tensor)
         else:
             parts = [np.asarray(self.reader.get_tensor(part)) for part in self._parts(tensor)]
-            value = np.concatenate(parts, self._cut(tensor)) if len(parts) > 1 else parts[0]
-        return _like(self.flat[name], tensor, value)
+            value = np.concatenate(parts, self._split_axis(tensor)) if len(parts) > 1 else parts[0]
+        return _as_old(self.flat[name], tensor, value)
 
     def _has(self, tensor: str) -> bool:
         return tensor in self.shapes or bool(self._parts(tensor))
@@ -186,7 +186,7 @@ class _Job:
             found.append(part)
         return found
 
-    def _cut(self, tensor: str) -> int:
+    def _split_axis(self, tensor: str) -> int:
         """Returns the axis along which the shards were cut: that in which they differ; the first, if they are alike."""
         shapes = [tuple(self.shapes[part]) for part in self._parts(tensor)]
         return next((axis for axis, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1), 0)
@@ -195,15 +195,15 @@ class _Job:
         if tensor in self.shapes:
             return self.shapes[tensor]
         shapes = [list(self.shapes[part]) for part in self._parts(tensor)]
-        cut = self._cut(tensor)
+        cut = self._split_axis(tensor)
         return [sum(s[axis] for s in shapes) if axis == cut else size for axis, size in enumerate(shapes[0])]
 
     @property
-    def _label(self) -> str:
+    def _source(self) -> str:
         return str(getattr(self.reader, "path", None) or self.reader)
 
 
-def _like(old: Any, tensor: str, value: Any) -> Any:
+def _as_old(old: Any, tensor: str, value: Any) -> Any:
     """Returns a value in the dtype of the variable, and spread over devices as the variable is."""
     if getattr(value, "dtype", None) == np.dtype(object):
         raise ArgumentError(f"Tensor {tensor} holds strings, which no variable can.")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jscope.tf1._ambient import current
-from jscope.tf1._arrays import plain
+from jscope.tf1._arrays import unwrap
 from jscope.tf1._collections import GraphKeys, add, get_collection
 from jscope.tf1._errors import ArgumentError
 
@@ -26,12 +26,12 @@ def l1_regularizer(scale: float, scope: str | None = None) -> Penalty:
     >>> float(l1_regularizer(0.5)(jnp.array([1.0, -2.0])))
     1.5
     """
-    scale = _checked(scale)
+    scale = _checked_scale(scale)
     if scale == 0.0:
-        return _none
+        return _no_penalty
 
     def l1(weights: Any) -> jax.Array:
-        value = jnp.asarray(plain(weights))
+        value = jnp.asarray(unwrap(weights))
         return jnp.asarray(scale, value.dtype) * jnp.sum(jnp.abs(value))
 
     return l1
@@ -43,12 +43,12 @@ def l2_regularizer(scale: float, scope: str | None = None) -> Penalty:
     >>> float(l2_regularizer(0.5)(jnp.array([1.0, -2.0])))
     1.25
     """
-    scale = _checked(scale)
+    scale = _checked_scale(scale)
     if scale == 0.0:
-        return _none
+        return _no_penalty
 
     def l2(weights: Any) -> jax.Array:
-        value = jnp.asarray(plain(weights))
+        value = jnp.asarray(unwrap(weights))
         return jnp.asarray(scale, value.dtype) * (jnp.sum(value * value) / 2).astype(value.dtype)
 
     return l2
@@ -97,16 +97,16 @@ def apply_regularization(regularizer: Penalty, weights_list: Sequence[Any] | Non
     penalties = [jnp.zeros(()) if (p := regularizer(w)) is None else p for w in weights_list]
     total = sum(penalties[1:], penalties[0])
     ambient = current("apply_regularization")
-    ambient.watch.note()
+    ambient.watch.keep_out_of_caches()
     add(ambient, GraphKeys.REGULARIZATION_LOSSES, total)
     return total
 
 
-def _none(_: Any) -> None:
+def _no_penalty(_: Any) -> None:
     return None
 
 
-def _checked(scale: float) -> float:
+def _checked_scale(scale: float) -> float:
     if isinstance(scale, numbers.Integral):
         raise ArgumentError(f"scale cannot be an integer: {scale}")
     if isinstance(scale, numbers.Real) and scale < 0.0:
