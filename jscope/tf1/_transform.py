@@ -1,7 +1,7 @@
 """From a TF1-style function, which takes no scope, to `init` and `apply`.
 
-`scoped(f)` is `f` as a function of a scope of jscope's: the core knows no more of the facade than that. Inside, the
-variable scope begins at the path of that scope.
+`scoped(f)` is `f` as a function of a scope of jscope's: that is all the core knows of the facade. Inside, the variable
+scope begins at the path of that scope.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def scoped(function: Callable[P, R]) -> Callable[Concatenate[Scope, P], R]:
     if not callable(function):
         raise ArgumentTypeError(f"Expected a function, not {function!r}.")
 
+    # `_caches.py` looks for this name on the Python stack: the call's own frames begin here.
     @functools.wraps(function)
     def run_under_ambient(scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> R:
         if not isinstance(scope, Scope):
@@ -66,7 +67,7 @@ def transform(function: Callable[P, R]) -> Transformed[P, R]:
 
 
 def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]:
-    """Turns a TF1-style function with variables that are not trainable into a pair of pure functions.
+    """Turns a TF1-style function with variables that are not trainable into the pure functions `init` and `apply`.
 
     >>> from jscope import tf1
     >>> def count():
@@ -83,6 +84,7 @@ def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]
 
 def _without_handles(out: Any) -> Any:
     """Returns an output with values in place of handles, which end with the call."""
+    # Most outputs hold none and are returned as they are, the very objects.
     handle = lambda leaf: isinstance(leaf, ArrayLike)  # noqa: E731
     if not any(map(handle, jax.tree.leaves(out, is_leaf=handle))):
         return out
@@ -106,6 +108,7 @@ def current_scope() -> Scope:
     ambient = current("current_scope")
     ambient.note_use("The current scope was asked for")
     here: VariableScope = ambient.memory.variable_scope
+    # What is left of the name begins with a slash, or with several, by which the core's scopes cannot be entered.
     root = ambient.core_scope
     below = here.name[len(root.path) :].lstrip(_path.SEPARATOR) if here.name.startswith(root.path) else here.name
     scope = root / below if below else root
@@ -115,6 +118,8 @@ def current_scope() -> Scope:
 def _core_defaults(here: VariableScope) -> dict[str, Any]:
     reuse = _bridge.AUTO_REUSE if here.reuse in (AUTO_REUSE, None) else here.reuse
     dtype = _dtypes.canonical(_dtypes.as_dtype(here.dtype))
+    # Explicit code calls `initializer(key, shape, dtype)`, so TensorFlow's kind must be wrapped. The getters are left
+    # out, because they expect to be called as TensorFlow calls them.
     initializer, regularizer = here.initializer, here.regularizer or None
     if callable(initializer) and not _initial.takes_key(initializer):
         initializer = _initial.as_jscope_initializer(initializer)
