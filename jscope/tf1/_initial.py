@@ -1,8 +1,8 @@
 """From TensorFlow's initializers to jscope's.
 
-TensorFlow calls `initializer(shape, dtype=dtype)`, jscope `initializer(key, shape, dtype)`. The facade takes both,
-tells them apart by the name of the first parameter (`key` or `rng`), and gives a key to what TensorFlow-style
-functions draw inside.
+TensorFlow calls `initializer(shape, dtype=dtype)`, jscope `initializer(key, shape, dtype)`. The facade takes both and
+tells them apart by the name of the first parameter (`key` or `rng`). What a TensorFlow-style function draws inside, it
+draws with the variable's key.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ from jscope.tf1._shapes import TensorShape, as_shape
 
 NOT_VALID = (
     "The initializer passed is not valid. It should be a callable with no arguments and the shape should not be "
-    "provided or "
-    "an instance of `tf.keras.initializers.*' and `shape` should be fully defined."
+    "provided or an instance of `tf.keras.initializers.*' and `shape` should be fully defined."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionInfo:
-    """What an initializer that asks for `partition_info` is told: here always the whole variable."""
+    """What an initializer that asks for `partition_info` is told: always the whole variable, which stays one array."""
 
     full_shape: tuple[int, ...]
     var_offset: tuple[int, ...]
@@ -42,7 +41,7 @@ class PartitionInfo:
 
 @dataclass(frozen=True, slots=True)
 class InitialValue:
-    """How a variable starts, in the core's terms.
+    """What a variable begins with, in the core's terms.
 
     Attributes:
       initializer: `(key, shape, dtype) -> array`, or an array.
@@ -63,7 +62,7 @@ def is_constant(initializer: Any) -> bool:
 def initial_value(
     name: str, shape: TensorShape | None, dtype: Any, initializer: Any, *, partitioned: bool = False
 ) -> InitialValue:
-    """Returns how the variable `name` starts, after all the checks that TensorFlow makes on creation."""
+    """Returns what the variable `name` begins with, after all the checks that TensorFlow makes on creation."""
     if is_constant(initializer):
         return initial_value_of_constant(unwrap(initializer))
     if initializer is None:
@@ -74,13 +73,16 @@ def initial_value(
         return _initial_value_of_callable(name, shape, dtype, initializer, partitioned)
     if not _needs_no_arguments(initializer):
         raise ArgumentError(advised(NOT_VALID, f"This is about `{name}`, with shape {shape}."))
+    # Without a whole shape, the function's result says it. It runs abstractly here, and with a key in `init`.
     value = _shape_and_dtype_of(lambda: initializer())
     _check_shape(name, value.shape, shape)
     return InitialValue(functools.partial(_call_without_arguments, initializer), TensorShape(value.shape), value.dtype)
 
 
 def initial_value_of_constant(value: Any, dtype: Any = None) -> InitialValue:
-    """Returns how a variable starts whose initializer is a value, which says the shape and the dtype."""
+    """Returns what a variable begins with whose initializer is a value, which says the shape and the dtype."""
+    # The array becomes one that JAX can hold, of 32 bits unless 64 are enabled. The dtype stays what it was, since that
+    # is what reuse compares. An array of JAX is not touched: it may be a tracer.
     constant = _dtypes.as_constant(value, dtype)
     narrow = _dtypes.canonical(constant.dtype)
     kept = constant if narrow == constant.dtype or not isinstance(constant, np.ndarray) else constant.astype(narrow)
@@ -111,6 +113,7 @@ def _initial_value_of_callable(
     name: str, shape: TensorShape, dtype: Any, initializer: Any, partitioned: bool
 ) -> InitialValue:
     full = tuple(int(size) for size in shape)
+    # Passed on as they are, not wrapped: the core knows them by their value, and compiles equal ones once.
     if isinstance(initializer, initializers.Initializer):
         initializer.check(full, dtype)
         return InitialValue(initializer, shape, dtype)
@@ -125,10 +128,9 @@ def _initial_value_of_callable(
     if value.dtype != _dtypes.canonical(dtype):
         raise InitializerError(
             advised(
-                f"Tensor conversion requested dtype {dtype.name} for Tensor with dtype {value.dtype}: the initializer "
-                "of "
-                f"`{name}` returned it.",
-                "An initializer must return the dtype it is asked for: `initializer(shape, dtype=dtype)`.",
+                f"Tensor conversion requested dtype {dtype.name} for Tensor with dtype {value.dtype}: "
+                f"the initializer of `{name}` returned it.",
+                "An initializer must return the dtype that it is asked for: `initializer(shape, dtype=dtype)`.",
             )
         )
     return InitialValue(call, shape, dtype)
@@ -155,13 +157,14 @@ def _call_without_arguments(initializer: Any, key: Key | None, shape: Shape, dty
 
 
 def _shape_and_dtype_of(make: Callable[[], Any]) -> Any:
-    """Returns shape and dtype of what `make` returns, without computing it. Its own errors get out as they are."""
+    """Returns shape and dtype of what `make` returns, without computing it. Its errors are raised as they are."""
 
     def run(key: Key) -> jax.Array:
         with _drawing(key):
             value = _dtypes.as_constant(unwrap(make()))
             return jnp.asarray(value, _dtypes.canonical(value.dtype))
 
+    # The key is abstract, too: making one would touch a device while the model is only being collected.
     return jax.eval_shape(run, jax.eval_shape(lambda: jax.random.key(0)))
 
 
@@ -178,7 +181,7 @@ def _parameters(function: Any) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):
-        return {}
+        return {}  # Some callables of C have no signature to look at.
 
 
 def _needs_no_arguments(function: Any) -> bool:
@@ -197,9 +200,8 @@ def _check_shape(name: str, found: Shape, asked: TensorShape | None) -> None:
         raise InitializerError(
             advised(
                 f"In this `tf.Variable` creation, the initial value's shape ({tuple(found)}) is not compatible with "
-                "the "
-                f"explicitly supplied `shape` argument ({asked}).",
-                f"The initializer of `{name}` must return the shape it is asked for.",
+                f"the explicitly supplied `shape` argument ({asked}).",
+                f"The initializer of `{name}` must return the shape that it is asked for.",
             )
         )
 

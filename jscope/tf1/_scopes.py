@@ -1,7 +1,7 @@
 """`VariableScope`: the defaults that `get_variable` takes, as an object that can be kept and entered again.
 
 Unlike a scope of jscope's it is mutable, as in TensorFlow 1: its setters act at once, and on scopes opened below it by
-name from then on. `constraint` alone is not inherited.
+name from then on. Everything but `constraint` is inherited.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jscope.tf1._collections import GraphKeys, get_collection
 from jscope.tf1._dtypes import FLOAT32
 
 INHERITED = ("initializer", "regularizer", "caching_device", "partitioner", "dtype", "use_resource")
-"""What a scope inherits, but for the reuse flag, which only goes one way, and the getter, which is wrapped."""
+"""What a scope inherits as it is. The reuse flag can only be switched on; a getter goes around the inherited one."""
 
 
 class _ReuseMode(enum.Enum):
@@ -90,7 +90,7 @@ class VariableScope:
 
     @property
     def reuse(self) -> Any:
-        """True: variables must exist; False: they must not; `AUTO_REUSE` (and None): either."""
+        """True: variables must exist. False: they must not. `AUTO_REUSE`, and None: either."""
         return self._reuse
 
     @property
@@ -115,7 +115,7 @@ class VariableScope:
 
     @property
     def custom_getter(self) -> Any:
-        """The chain of getters, innermost scope first."""
+        """The custom getter: the chain of those of this scope and the ones around it, innermost first."""
         return self._custom_getter
 
     @property
@@ -139,11 +139,11 @@ class VariableScope:
         self.reuse_site = f"`reuse_variables()` of scope `{self._name}` at {call_site()}"
 
     def set_initializer(self, initializer: Any) -> None:
-        """Sets the default initializer; None is the library's."""
+        """Sets the default initializer; with None it is the library's."""
         self._initializer = initializer
 
     def set_regularizer(self, regularizer: Any) -> None:
-        """Sets the default regularizer; None is none."""
+        """Sets the default regularizer; with None there is none."""
         self._regularizer = regularizer
 
     def set_caching_device(self, caching_device: Any) -> None:
@@ -151,11 +151,11 @@ class VariableScope:
         self._caching_device = caching_device
 
     def set_partitioner(self, partitioner: Any) -> None:
-        """Sets the default partitioner; None is none."""
+        """Sets the default partitioner; with None there is none."""
         self._partitioner = partitioner
 
     def set_custom_getter(self, custom_getter: Any) -> None:
-        """Sets the getter, in place of the whole chain."""
+        """Sets the getter, in place of all that the scope has."""
         self._custom_getter = custom_getter
 
     def set_dtype(self, dtype: Any) -> None:
@@ -168,6 +168,7 @@ class VariableScope:
 
     def get_collection(self, name: Any) -> list[Any]:
         """Returns the items of a collection whose names begin (as a regex matches) with this scope's."""
+        # With a slash, or `foo` would also find what is in `foo_1`. It stays a regex, in which a dot is any character.
         return get_collection(name, _bridge.join(self._name, "") if self._name else "")
 
     def trainable_variables(self) -> list[Any]:
@@ -194,18 +195,19 @@ def get_variable_scope() -> VariableScope:
 
 
 def wrap_getter(getter: Callable[..., Any] | None, outer: Callable[..., Any] | None) -> Any:
-    """Returns `getter` with `outer` as the next in the chain."""
+    """Returns `getter` around `outer`: the inner scope's runs first, and what it calls is the outer one."""
     return getter if outer is None or getter is None else GetterPair(getter, outer)
 
 
 class GetterPair:
-    """Two getters: the inner one is called with the outer one, bound to the true getter, as its `getter`."""
+    """Two getters as one: the inner one is given the outer one, bound to the rest, as its `getter`."""
 
     def __init__(self, inner: Callable[..., Any], outer: Callable[..., Any]) -> None:
         self.inner = inner
         self.outer = outer
 
     def __call__(self, getter: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        # By position: as in TensorFlow, only a getter that stands alone must call its first parameter `getter`.
         return self.inner(lambda *a, **k: self.outer(getter, *a, **k), *args, **options)
 
 
@@ -213,6 +215,8 @@ def derive_scope(
     base: VariableScope, name: str, reuse: Any, name_scope: str, overrides: dict[str, Any], reuse_site: str
 ) -> VariableScope:
     """Returns a new scope with what `base` has and `overrides` replace, where they are not None."""
+    # All attributes but these are copied as they stand, what setters made of them included. The name scope and the flag
+    # are the caller's business; a constraint is dropped, because TensorFlow gives it to the scope that names it only.
     scope = VariableScope(reuse, name)
     vars(scope).update(vars(base), _reuse=scope.reuse, _name=name, _name_scope=name_scope, _constraint=None)
     for role, value in overrides.items():

@@ -1,7 +1,7 @@
 """Templates: a function bound to the scope of its first call.
 
-What a template knows of its first call belongs to the running `init` or `apply`: a template made once, at the top of a
-module, begins anew in each.
+A template is a handle without a memory. What it knows of its first call belongs to the running `init` or `apply`, so a
+template made once, at the top of a module, begins anew in each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jscope.tf1._scopes import INHERITED, VariableScope
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a template knows of its calls so far: its scope, whether a call was completed, whether the first runs."""
+    """What a template knows of its calls so far: its scope, whether one was completed, whether one is running."""
 
     scope: VariableScope | None = None
     completed: bool = False
@@ -40,11 +40,12 @@ class Template:
         if name is None:
             raise ArgumentError("name cannot be None.")
         self._name, self._func, self._unique_name, self._custom_getter = name, func, unique_name, custom_getter
+        # Kept as text, since frames would keep alive what they refer to. The last two are those of this file.
         self._stack = traceback.format_stack()[:-2]
         if create_scope_now:
             ambient = current("make_template")
             ambient.watch.keep_out_of_caches()
-            # TensorFlow does not inherit the dtype here.
+            # TensorFlow opens this scope with float32, where others inherit the dtype.
             overrides = dict.fromkeys((*INHERITED, "constraint")) | {"custom_getter": custom_getter, "dtype": FLOAT32}
             change = ScopeChange(unique_name or unique_scope_name(ambient, name), None, None, overrides)
             ambient.memory.templates[self] = History(change.enter(ambient))
@@ -53,36 +54,40 @@ class Template:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         ambient = current("make_template")
         ambient.note_use("Template `{}` was called", self._name)
-        calls = self._history(ambient)
-        if calls.scope is not None:
-            with variable_scope(calls.scope, reuse=calls.completed or calls.running):
+        history = self._history(ambient)
+        # A jump, so that every call has the defaults of the scope that was current at the first, wherever it is made.
+        # Within the first call, a function that calls its own template shares what it has created so far. After a first
+        # call that failed, nothing is reused: what it created is an error the next time, as in TensorFlow.
+        if history.scope is not None:
+            with variable_scope(history.scope, reuse=history.completed or history.running):
                 return self._call(ambient, args, kwargs)
         with variable_scope(self._unique_name, self._name, custom_getter=self._custom_getter) as scope:
-            ambient.memory.templates[self] = replace(calls, scope=scope)
+            ambient.memory.templates[self] = replace(history, scope=scope)
             return self._call(ambient, args, kwargs)
 
     def _call(self, ambient: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         before = len(ambient.memory.collections.get(GraphKeys.TRAINABLE_VARIABLES, ()))
-        calls = self._history(ambient)
-        completed = calls.completed
-        ambient.memory.templates[self] = replace(calls, running=True)
+        history = self._history(ambient)
+        completed = history.completed
+        ambient.memory.templates[self] = replace(history, running=True)
         try:
             result = self._func(*args, **kwargs)
+            # Looked up again: where JAX ran a body twice, the memory is another object now.
             after = ambient.memory.collections.get(GraphKeys.TRAINABLE_VARIABLES, [])
             if completed and len(after) != before:
                 raise ArgumentError(
                     "Trainable variable created when calling a template after the first time, perhaps you used "
-                    "tf.Variable "
-                    f"when you meant tf.get_variable: {after[before:]}"
+                    f"tf.Variable when you meant tf.get_variable: {after[before:]}"
                 )
         except Exception as error:
-            ambient.memory.templates[self] = calls
+            ambient.memory.templates[self] = history
             self._add_definition_site(error)
             raise
-        ambient.memory.templates[self] = replace(calls, completed=True)
+        ambient.memory.templates[self] = replace(history, completed=True)
         return result
 
     def _add_definition_site(self, error: Exception) -> None:
+        # Without what the stack of the definition shares with that of the call, as TensorFlow shortens it.
         here, common = traceback.format_stack(), 0
         while common < min(len(here), len(self._stack)) and here[common] == self._stack[common]:
             common += 1
@@ -91,6 +96,7 @@ class Template:
         error.args = (f"{first}\n\noriginally defined at:\n{where}", *rest)
 
     def _history(self, ambient: Ambient) -> History:
+        # Whether a template was called before decides what its body creates, so no cache may replay the answer.
         ambient.watch.keep_out_of_caches()
         return ambient.memory.templates.get(self, History())
 
@@ -106,7 +112,7 @@ class Template:
 
     @property
     def variable_scope(self) -> VariableScope | None:
-        """The scope of the first call, None before it."""
+        """The scope of the first call; None before it."""
         return self._history(current("Template")).scope
 
     @property
@@ -146,6 +152,7 @@ class Template:
         return self._collection(GraphKeys.LOCAL_VARIABLES)
 
     def _collection(self, key: str) -> list[Any]:
+        # Before a call was completed there is no list, even if the scope has variables: TensorFlow's answer.
         completed = self._history(current("Template")).completed
         return get_collection(key, self.variable_scope_name) if completed else []
 
@@ -158,7 +165,7 @@ def make_template(
     custom_getter_: Callable[..., Any] | None = None,
     **kwargs: Any,
 ) -> Template:
-    """Returns `func_` with a variable scope of its own: its first call creates variables, later ones share them.
+    """Returns `func_` with a variable scope of its own: its first call creates variables, and later calls share them.
 
     >>> from jscope import tf1
     >>> def model(x, y):
@@ -170,8 +177,8 @@ def make_template(
     Args:
       name_: The name of the scope, made unique where it is opened.
       func_: The function.
-      create_scope_now_: Whether the scope is the one current now, rather than at the first call.
-      unique_name_: The name of the scope, not made unique.
+      create_scope_now_: Whether to open the scope now, rather than at the first call.
+      unique_name_: The name of the scope as it stands, in place of one made unique.
       custom_getter_: A custom getter of the scope.
       **kwargs: Bound to `func_`.
     """

@@ -1,6 +1,6 @@
 """`tf.contrib.layers`: the regularizers.
 
-Each returns a function of a variable's value. A scale of 0 gives one that returns None: no penalty.
+Each returns a function of a variable's value. With a scale of 0, that function returns None, which means no penalty.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def l1_regularizer(scale: float, scope: str | None = None) -> Penalty:
 
     def l1(weights: Any) -> jax.Array:
         value = jnp.asarray(unwrap(weights))
+        # In the dtype of the variable: TensorFlow adds penalties of one dtype only.
         return jnp.asarray(scale, value.dtype) * jnp.sum(jnp.abs(value))
 
     return l1
@@ -89,7 +90,7 @@ def sum_regularizer(regularizer_list: Sequence[Penalty | None], scope: str | Non
 
 
 def apply_regularization(regularizer: Penalty, weights_list: Sequence[Any] | None = None) -> jax.Array:
-    """Returns the sum of the penalties of `weights_list` (or of the collection `WEIGHTS`), and collects it."""
+    """Returns the sum of the penalties of `weights_list` (or the collection `WEIGHTS`), and collects it as a loss."""
     if not weights_list:
         weights_list = get_collection(GraphKeys.WEIGHTS)
     if not weights_list:
@@ -107,6 +108,7 @@ def _no_penalty(_: Any) -> None:
 
 
 def _checked_scale(scale: float) -> float:
+    # TensorFlow refuses every int, even 0, but takes 0.0, which switches the penalty off.
     if isinstance(scale, numbers.Integral):
         raise ArgumentError(f"scale cannot be an integer: {scale}")
     if isinstance(scale, numbers.Real) and scale < 0.0:
