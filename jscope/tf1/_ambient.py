@@ -2,8 +2,8 @@
 
 `tf1.transform` installs an `Ambient` for as long as the function runs. It holds the core's scope, through which
 every variable is created and read, and a `Memory`: the current variable scope, the counts of names, the store of
-handles, the collections. A `ContextVar` finds it, so each thread and task has its own. The `Watch` knows in which JAX
-trace the code runs; what that is good for, `_caches.py` tells.
+handles, the collections. A `ContextVar` finds it, so each thread and task has its own. The `TraceWatch` knows in which
+JAX trace the code runs; `_caches.py` tells what that is good for.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from jscope._frame import Frame
 from jscope._scope import Scope
-from jscope.tf1._caches import Watch
+from jscope.tf1 import _bridge
+from jscope.tf1._caches import TraceWatch
 from jscope.tf1._counts import Counts
 from jscope.tf1._errors import NoGraphError
 
@@ -27,16 +27,16 @@ class Memory:
     """What code changes as it runs, and what is taken back where JAX runs a body a second time.
 
     Attributes:
-      current: The current `VariableScope`.
+      variable_scope: The current `VariableScope`.
       counts: How often each variable scope was opened.
       name_stack: The open name scope.
-      names_in_use: The names that name scopes have taken, in lower case.
+      names_in_use: The names that name scopes and variables have taken, in lower case.
       store: What `get_variable` found or created, by full name.
       collections: The collections, by key.
       templates: What each template knows of its first call.
     """
 
-    current: Any
+    variable_scope: Any
     counts: Counts = field(default_factory=Counts)
     name_stack: str = ""
     names_in_use: dict[str, int] = field(default_factory=dict)
@@ -46,43 +46,49 @@ class Memory:
 
     def copied(self) -> Memory:
         """Returns a copy that later changes leave alone."""
+        # The lists are copied, too: `get_collection_ref` gives them to the user, who may append to them.
         collections = {key: list(items) for key, items in self.collections.items()}
         flat = {name: copy.copy(getattr(self, name)) for name in ("names_in_use", "store", "templates")}
-        return Memory(self.current, self.counts.copied(), self.name_stack, collections=collections, **flat)
+        return Memory(self.variable_scope, self.counts.copied(), self.name_stack, collections=collections, **flat)
 
 
 class Ambient:
     """The state of one call of a TF1-style function.
 
     Attributes:
-      scope: The core's scope that the function runs under.
+      core_scope: The core's scope that the function runs under.
       collecting: Whether variables are being created (in `init` and `specs`) rather than looked up (in `apply`).
       memory: What changes as it runs.
-      made: Everything `get_variable` ever created in this call, by full name.
+      handles: Every handle that `get_variable` ever made in this call, by full name; never taken back.
       params: The values of the params that were asked for in `apply`, by full name; nothing changes them.
       creators: The open `variable_creator_scope`s, outermost first.
       watch: In which trace the code runs.
     """
 
-    __slots__ = ("__weakref__", "_token", "collecting", "creators", "made", "memory", "params", "scope", "watch")
+    __slots__ = (
+        *("__weakref__", "_token", "collecting", "core_scope"),
+        *("creators", "handles", "memory", "params", "watch"),
+    )
 
-    def __init__(self, scope: Scope, current: Any) -> None:
-        self.scope = scope
-        self.memory = Memory(current)
-        self.made: dict[Any, Any] = {}
+    def __init__(self, core_scope: Scope, variable_scope: Any) -> None:
+        self.core_scope = core_scope
+        self.memory = Memory(variable_scope)
+        self.handles: dict[Any, Any] = {}
         self.params: dict[str, Any] = {}
         self.creators: list[Any] = []
-        self.watch = Watch(collecting=scope.collecting)
-        self.collecting = scope.collecting
+        self.watch = TraceWatch(collecting=core_scope.collecting)
+        self.collecting = core_scope.collecting
 
-    def arrive(self, action: str, subject: Any = None) -> None:
-        """Says that code gets here: finds out whether it runs inside a JAX transform, and does what that asks for.
+    def note_use(self, action: str, subject: Any = None) -> None:
+        """Notes that code uses the state here: refuses it, or goes back to an earlier memory, as `_caches.py` tells.
 
         Errors say what was done: `action`, with the `subject` in the place of `{}`.
         """
-        back = self.watch.arrive(self, action, subject)
-        if back is not None:
-            self.memory = back.copied()
+        # The subject is put in only where there is an error, since this runs on every read.
+        earlier = self.watch.note_use(self, action, subject)
+        if earlier is not None:
+            # A copy, because JAX may run the body a third time.
+            self.memory = earlier.copied()
 
     def __enter__(self) -> Ambient:
         self.watch.start()
@@ -97,16 +103,17 @@ class Ambient:
 def current(asker: str) -> Ambient:
     """Returns the state of the running call, or raises an error that names the function `asker`."""
     ambient = _current.get()
-    if ambient is None or (ambient.collecting and Frame.current() is None):
+    # A new task inherits the context variables of the one that started it, so this may be the state of another task's
+    # call. The core knows to whom its call belongs. In `apply` a read needs no call of the core.
+    if ambient is None or (ambient.collecting and not _bridge.is_call_running()):
         raise NoGraphError(
             f"`tf1.{asker}` was called outside a function that `tf1.transform` runs (in this thread and task).\n"
             "Give the function that calls it to `model = tf1.transform(f)`, and call `model.init` and `model.apply`; "
-            "or, under "
-            "a scope of jscope's, call `tf1.scoped(f)(scope, ...)`."
+            "or, under a scope of jscope's, call `tf1.scoped(f)(scope, ...)`."
         )
     return ambient
 
 
-def running() -> Ambient | None:
+def current_or_none() -> Ambient | None:
     """Returns the state of the running call, if there is one."""
     return _current.get()

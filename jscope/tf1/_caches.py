@@ -1,7 +1,7 @@
 """Why JAX's caches never replay a TF1-style function with another call's variables.
 
-The ambient scope is no argument. So where JAX has a function in a cache (traced under `jit`, `checkpoint`, `cond` or
-`scan`), it would not run it again, and what it then uses are the first call's variables. Three things prevent this:
+The ambient scope is not an argument. So where JAX has a function in a cache (traced under `jit`, `checkpoint`, `cond`
+or `scan`), it would not run it again, and what it then uses are the first call's variables. Three things prevent this:
 
 - While a call collects, or runs under a trace of its own, a `jax.make_user_context` value is a part of the keys of
   JAX's caches. Once a body inside a transform has used the ambient state, the value changes for good, so that whatever
@@ -28,96 +28,114 @@ from jscope._util._lazy import trace_state
 from jscope._util._stack import lift_for_here
 from jscope.errors import NativeTransformError
 
-_context = jax.make_user_context()
+# JAX keys its caches by the function, the types of its arguments, and its own settings. A user context is one more
+# setting, whose meaning is ours alone: two values of it are two entries, as if the function were two functions.
+_cache_key = jax.make_user_context()
 _serials = itertools.count(1)
 _MARK = "__jscope_tf1__"
 _NO_TRANSFORM = ("tree_util", "tree")
 """Modules of JAX that call functions without tracing them."""
 
+# What the state is outside all traces, even if this module is imported on first use, inside one.
 with jax.ensure_compile_time_eval():
     _EAGER = trace_state()
 
 
-class _Thread(threading.local):
+class _ThreadState(threading.local):
     """What the next call of a thread enters: no cached body used the ambient state under it. None while it is lent."""
 
-    value: int | None = 0
+    clean_value: int | None = 0
 
 
-_thread = _Thread()
+_thread = _ThreadState()
 
 
-class Watch:
-    """Knows in which trace a call runs, and makes JAX's caches miss."""
+class TraceWatch:
+    """Knows in which trace a call runs, and makes JAX's caches miss.
+
+    Attributes:
+      eager: Whether the call is an `apply` that runs under no trace at all.
+    """
 
     def __init__(self, *, collecting: bool) -> None:
         self.eager = not collecting and trace_state() == _EAGER
+        # The traces that are open, outermost first, each with its serial number: 0 is the call's own.
         self._traces = [(trace_state(), 0)]
-        self._serial = 0
-        self._arrived = 0
-        self._noted: Any = None
+        self._last_serial = 0
+        self._noted_serial = 0  # Of the trace in which `note_use` did its work last.
+        self._kept_out: Any = None  # The trace for which `keep_out_of_caches` did its work last.
         self._value = 0
-        self._borrows = False
+        self._borrowed = False
         self._context: Any = None
 
     def start(self) -> None:
         """Enters a value under which no function in JAX's caches used the ambient state."""
         if self.eager:
             return
-        # A call inside a call gets a value of its own: what it caches may use the state of both.
-        lent, _thread.value = _thread.value, None
-        self._borrows, self._value = lent is not None, lent or next(_serials)
-        self._context = _context(self._value)
+        # Each call begins with the value that the thread's last one ended with, not with a new one: what uses no
+        # ambient state was cached under it, and is found again. A call inside a call gets a value of its own: what it
+        # caches may use the state of both.
+        lent, _thread.clean_value = _thread.clean_value, None
+        self._borrowed, self._value = lent is not None, lent or next(_serials)
+        self._context = _cache_key(self._value)
         self._context.__enter__()
 
     def stop(self) -> None:
         """Goes back to the value around the call."""
         if self._context is not None:
             self._context.__exit__(None, None, None)
-            if self._borrows:
-                _thread.value = self._value
+            if self._borrowed:
+                _thread.clean_value = self._value
 
     @property
     def outside(self) -> bool:
         """Whether no JAX transform was entered since the call began."""
         return self._traces[0][0] == trace_state()
 
-    def arrive(self, ambient: Any, action: str, subject: Any) -> Any:
+    def note_use(self, ambient: Any, action: str, subject: Any) -> Any:
         """Does what is to be done where code uses the ambient state; returns the memory to go back to, if any."""
         here = trace_state()
-        serial, new = (self._traces[-1][1], False) if self._traces[-1][0] == here else self._entered(here)
+        serial, new = (self._traces[-1][1], False) if self._traces[-1][0] == here else self._find_trace(here)
+        # In the call's own trace nothing is cached but the call itself, and that has the variables as arguments.
         if not serial:
-            self._arrived = 0
+            self._noted_serial = 0
             return None
         if self.eager:
             self._refuse_compiled(action.format(subject))
-        if serial == self._arrived:
+        # A body reads many variables; only its first use, or the first after an inner trace, has something to do.
+        if serial == self._noted_serial:
             return None
-        self._arrived = serial
-        self.note()
-        return _first_run(ambient) if new else None
+        self._noted_serial = serial
+        self.keep_out_of_caches()
+        return _memory_before_first_run(ambient) if new else None
 
-    def note(self) -> None:
-        """Says that code uses the ambient state: where JAX may keep it in a cache, it is not found there again."""
+    def keep_out_of_caches(self) -> None:
+        """Sees to it that JAX does not find again what it is tracing now, because it uses the ambient state."""
         here = trace_state()
-        if self.eager or here == self._traces[0][0] or here == self._noted:
+        if self.eager or here == self._traces[0][0] or here == self._kept_out:
             return
-        self._noted, self._value = here, next(_serials)
-        _context(self._value).__enter__()
+        # JAX looked for the bodies around this line under earlier values, and will keep them under those. Nobody comes
+        # back to these values: this one is never left but for a later one, until `stop` leaves them all at once.
+        self._kept_out, self._value = here, next(_serials)
+        _cache_key(self._value).__enter__()
 
-    def _entered(self, here: Any) -> tuple[int, bool]:
-        """Returns the serial number of the trace, and whether it is a new one. Traces nest."""
+    def _find_trace(self, here: Any) -> tuple[int, bool]:
+        """Returns the serial number of the trace, and whether it is a new one."""
+        # Traces nest. So what lies above a trace that is on the stack has ended, and one that is not on it is new.
         while self._traces[-1][0] != here:
             if any(known == here for known, _ in self._traces):
                 self._traces.pop()
             else:
-                self._serial += 1
-                self._traces.append((here, self._serial))
-                return self._serial, True
+                self._last_serial += 1
+                self._traces.append((here, self._last_serial))
+                return self._last_serial, True
         return self._traces[-1][1], False
 
     def _refuse_compiled(self, action: str) -> None:
-        # `grad` and `vmap` run their function each time and keep nothing; what becomes a program is kept.
+        # The params are arrays here, so they would be constants of the program. Each call would have to miss, that is,
+        # to compile the program again, which is not what anybody means by `jit`: so it is an error. `grad` and `vmap`
+        # run their function each time and keep nothing; there constants stay what they are. Where a program is made,
+        # even the sum of two constants is a tracer.
         if isinstance(jax.lax.add(1, 1), Tracer):
             raise NativeTransformError(
                 f"{action} inside a JAX transform, in an `apply` that is not itself under `jax.jit`: JAX would keep "
@@ -128,13 +146,18 @@ class Watch:
             )
 
 
-def _first_run(ambient: Any) -> Any:
+def _memory_before_first_run(ambient: Any) -> Any:
     """Returns the memory at the first run of this body within one call of a transform, or None if this is the first."""
+    # Outermost first: if an outer body runs again, all of it does, and the memory goes back to before all of it.
     for call, body in reversed(list(_boundaries())):
-        runs = call.f_locals.setdefault(_MARK, {}) if _MARK not in call.f_locals else call.f_locals[_MARK]
+        runs = call.f_locals.get(_MARK)
+        if runs is None:
+            runs = call.f_locals[_MARK] = {}
         mine = body.f_locals.get(_MARK)
         if mine is None:
             mine = body.f_locals[_MARK] = {}
+        # One call of JAX and one piece of code, but another frame: JAX runs the body again. Neither the function nor
+        # its arguments could tell, since models make functions anew and JAX passes new tracers.
         known = runs.get(body.f_code)
         if known is None:
             runs[body.f_code] = (mine, ambient, ambient.memory.copied())
@@ -146,14 +169,18 @@ def _first_run(ambient: Any) -> Any:
 
 def _boundaries() -> Iterator[tuple[types.FrameType, types.FrameType]]:
     """Yields, innermost first, the frame of each call into JAX and that of the user's function which it runs."""
+    # The third frame is that of `Ambient.note_use`: what is above it is this file's.
     frame, body, call = sys._getframe(3), None, None
     while frame is not None and frame.f_code.co_name != "run_under_ambient":
-        kind = frame.f_globals.get("__name__", "")
-        package = kind.partition(".")[0]
+        module = frame.f_globals.get("__name__", "")
+        package = module.partition(".")[0]
         if package in ("jax", "jscope"):
-            ours = kind.startswith("jscope.tf1") or kind.rpartition(".")[2] in _NO_TRANSFORM
-            call = frame if body is not None and not ours else call
+            # The outermost frame of JAX around a body is the call that the user made; jscope's lifts are such calls,
+            # too, but neither the facade nor `jax.tree.map` is.
+            passed = module.startswith("jscope.tf1") or module.rpartition(".")[2] in _NO_TRANSFORM
+            call = frame if body is not None and not passed else call
         elif package not in ("contextlib", "functools"):
+            # The last of the user's frames before those of JAX is the function that JAX runs.
             if call is not None and body is not None:
                 yield call, body
             body, call = frame, None

@@ -1,7 +1,7 @@
 """Collections: lists by key, which belong to one call.
 
-What TensorFlow keeps in a graph lives here for as long as the function runs; so collections are read inside the
-function, and what is wanted outside is returned.
+What TensorFlow keeps in a graph is kept here only while the function runs. So collections are read inside the function,
+and what is wanted outside is returned.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def add_to_collection(name: Any, value: Any) -> None:
       NativeTransformError: `value` was computed inside a JAX transform, from where it cannot get out.
     """
     ambient = current("add_to_collection")
-    ambient.arrive("The collection {!r} was used", name)
+    ambient.note_use("The collection {!r} was used", name)
+    # A handle has a tracer for a leaf here, but wherever it is used it reads the variable anew.
     values = [] if isinstance(value, Variable) else jax.tree.leaves(value)
     if not ambient.watch.outside and any(isinstance(leaf, Tracer) for leaf in values):
         raise NativeTransformError(
@@ -63,6 +64,7 @@ def add_to_collection(name: Any, value: Any) -> None:
 
 def add_to_collections(names: Any, value: Any) -> None:
     """Puts `value` into several collections; a string names one."""
+    # A collection that is named twice is one: TensorFlow makes a set of the names.
     for name in [names] if isinstance(names, str) else dict.fromkeys(names):
         add_to_collection(name, value)
 
@@ -70,12 +72,12 @@ def add_to_collections(names: Any, value: Any) -> None:
 def get_collection_ref(key: Any) -> list[Any]:
     """Returns the list itself: what is appended to it is in the collection."""
     ambient = current("get_collection_ref")
-    ambient.arrive("The collection {!r} was used", key)
+    ambient.note_use("The collection {!r} was used", key)
     return ambient.memory.collections.setdefault(key, [])
 
 
 def get_collection(key: Any, scope: str | None = None) -> list[Any]:
-    """Returns a copy of the collection `key`; with `scope`, only what has a name that begins so (as a regex).
+    """Returns a copy of the collection `key`; with `scope`, only the items whose names begin so (as a regex matches).
 
     >>> from jscope import tf1
     >>> def model():
@@ -87,8 +89,9 @@ def get_collection(key: Any, scope: str | None = None) -> list[Any]:
     ['foo/w:0']
     """
     ambient = current("get_collection")
-    ambient.arrive("The collection {!r} was read", key)
+    ambient.note_use("The collection {!r} was read", key)
     items = list(ambient.memory.collections.get(key, ()))
+    # In `init`, a regularizer that returned None has added nothing; in `apply` it was not called yet.
     if key == GraphKeys.REGULARIZATION_LOSSES and not ambient.collecting:
         items = [item for item in items if getattr(item, "counts", True)]
     if not scope:
@@ -107,7 +110,7 @@ def trainable_variables(scope: str | None = None) -> list[Any]:
 
 
 def local_variables(scope: str | None = None) -> list[Any]:
-    """Returns what `get_local_variable` made, in the order in which it was created."""
+    """Returns what `get_local_variable` created, in that order."""
     return get_collection(GraphKeys.LOCAL_VARIABLES, scope)
 
 

@@ -1,7 +1,7 @@
 """Variable creators: what stands between the decision to create a variable and its creation.
 
-They run where variables are created: in `init`, not in `apply`, and after all custom getters. What changes a *value*
-wherever it is read is a custom getter.
+They run where variables are created: in `init`, not in `apply`, and after all custom getters. To change a *value*
+wherever it is read, use a custom getter.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jscope.tf1._variables import Variable
 
 @contextlib.contextmanager
 def variable_creator_scope(variable_creator: Callable[..., Any]) -> Iterator[None]:
-    """Calls `variable_creator(next_creator, **kwargs)` for each variable that is created inside.
+    """History `variable_creator(next_creator, **kwargs)` for each variable that is created inside.
 
     >>> from jscope import tf1
     >>> def frozen(next_creator, **kwargs):
@@ -30,10 +30,11 @@ def variable_creator_scope(variable_creator: Callable[..., Any]) -> Iterator[Non
     ([], ['v'])
 
     Raises:
-      NestingError: On exit, where it is not the innermost.
+      NestingError: On exit, unless it is the innermost.
     """
     ambient = current("variable_creator_scope")
-    ambient.watch.note()
+    ambient.watch.keep_out_of_caches()
+    # In a tuple of its own, since one creator may be entered twice, and by identity it is told which of them is left.
     creators, entry = ambient.creators, (variable_creator,)
     creators.append(entry)
     try:
@@ -44,21 +45,21 @@ def variable_creator_scope(variable_creator: Callable[..., Any]) -> Iterator[Non
         creators.pop()
 
 
-def created(ambient: Ambient, create: Callable[..., Variable], options: dict[str, Any]) -> Variable:
+def run_creators(ambient: Ambient, create: Callable[..., Variable], options: dict[str, Any]) -> Variable:
     """Runs the creators, innermost first, around `create(**options)`."""
     chain: Callable[..., Any] = create
     for (creator,) in ambient.creators:
-        chain = _bound(creator, chain)
+        chain = _bind(creator, chain)
     variable = chain(**options)
     if not isinstance(variable, Variable):
         raise ArgumentTypeError(
-            f"A variable creator returned {variable!r} for `{options['name']}`, which is no variable.\nCreators run "
-            "in `init` "
-            "only, so `apply` could not return the same: return what `next_creator` returns, and use a `custom_getter` "
-            "to replace values."
+            f"A variable creator returned {variable!r} for `{options['name']}`, which is not a variable.\n"
+            "Creators run only in `init`, so `apply` could not return the same: return what `next_creator` returns, "
+            "and use a `custom_getter` to replace values."
         )
     return variable
 
 
-def _bound(creator: Callable[..., Any], following: Callable[..., Any]) -> Callable[..., Any]:
+# A function, because a lambda in the loop would see the last creator of all.
+def _bind(creator: Callable[..., Any], following: Callable[..., Any]) -> Callable[..., Any]:
     return lambda **options: creator(following, **options)

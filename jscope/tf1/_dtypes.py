@@ -1,4 +1,8 @@
-"""Dtypes as TensorFlow takes them: by name, by NumPy's or JAX's object, or as Python's `float`, `bool`, `int`."""
+"""Dtypes as TensorFlow takes them: by name, by NumPy's or JAX's object, or as Python's `float`, `bool`, `int`.
+
+A dtype is kept as it was asked for, 64 bits included, because reuse compares it. JAX's canonical one is only for
+storing.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,18 @@ import numpy as np
 from jscope.tf1._errors import ArgumentTypeError, advised
 
 FLOAT32 = np.dtype("float32")
+# NumPy takes Python's `float` for 64 bits, TensorFlow for 32.
 _PYTHON: dict[Any, str] = {float: "float32", bool: "bool"}
 
 
 def as_dtype(dtype: Any) -> np.dtype[Any]:
-    """Returns the dtype that was meant, 64 bits and all.
+    """Returns the dtype that was meant, with 64 bits if it has them.
 
     >>> as_dtype("float64"), as_dtype(float), as_dtype(jnp.bfloat16).name
     (dtype('float64'), dtype('float32'), 'bfloat16')
     """
     if isinstance(dtype, np.dtype) and dtype.kind not in "OSU":
-        return dtype
+        return dtype  # Scopes hand down dtypes that were converted before; what follows is slow.
     try:
         found = jnp.dtype(_PYTHON.get(dtype, dtype) if isinstance(dtype, type) else dtype)
     except TypeError:
@@ -46,7 +51,7 @@ def canonical(dtype: Any) -> np.dtype[Any]:
 def as_constant(value: Any, dtype: Any = None) -> Any:
     """Returns an array of a constant, with the dtype that TensorFlow gives it: int32 for 4, float32 for 4.5.
 
-    Arrays of JAX stay what they are; anything else becomes a NumPy array, which is no tracer in any trace.
+    Arrays of JAX stay what they are; anything else becomes a NumPy array, which is not a tracer in any trace.
 
     >>> as_constant([1, 2]).dtype, as_constant(4.5).dtype, as_constant(np.zeros(2)).dtype
     (dtype('int32'), dtype('float32'), dtype('float64'))
@@ -58,6 +63,7 @@ def as_constant(value: Any, dtype: Any = None) -> Any:
         raise _no_strings(value)
     if dtype is not None:
         return array.astype(dtype)
+    # NumPy's choice for Python's numbers is 64 bits. What has a dtype, or has items that have one, keeps it.
     if not hasattr(value, "dtype"):
         natural = {"i": "int32", "f": "float32", "c": "complex128"}.get(array.dtype.kind)
         return array if natural is None or _holds_numpy(value) else array.astype(natural)
@@ -85,6 +91,6 @@ def _holds_numpy(value: Any) -> bool:
 
 def _no_strings(value: Any) -> ArgumentTypeError:
     return ArgumentTypeError(
-        f"{value!r} is, or has, a dtype that JAX has no arrays of: it has numbers and bools, but neither strings nor "
-        "objects.\nKeep strings in Python, outside the variables."
+        f"{value!r} is, or has, a dtype that JAX has no arrays of: it has arrays of numbers and bools, but not of "
+        "strings or objects.\nKeep strings in Python, outside the variables."
     )

@@ -1,7 +1,8 @@
 """Errors of the facade.
 
-Each says first what TensorFlow would say, then what jscope knows more: where the variable was created, which scope set
-reuse. Each is an error of jscope's and TensorFlow's class, so that old `except ValueError:` blocks go on working.
+Each says first what TensorFlow would say, and then what jscope knows beyond that: where the variable was created, which
+scope set reuse. Each is both an error of jscope's and of TensorFlow's class, so that old `except ValueError:` blocks
+still work.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from jscope.errors import JscopeError, MissingVariableError
 
 
 class MissingReuseError(MissingVariableError, ValueError):
-    """A variable was asked for under `reuse=True` that does not exist. TensorFlow's class is `ValueError`."""
+    """A variable that does not exist was asked for under `reuse=True`. TensorFlow's class is `ValueError`."""
 
 
 class ArgumentError(JscopeError, ValueError):
@@ -22,7 +23,7 @@ class ArgumentTypeError(JscopeError, TypeError):
 
 
 class NestingError(JscopeError, RuntimeError):
-    """A scope was left while another one, entered later, was still open."""
+    """A scope was left while another one, which was entered later, was still open."""
 
 
 class NoGraphError(JscopeError, RuntimeError):

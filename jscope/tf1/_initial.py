@@ -1,8 +1,8 @@
 """From TensorFlow's initializers to jscope's.
 
-TensorFlow calls `initializer(shape, dtype=dtype)`, jscope `initializer(key, shape, dtype)`. The facade takes both,
-tells them apart by the name of the first parameter (`key` or `rng`), and gives a key to what TensorFlow-style
-functions draw inside.
+TensorFlow calls `initializer(shape, dtype=dtype)`, jscope `initializer(key, shape, dtype)`. The facade takes both and
+tells them apart by the name of the first parameter (`key` or `rng`). What a TensorFlow-style function draws inside, it
+draws with the variable's key.
 """
 
 from __future__ import annotations
@@ -21,28 +21,27 @@ import numpy as np
 from jscope._types import Key, Shape
 from jscope.errors import InitializerError
 from jscope.tf1 import _dtypes, initializers
-from jscope.tf1._arrays import plain
+from jscope.tf1._arrays import unwrap
 from jscope.tf1._errors import ArgumentError, advised
 from jscope.tf1._shapes import TensorShape, as_shape
 
 NOT_VALID = (
     "The initializer passed is not valid. It should be a callable with no arguments and the shape should not be "
-    "provided or "
-    "an instance of `tf.keras.initializers.*' and `shape` should be fully defined."
+    "provided or an instance of `tf.keras.initializers.*' and `shape` should be fully defined."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionInfo:
-    """What an initializer that asks for `partition_info` is told: here always the whole variable."""
+    """What an initializer that asks for `partition_info` is told: always the whole variable, which stays one array."""
 
     full_shape: tuple[int, ...]
     var_offset: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """How a variable starts, in the core's terms.
+class InitialValue:
+    """What a variable begins with, in the core's terms.
 
     Attributes:
       initializer: `(key, shape, dtype) -> array`, or an array.
@@ -60,29 +59,34 @@ def is_constant(initializer: Any) -> bool:
     return initializer is not None and not callable(initializer)
 
 
-def start(name: str, shape: TensorShape | None, dtype: Any, initializer: Any, *, partitioned: bool = False) -> Start:
-    """Returns how the variable `name` starts, after all the checks that TensorFlow makes on creation."""
+def initial_value(
+    name: str, shape: TensorShape | None, dtype: Any, initializer: Any, *, partitioned: bool = False
+) -> InitialValue:
+    """Returns what the variable `name` begins with, after all the checks that TensorFlow makes on creation."""
     if is_constant(initializer):
-        return of_value(plain(initializer))
+        return initial_value_of_constant(unwrap(initializer))
     if initializer is None:
         initializer = _default(name, shape, dtype)
     if inspect.isclass(initializer):
         initializer = initializer()
     if shape is not None and shape.is_fully_defined():
-        return _of_function(name, shape, dtype, initializer, partitioned)
+        return _initial_value_of_callable(name, shape, dtype, initializer, partitioned)
     if not _needs_no_arguments(initializer):
         raise ArgumentError(advised(NOT_VALID, f"This is about `{name}`, with shape {shape}."))
-    value = _abstract(lambda: initializer())
+    # Without a whole shape, the function's result says it. It runs abstractly here, and with a key in `init`.
+    value = _shape_and_dtype_of(lambda: initializer())
     _check_shape(name, value.shape, shape)
-    return Start(functools.partial(_call_plain, initializer), TensorShape(value.shape), value.dtype)
+    return InitialValue(functools.partial(_call_without_arguments, initializer), TensorShape(value.shape), value.dtype)
 
 
-def of_value(value: Any, dtype: Any = None) -> Start:
-    """Returns how a variable starts whose initializer is a value, which says the shape and the dtype."""
+def initial_value_of_constant(value: Any, dtype: Any = None) -> InitialValue:
+    """Returns what a variable begins with whose initializer is a value, which says the shape and the dtype."""
+    # The array becomes one that JAX can hold, of 32 bits unless 64 are enabled. The dtype stays what it was, since that
+    # is what reuse compares. An array of JAX is not touched: it may be a tracer.
     constant = _dtypes.as_constant(value, dtype)
     narrow = _dtypes.canonical(constant.dtype)
     kept = constant if narrow == constant.dtype or not isinstance(constant, np.ndarray) else constant.astype(narrow)
-    return Start(kept, TensorShape(np.shape(constant)), constant.dtype)
+    return InitialValue(kept, TensorShape(np.shape(constant)), constant.dtype)
 
 
 def _default(name: str, shape: TensorShape | None, dtype: Any) -> Any:
@@ -105,59 +109,62 @@ def _default(name: str, shape: TensorShape | None, dtype: Any) -> Any:
     )
 
 
-def _of_function(name: str, shape: TensorShape, dtype: Any, initializer: Any, partitioned: bool) -> Start:
+def _initial_value_of_callable(
+    name: str, shape: TensorShape, dtype: Any, initializer: Any, partitioned: bool
+) -> InitialValue:
     full = tuple(int(size) for size in shape)
+    # Passed on as they are, not wrapped: the core knows them by their value, and compiles equal ones once.
     if isinstance(initializer, initializers.Initializer):
         initializer.check(full, dtype)
-        return Start(initializer, shape, dtype)
+        return InitialValue(initializer, shape, dtype)
     if takes_key(initializer):
-        return Start(initializer, shape, dtype)
+        return InitialValue(initializer, shape, dtype)
     info = {}
     if "partition_info" in _parameters(initializer):
         info["partition_info"] = PartitionInfo(full, (0,) * len(full)) if partitioned else None
-    call = functools.partial(_call_shaped, initializer, tuple(info.items()))
-    value = _abstract(lambda: call(None, full, _dtypes.canonical(dtype)))
+    call = functools.partial(_call_with_shape, initializer, tuple(info.items()))
+    value = _shape_and_dtype_of(lambda: call(None, full, _dtypes.canonical(dtype)))
     _check_shape(name, value.shape, shape)
     if value.dtype != _dtypes.canonical(dtype):
         raise InitializerError(
             advised(
-                f"Tensor conversion requested dtype {dtype.name} for Tensor with dtype {value.dtype}: the initializer "
-                "of "
-                f"`{name}` returned it.",
-                "An initializer must return the dtype it is asked for: `initializer(shape, dtype=dtype)`.",
+                f"Tensor conversion requested dtype {dtype.name} for Tensor with dtype {value.dtype}: "
+                f"the initializer of `{name}` returned it.",
+                "An initializer must return the dtype that it is asked for: `initializer(shape, dtype=dtype)`.",
             )
         )
-    return Start(call, shape, dtype)
+    return InitialValue(call, shape, dtype)
 
 
-def keyed(initializer: Any) -> Any:
+def as_jscope_initializer(initializer: Any) -> Any:
     """Returns TensorFlow's initializer as one of jscope's."""
     initializer = initializer() if inspect.isclass(initializer) else initializer
     if isinstance(initializer, initializers.Initializer):
         return initializer
-    return functools.partial(_call_shaped, initializer, ())
+    return functools.partial(_call_with_shape, initializer, ())
 
 
-def _call_shaped(initializer: Any, info: tuple[Any, ...], key: Key | None, shape: Shape, dtype: Any) -> jax.Array:
+def _call_with_shape(initializer: Any, info: tuple[Any, ...], key: Key | None, shape: Shape, dtype: Any) -> jax.Array:
     with _drawing(key):
-        value = plain(initializer(list(shape), dtype=np.dtype(dtype), **dict(info)))
+        value = unwrap(initializer(list(shape), dtype=np.dtype(dtype), **dict(info)))
         return value if isinstance(value, jax.Array) else jnp.asarray(_dtypes.as_constant(value, dtype))
 
 
-def _call_plain(initializer: Any, key: Key | None, shape: Shape, dtype: Any) -> jax.Array:
+def _call_without_arguments(initializer: Any, key: Key | None, shape: Shape, dtype: Any) -> jax.Array:
     with _drawing(key):
-        value = _dtypes.as_constant(plain(initializer()))
+        value = _dtypes.as_constant(unwrap(initializer()))
         return jnp.asarray(value, _dtypes.canonical(value.dtype))
 
 
-def _abstract(make: Callable[[], Any]) -> Any:
-    """Returns shape and dtype of what `make` returns, without computing it. Its own errors get out as they are."""
+def _shape_and_dtype_of(make: Callable[[], Any]) -> Any:
+    """Returns shape and dtype of what `make` returns, without computing it. Its errors are raised as they are."""
 
     def run(key: Key) -> jax.Array:
         with _drawing(key):
-            value = _dtypes.as_constant(plain(make()))
+            value = _dtypes.as_constant(unwrap(make()))
             return jnp.asarray(value, _dtypes.canonical(value.dtype))
 
+    # The key is abstract, too: making one would touch a device while the model is only being collected.
     return jax.eval_shape(run, jax.eval_shape(lambda: jax.random.key(0)))
 
 
@@ -174,7 +181,7 @@ def _parameters(function: Any) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):
-        return {}
+        return {}  # Some callables of C have no signature to look at.
 
 
 def _needs_no_arguments(function: Any) -> bool:
@@ -193,9 +200,8 @@ def _check_shape(name: str, found: Shape, asked: TensorShape | None) -> None:
         raise InitializerError(
             advised(
                 f"In this `tf.Variable` creation, the initial value's shape ({tuple(found)}) is not compatible with "
-                "the "
-                f"explicitly supplied `shape` argument ({asked}).",
-                f"The initializer of `{name}` must return the shape it is asked for.",
+                f"the explicitly supplied `shape` argument ({asked}).",
+                f"The initializer of `{name}` must return the shape that it is asked for.",
             )
         )
 

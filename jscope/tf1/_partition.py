@@ -1,7 +1,8 @@
 """Partitioners: how TensorFlow cuts a variable, and what that says here.
 
-A variable stays one array under its own name. A partitioner is called and checked as in TensorFlow, and what it returns
-names the axis to shard: the spec has `axes=("partition", None)`, which `jscope.sharding` maps to the mesh.
+A variable stays one array under its own name: to cut it is a matter of devices, not of names. A partitioner is called
+and checked as in TensorFlow, and what it returns names the axis to shard: the spec has `axes=("partition", None)`,
+which `jscope.sharding` maps to the mesh.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from jscope.tf1._errors import ArgumentError
 from jscope.tf1._shapes import TensorShape
 
 AXIS = "partition"
-"""The logical name of an axis that a partitioner cuts."""
+"""The logical name of an axis that a partitioner cuts. One for all, or the rules of a mesh would have to list them."""
 
 
-def call(partitioner: Callable[..., Any], shape: TensorShape | None, dtype: Any) -> Any:
-    """Returns what the partitioner says, after the checks that TensorFlow makes."""
+def call_partitioner(partitioner: Callable[..., Any], shape: TensorShape | None, dtype: Any) -> Any:
+    """Returns what the partitioner returns, after the checks that TensorFlow makes."""
     if shape is None or not shape.is_fully_defined():
         raise ArgumentError(
             "Shape of a new partitioned variable must be fully defined, but instead was "
@@ -44,6 +45,8 @@ def call(partitioner: Callable[..., Any], shape: TensorShape | None, dtype: Any)
 
 def check_offsets(shape: TensorShape, slicing: Sequence[int]) -> None:
     """Raises where there are more shards than rows, or no rows at all."""
+    # TensorFlow makes one shard after the other, and its error is about the first that has no row: it begins where the
+    # shape ends. Here nothing was made yet.
     cut = next((axis for axis, parts in enumerate(slicing) if parts > 1), 0)
     full, offset = shape.as_list(), [0] * shape.ndims
     if slicing[cut] > shape[cut]:
@@ -56,15 +59,16 @@ def check_offsets(shape: TensorShape, slicing: Sequence[int]) -> None:
             )
 
 
-def axes(slicing: Sequence[int] | None) -> Axes | None:
+def logical_axes(slicing: Sequence[int] | None) -> Axes | None:
     """Returns the logical axes of a variable that is cut so."""
+    # Without a partitioner the axes stay unsaid; the core's own partitioners do not apply either.
     if slicing is None:
         return None
     return tuple(AXIS if parts > 1 else None for parts in slicing)
 
 
 def fixed_size_partitioner(num_shards: int, axis: int = 0) -> Callable[..., list[int]]:
-    """Returns a partitioner that cuts `axis` into `num_shards`, or into as many as there are.
+    """Returns a partitioner that cuts `axis` into `num_shards`, or into single rows if there are fewer.
 
     >>> fixed_size_partitioner(3)(shape=TensorShape([2, 5]), dtype="float32")
     [2, 1]
@@ -91,6 +95,7 @@ def variable_axis_size_partitioner(
             "Both max_shard_bytes and bytes_per_string_element must be positive. "
             f"Currently, max_shard_bytes is {max_shard_bytes} andbytes_per_string_element is {bytes_per_string_element}"
         )
+    # By truth, as in TensorFlow: 0 is no limit.
     if max_shards and max_shards < 1:
         raise ArgumentError("max_shards must be positive.")
 
@@ -100,6 +105,7 @@ def variable_axis_size_partitioner(
         if not shape.is_fully_defined():
             raise ArgumentError(f"shape is not fully defined: {shape}")
         partitions, rows = [1] * shape.ndims, int(shape[axis])
+        # At least one row to a shard, even where a row alone is larger than allowed.
         row_bytes = 1.0 * (math.prod(shape) / rows) * _dtypes.as_dtype(dtype).itemsize
         shards = math.ceil(1.0 * rows / max(1, math.floor(max_shard_bytes / row_bytes)))
         partitions[axis] = min(max_shards, shards) if max_shards else shards

@@ -1,7 +1,7 @@
 """`VariableScope`: the defaults that `get_variable` takes, as an object that can be kept and entered again.
 
 Unlike a scope of jscope's it is mutable, as in TensorFlow 1: its setters act at once, and on scopes opened below it by
-name from then on. `constraint` alone is not inherited.
+name from then on. Everything but `constraint` is inherited.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import enum
 from collections.abc import Callable
 from typing import Any, Final
 
-from jscope._defaults import AUTO_REUSE as CORE_AUTO_REUSE
 from jscope._util._stack import call_site
-from jscope.tf1 import _core
+from jscope.tf1 import _bridge
 from jscope.tf1._ambient import current
 from jscope.tf1._collections import GraphKeys, get_collection
 from jscope.tf1._dtypes import FLOAT32
 
-ROLES = ("initializer", "regularizer", "caching_device", "partitioner", "dtype", "use_resource")
-"""What a scope inherits, but for the reuse flag, which only goes one way, and the getter, which is wrapped."""
+INHERITED = ("initializer", "regularizer", "caching_device", "partitioner", "dtype", "use_resource")
+"""What a scope inherits as it is. The reuse flag can only be switched on; a getter goes around the inherited one."""
 
 
 class _ReuseMode(enum.Enum):
@@ -34,7 +33,7 @@ AUTO_REUSE: Final = _ReuseMode.AUTO_REUSE
 
 def as_reuse(reuse: Any) -> Any:
     """Returns the facade's flag for one that may be the core's."""
-    return AUTO_REUSE if reuse is CORE_AUTO_REUSE else reuse
+    return AUTO_REUSE if reuse is _bridge.AUTO_REUSE else reuse
 
 
 class VariableScope:
@@ -91,7 +90,7 @@ class VariableScope:
 
     @property
     def reuse(self) -> Any:
-        """True: variables must exist; False: they must not; `AUTO_REUSE` (and None): either."""
+        """True: variables must exist. False: they must not. `AUTO_REUSE`, and None: either."""
         return self._reuse
 
     @property
@@ -116,7 +115,7 @@ class VariableScope:
 
     @property
     def custom_getter(self) -> Any:
-        """The chain of getters, innermost scope first."""
+        """The custom getter: the chain of those of this scope and the ones around it, innermost first."""
         return self._custom_getter
 
     @property
@@ -140,11 +139,11 @@ class VariableScope:
         self.reuse_site = f"`reuse_variables()` of scope `{self._name}` at {call_site()}"
 
     def set_initializer(self, initializer: Any) -> None:
-        """Sets the default initializer; None is the library's."""
+        """Sets the default initializer; with None it is the library's."""
         self._initializer = initializer
 
     def set_regularizer(self, regularizer: Any) -> None:
-        """Sets the default regularizer; None is none."""
+        """Sets the default regularizer; with None there is none."""
         self._regularizer = regularizer
 
     def set_caching_device(self, caching_device: Any) -> None:
@@ -152,11 +151,11 @@ class VariableScope:
         self._caching_device = caching_device
 
     def set_partitioner(self, partitioner: Any) -> None:
-        """Sets the default partitioner; None is none."""
+        """Sets the default partitioner; with None there is none."""
         self._partitioner = partitioner
 
     def set_custom_getter(self, custom_getter: Any) -> None:
-        """Sets the getter, in place of the whole chain."""
+        """Sets the getter, in place of all that the scope has."""
         self._custom_getter = custom_getter
 
     def set_dtype(self, dtype: Any) -> None:
@@ -169,7 +168,8 @@ class VariableScope:
 
     def get_collection(self, name: Any) -> list[Any]:
         """Returns the items of a collection whose names begin (as a regex matches) with this scope's."""
-        return get_collection(name, _core.join(self._name, "") if self._name else "")
+        # With a slash, or `foo` would also find what is in `foo_1`. It stays a regex, in which a dot is any character.
+        return get_collection(name, _bridge.join(self._name, "") if self._name else "")
 
     def trainable_variables(self) -> list[Any]:
         """Returns this scope's trainable variables."""
@@ -190,36 +190,39 @@ class VariableScope:
 def get_variable_scope() -> VariableScope:
     """Returns the current variable scope: the object itself, whose setters act at once."""
     ambient = current("get_variable_scope")
-    ambient.arrive("The variable scope was asked for")
-    return ambient.memory.current
+    ambient.note_use("The variable scope was asked for")
+    return ambient.memory.variable_scope
 
 
-def wrapped(getter: Callable[..., Any] | None, outer: Callable[..., Any] | None) -> Any:
-    """Returns `getter` with `outer` as the next in the chain."""
-    return getter if outer is None or getter is None else Chain(getter, outer)
+def wrap_getter(getter: Callable[..., Any] | None, outer: Callable[..., Any] | None) -> Any:
+    """Returns `getter` around `outer`: the inner scope's runs first, and what it calls is the outer one."""
+    return getter if outer is None or getter is None else GetterPair(getter, outer)
 
 
-class Chain:
-    """Two getters: the inner one is called with the outer one, bound to the true getter, as its `getter`."""
+class GetterPair:
+    """Two getters as one: the inner one is given the outer one, bound to the rest, as its `getter`."""
 
     def __init__(self, inner: Callable[..., Any], outer: Callable[..., Any]) -> None:
         self.inner = inner
         self.outer = outer
 
     def __call__(self, getter: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        # By position: as in TensorFlow, only a getter that stands alone must call its first parameter `getter`.
         return self.inner(lambda *a, **k: self.outer(getter, *a, **k), *args, **options)
 
 
-def extended(
+def derive_scope(
     base: VariableScope, name: str, reuse: Any, name_scope: str, overrides: dict[str, Any], reuse_site: str
 ) -> VariableScope:
     """Returns a new scope with what `base` has and `overrides` replace, where they are not None."""
+    # All attributes but these are copied as they stand, what setters made of them included. The name scope and the flag
+    # are the caller's business; a constraint is dropped, because TensorFlow gives it to the scope that names it only.
     scope = VariableScope(reuse, name)
     vars(scope).update(vars(base), _reuse=scope.reuse, _name=name, _name_scope=name_scope, _constraint=None)
     for role, value in overrides.items():
         if value is not None:
             setattr(scope, f"_{role}", value)
     if overrides["custom_getter"] is not None:
-        scope.set_custom_getter(wrapped(overrides["custom_getter"], base.custom_getter))
+        scope.set_custom_getter(wrap_getter(overrides["custom_getter"], base.custom_getter))
     scope.reuse_site = reuse_site or base.reuse_site
     return scope

@@ -1,7 +1,7 @@
 """Shapes as TensorFlow has them: a dimension may be unknown, and so may all of them.
 
-`TensorShape` is a tuple of ints (None where unknown), so JAX takes it as a shape; what TensorFlow code asks of a shape
-(`as_list()`, `num_elements()`, `.dims[0].value`) it answers. A shape of which nothing is known is `None`.
+`TensorShape` is a tuple of ints (None where unknown), so JAX takes it as a shape. It has what TensorFlow code asks a
+shape for: `as_list()`, `num_elements()`, `.dims[0].value`. A shape of which nothing is known is `None`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class TensorShape(tuple[Any, ...]):
         return math.prod(self) if self.is_fully_defined() else None
 
     def is_compatible_with(self, other: Any) -> bool:
-        """Whether the ranks agree, and all dimensions that both know."""
+        """Whether the ranks agree, and so do all dimensions that are known to both."""
         theirs = as_shape(other)
         if theirs is None:
             return True
@@ -91,6 +91,7 @@ def as_shape(shape: Any) -> TensorShape | None:
     return _known(shape) if shape.__class__ is tuple and are_sizes(shape) else TensorShape(shape)
 
 
+# Shapes are few and requests many: making the `Dimension`s would be most of what a shape costs.
 @functools.lru_cache(maxsize=4096)
 def _known(shape: tuple[int, ...]) -> TensorShape:
     return tuple.__new__(TensorShape, map(Dimension, shape))
@@ -103,6 +104,7 @@ def _dims(shape: Any) -> Iterable[Dimension | None]:
         return map(Dimension, shape)
     if isinstance(shape, np.ndarray) and shape.ndim:
         shape = shape.tolist()
+    # A string stays one, so that its letters raise TensorFlow's error; anything else without items is one dimension.
     if not isinstance(shape, str | bytes) and not hasattr(shape, "__iter__"):
         shape = (shape,)
     return [_dimension(dim) for dim in shape]
@@ -110,12 +112,14 @@ def _dims(shape: Any) -> Iterable[Dimension | None]:
 
 def are_sizes(shape: list[Any] | tuple[Any, ...]) -> bool:
     """Whether a shape is made of plain ints, none of them negative."""
+    # By class, since True is an int as well, and must be looked at by `_dimension`.
     return all(dim.__class__ is int and dim >= 0 for dim in shape)
 
 
 def _dimension(dim: Any) -> Dimension | None:
     if dim is None:
         return None
+    # A `Dimension` of TensorFlow's own is not an int; it has one as its value.
     dim = getattr(dim, "value", dim)
     try:
         size = operator.index(dim)

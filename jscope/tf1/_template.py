@@ -1,7 +1,7 @@
 """Templates: a function bound to the scope of its first call.
 
-What a template knows of its first call belongs to the running `init` or `apply`: a template made once, at the top of a
-module, begins anew in each.
+A template is a handle without a memory. What it knows of its first call belongs to the running `init` or `apply`, so a
+template made once, at the top of a module, begins anew in each.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jscope.tf1 import _core
+from jscope import _path
+from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._collections import GraphKeys, get_collection
 from jscope.tf1._dtypes import FLOAT32
-from jscope.tf1._entry import Level, unique_scope_name, variable_scope
+from jscope.tf1._entering import ScopeChange, unique_scope_name, variable_scope
 from jscope.tf1._errors import ArgumentError
-from jscope.tf1._scopes import ROLES, VariableScope
+from jscope.tf1._scopes import INHERITED, VariableScope
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
-    """What a template knows of its calls so far: its scope, whether a call was completed, whether the first runs."""
+class History:
+    """What a template knows of its calls so far: its scope, whether one was completed, whether one is running."""
 
     scope: VariableScope | None = None
     completed: bool = False
@@ -39,49 +40,54 @@ class Template:
         if name is None:
             raise ArgumentError("name cannot be None.")
         self._name, self._func, self._unique_name, self._custom_getter = name, func, unique_name, custom_getter
+        # Kept as text, since frames would keep alive what they refer to. The last two are those of this file.
         self._stack = traceback.format_stack()[:-2]
         if create_scope_now:
             ambient = current("make_template")
-            ambient.watch.note()
-            # TensorFlow does not inherit the dtype here.
-            overrides = dict.fromkeys((*ROLES, "constraint")) | {"custom_getter": custom_getter, "dtype": FLOAT32}
-            level = Level(unique_name or unique_scope_name(ambient, name), None, None, overrides)
-            ambient.memory.templates[self] = Calls(level.enter(ambient))
-            level.leave(ambient)
+            ambient.watch.keep_out_of_caches()
+            # TensorFlow opens this scope with float32, where others inherit the dtype.
+            overrides = dict.fromkeys((*INHERITED, "constraint")) | {"custom_getter": custom_getter, "dtype": FLOAT32}
+            change = ScopeChange(unique_name or unique_scope_name(ambient, name), None, None, overrides)
+            ambient.memory.templates[self] = History(change.enter(ambient))
+            change.leave(ambient)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         ambient = current("make_template")
-        ambient.arrive("Template `{}` was called", self._name)
-        calls = self._calls(ambient)
-        if calls.scope is not None:
-            with variable_scope(calls.scope, reuse=calls.completed or calls.running):
+        ambient.note_use("Template `{}` was called", self._name)
+        history = self._history(ambient)
+        # A jump, so that every call has the defaults of the scope that was current at the first, wherever it is made.
+        # Within the first call, a function that calls its own template shares what it has created so far. After a first
+        # call that failed, nothing is reused: what it created is an error the next time, as in TensorFlow.
+        if history.scope is not None:
+            with variable_scope(history.scope, reuse=history.completed or history.running):
                 return self._call(ambient, args, kwargs)
         with variable_scope(self._unique_name, self._name, custom_getter=self._custom_getter) as scope:
-            ambient.memory.templates[self] = replace(calls, scope=scope)
+            ambient.memory.templates[self] = replace(history, scope=scope)
             return self._call(ambient, args, kwargs)
 
     def _call(self, ambient: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         before = len(ambient.memory.collections.get(GraphKeys.TRAINABLE_VARIABLES, ()))
-        calls = self._calls(ambient)
-        completed = calls.completed
-        ambient.memory.templates[self] = replace(calls, running=True)
+        history = self._history(ambient)
+        completed = history.completed
+        ambient.memory.templates[self] = replace(history, running=True)
         try:
             result = self._func(*args, **kwargs)
+            # Looked up again: where JAX ran a body twice, the memory is another object now.
             after = ambient.memory.collections.get(GraphKeys.TRAINABLE_VARIABLES, [])
             if completed and len(after) != before:
                 raise ArgumentError(
                     "Trainable variable created when calling a template after the first time, perhaps you used "
-                    "tf.Variable "
-                    f"when you meant tf.get_variable: {after[before:]}"
+                    f"tf.Variable when you meant tf.get_variable: {after[before:]}"
                 )
         except Exception as error:
-            ambient.memory.templates[self] = calls
-            self._say_where(error)
+            ambient.memory.templates[self] = history
+            self._add_definition_site(error)
             raise
-        ambient.memory.templates[self] = replace(calls, completed=True)
+        ambient.memory.templates[self] = replace(history, completed=True)
         return result
 
-    def _say_where(self, error: Exception) -> None:
+    def _add_definition_site(self, error: Exception) -> None:
+        # Without what the stack of the definition shares with that of the call, as TensorFlow shortens it.
         here, common = traceback.format_stack(), 0
         while common < min(len(here), len(self._stack)) and here[common] == self._stack[common]:
             common += 1
@@ -89,9 +95,10 @@ class Template:
         first, *rest = error.args or ("",)
         error.args = (f"{first}\n\noriginally defined at:\n{where}", *rest)
 
-    def _calls(self, ambient: Ambient) -> Calls:
-        ambient.watch.note()
-        return ambient.memory.templates.get(self, Calls())
+    def _history(self, ambient: Ambient) -> History:
+        # Whether a template was called before decides what its body creates, so no cache may replay the answer.
+        ambient.watch.keep_out_of_caches()
+        return ambient.memory.templates.get(self, History())
 
     @property
     def name(self) -> str:
@@ -105,8 +112,8 @@ class Template:
 
     @property
     def variable_scope(self) -> VariableScope | None:
-        """The scope of the first call, None before it."""
-        return self._calls(current("Template")).scope
+        """The scope of the first call; None before it."""
+        return self._history(current("Template")).scope
 
     @property
     def variable_scope_name(self) -> str | None:
@@ -114,7 +121,7 @@ class Template:
         scope = self.variable_scope
         if scope is None:
             return None
-        return scope.name if not scope.name or scope.name.endswith(_core.SEPARATOR) else _core.join(scope.name, "")
+        return scope.name if not scope.name or scope.name.endswith(_path.SEPARATOR) else _bridge.join(scope.name, "")
 
     @property
     def variables(self) -> list[Any]:
@@ -145,7 +152,8 @@ class Template:
         return self._collection(GraphKeys.LOCAL_VARIABLES)
 
     def _collection(self, key: str) -> list[Any]:
-        completed = self._calls(current("Template")).completed
+        # Before a call was completed there is no list, even if the scope has variables: TensorFlow's answer.
+        completed = self._history(current("Template")).completed
         return get_collection(key, self.variable_scope_name) if completed else []
 
 
@@ -157,7 +165,7 @@ def make_template(
     custom_getter_: Callable[..., Any] | None = None,
     **kwargs: Any,
 ) -> Template:
-    """Returns `func_` with a variable scope of its own: its first call creates variables, later ones share them.
+    """Returns `func_` with a variable scope of its own: its first call creates variables, and later calls share them.
 
     >>> from jscope import tf1
     >>> def model(x, y):
@@ -169,8 +177,8 @@ def make_template(
     Args:
       name_: The name of the scope, made unique where it is opened.
       func_: The function.
-      create_scope_now_: Whether the scope is the one current now, rather than at the first call.
-      unique_name_: The name of the scope, not made unique.
+      create_scope_now_: Whether to open the scope now, rather than at the first call.
+      unique_name_: The name of the scope as it stands, in place of one made unique.
       custom_getter_: A custom getter of the scope.
       **kwargs: Bound to `func_`.
     """

@@ -1,29 +1,25 @@
 """From a TF1-style function, which takes no scope, to `init` and `apply`.
 
-`scoped(f)` is `f` as a function of a scope of jscope's: the core knows no more of the facade than that. Inside, the
-variable scope begins at the path of that scope.
+`scoped(f)` is `f` as a function of a scope of jscope's: that is all the core knows of the facade. Inside, the variable
+scope begins at the path of that scope.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
 
-from jscope._collect import Call
+from jscope import _path
 from jscope._scope import Scope
-from jscope._spec import VariableSpec
-from jscope._transform import Program, Transformed, TransformedWithState
-from jscope._types import Key
-from jscope.errors import StateError
-from jscope.tf1 import _dtypes, _initial
+from jscope._transform import Transformed, TransformedWithState
+from jscope.tf1 import _bridge, _dtypes, _initial
 from jscope.tf1._ambient import Ambient, current
-from jscope.tf1._arrays import ArrayLike, plain
+from jscope.tf1._arrays import ArrayLike, unwrap
 from jscope.tf1._errors import ArgumentTypeError
-from jscope.tf1._scopes import AUTO_REUSE, CORE_AUTO_REUSE, VariableScope, as_reuse
+from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,13 +39,14 @@ def scoped(function: Callable[P, R]) -> Callable[Concatenate[Scope, P], R]:
     if not callable(function):
         raise ArgumentTypeError(f"Expected a function, not {function!r}.")
 
+    # `_caches.py` looks for this name on the Python stack: the call's own frames begin here.
     @functools.wraps(function)
     def run_under_ambient(scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> R:
         if not isinstance(scope, Scope):
             raise ArgumentTypeError(f"Expected a jscope.Scope as the first argument, not {scope!r}.")
-        root = VariableScope(as_reuse(scope._context.defaults.reuse), scope.path)
+        root = VariableScope(as_reuse(_bridge.reuse_of(scope)), scope.path)
         with Ambient(scope, root):
-            return _values(function(*args, **kwargs))
+            return _without_handles(function(*args, **kwargs))
 
     return run_under_ambient
 
@@ -66,11 +63,11 @@ def transform(function: Callable[P, R]) -> Transformed[P, R]:
     >>> jax.jit(apply)(params, jnp.ones((1, 2))).tolist()
     [[2.0]]
     """
-    return Transformed(_Program(scoped(function), stateful=False))
+    return Transformed(_bridge.Program(scoped(function), stateful=False))
 
 
 def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]:
-    """Turns a TF1-style function with variables that are not trainable into a pair of pure functions.
+    """Turns a TF1-style function with variables that are not trainable into the pure functions `init` and `apply`.
 
     >>> from jscope import tf1
     >>> def count():
@@ -82,27 +79,16 @@ def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]
     >>> int(state["n"])
     1
     """
-    return TransformedWithState(_Program(scoped(function), stateful=True))
+    return TransformedWithState(_bridge.Program(scoped(function), stateful=True))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Program(Program):
-    """The core's program, whose advice names the facade's `transform_with_state`."""
-
-    def collect(self, call: Call, key: Key | None) -> list[VariableSpec]:
-        try:
-            return Program.collect(self, call, key)
-        except StateError as error:
-            error.args = (str(error).replace("`jscope.transform_with_state", "`tf1.transform_with_state"),)
-            raise
-
-
-def _values(out: Any) -> Any:
+def _without_handles(out: Any) -> Any:
     """Returns an output with values in place of handles, which end with the call."""
+    # Most outputs hold none and are returned as they are, the very objects.
     handle = lambda leaf: isinstance(leaf, ArrayLike)  # noqa: E731
     if not any(map(handle, jax.tree.leaves(out, is_leaf=handle))):
         return out
-    return jax.tree.map(plain, out, is_leaf=handle)
+    return jax.tree.map(unwrap, out, is_leaf=handle)
 
 
 def current_scope() -> Scope:
@@ -120,18 +106,21 @@ def current_scope() -> Scope:
     ['foo/w']
     """
     ambient = current("current_scope")
-    ambient.arrive("The current scope was asked for")
-    here: VariableScope = ambient.memory.current
-    root = ambient.scope
-    below = here.name[len(root.path) :].lstrip("/") if here.name.startswith(root.path) else here.name
+    ambient.note_use("The current scope was asked for")
+    here: VariableScope = ambient.memory.variable_scope
+    # What is left of the name begins with a slash, or with several, by which the core's scopes cannot be entered.
+    root = ambient.core_scope
+    below = here.name[len(root.path) :].lstrip(_path.SEPARATOR) if here.name.startswith(root.path) else here.name
     scope = root / below if below else root
-    return scope.with_defaults(**_defaults(here))
+    return scope.with_defaults(**_core_defaults(here))
 
 
-def _defaults(here: VariableScope) -> dict[str, Any]:
-    reuse = CORE_AUTO_REUSE if here.reuse in (AUTO_REUSE, None) else here.reuse
+def _core_defaults(here: VariableScope) -> dict[str, Any]:
+    reuse = _bridge.AUTO_REUSE if here.reuse in (AUTO_REUSE, None) else here.reuse
     dtype = _dtypes.canonical(_dtypes.as_dtype(here.dtype))
+    # Explicit code calls `initializer(key, shape, dtype)`, so TensorFlow's kind must be wrapped. The getters are left
+    # out, because they expect to be called as TensorFlow calls them.
     initializer, regularizer = here.initializer, here.regularizer or None
     if callable(initializer) and not _initial.takes_key(initializer):
-        initializer = _initial.keyed(initializer)
+        initializer = _initial.as_jscope_initializer(initializer)
     return {"reuse": reuse, "dtype": dtype, "initializer": initializer, "regularizer": regularizer}

@@ -2,7 +2,7 @@
 
 A handle stands for the variable, not for a value: it reads the core's scope each time, so that it sees what was
 assigned. It is the same object whenever the same variable is asked for, and `==` is identity, as in TensorFlow 1. It
-is a pytree with its value as the only leaf; what comes out of a JAX transform is a handle of that one value.
+is a pytree whose only leaf is its value; what comes out of a JAX transform is a handle of that one value.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path
-from jscope._write import assign, writable
 from jscope.errors import ScopeEndedError, StateError
-from jscope.tf1 import _core
-from jscope.tf1._ambient import Ambient, running
-from jscope.tf1._arrays import ArrayLike, plain
+from jscope.tf1 import _bridge
+from jscope.tf1._ambient import Ambient, current_or_none
+from jscope.tf1._arrays import ArrayLike, unwrap
 from jscope.tf1._errors import ArgumentTypeError
 from jscope.tf1._shapes import TensorShape, as_shape
 
@@ -74,9 +72,9 @@ class Variable(ArrayLike):
 
     def __init__(self, *_: Any, **__: Any) -> None:
         raise ArgumentTypeError(
-            "`tf1.Variable(...)` cannot create a variable: what has no scope has no name that a checkpoint could "
-            "keep.\n"
-            "Use `tf1.get_variable(name, initializer=value)`, with `trainable=False` for what is no param."
+            "`tf1.Variable(...)` cannot create a variable: without a scope it would not have a name that a checkpoint "
+            "could keep.\n"
+            "Use `tf1.get_variable(name, initializer=value)`, with `trainable=False` for what is not a param."
         )
 
     @property
@@ -108,6 +106,7 @@ class Variable(ArrayLike):
     @property
     def dtype(self) -> Any:
         """The dtype of the value."""
+        # That of the value, not the one that was asked for: params may have been cast, and a getter may cast as well.
         return np.dtype(jnp.result_type(self.value()))
 
     @property
@@ -126,40 +125,41 @@ class Variable(ArrayLike):
             return self._detached
         ambient = self._running("read")
         facts = self._facts
-        ambient.arrive("Variable `{}` was read", facts.path)
+        ambient.note_use("Variable `{}` was read", facts.path)
+        # Params do not change during a call, and this is the most frequent of all operations.
         found = ambient.params.get(facts.path)
-        return _core.read(ambient.scope, facts.path, trainable=facts.trainable) if found is None else found
+        return _bridge.read(ambient.core_scope, facts.path, trainable=facts.trainable) if found is None else found
 
     read_value = value
 
     def assign(
         self, value: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
     ) -> Any:
-        """Writes the variable, which must not be trainable; returns the new value.
+        """Writes the variable, which must be state, and returns the new value.
 
         Raises:
-          StateError: It is a param, or the call has no state (`tf1.transform_with_state` has).
-          NativeTransformError: Inside a JAX transform, from where it could not get out.
+          StateError: It is a param, or the call has no state (calls of `tf1.transform_with_state` have).
+          NativeTransformError: Inside a JAX transform, from where the value could not get out.
         """
-        ambient, path, new = self._running("assigned"), self._facts.path, plain(value)
-        scope = ambient.scope
-        writable(scope._context, f"assigned `{path}`")
+        # First of all whether it may be written at all: what follows reads the variable, and would blame the reading.
+        ambient, new = self._running("assigned"), unwrap(value)
+        write = _bridge.writer(ambient.core_scope, self._facts.path)
         if isinstance(new, np.ndarray | np.generic | list | tuple):
             new = jnp.asarray(new, self.dtype)
-        assign(scope._context, path, new)
+        write(new)
         return new
 
     def assign_add(
         self, delta: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
     ) -> Any:
         """Adds to the variable; as `assign`."""
-        return self.assign(self.value() + jnp.asarray(plain(delta), self.dtype))
+        return self.assign(self.value() + jnp.asarray(unwrap(delta), self.dtype))
 
     def assign_sub(
         self, delta: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
     ) -> Any:
         """Subtracts from the variable; as `assign`."""
-        return self.assign(self.value() - jnp.asarray(plain(delta), self.dtype))
+        return self.assign(self.value() - jnp.asarray(unwrap(delta), self.dtype))
 
     def __repr__(self) -> str:
         facts = self._facts
@@ -169,8 +169,8 @@ class Variable(ArrayLike):
         ambient = self._ambient() if self._ambient is not None else None
         if ambient is None and self._detached is not None:
             raise StateError(
-                f"`{self._facts.path}` was {action} through a handle that went through a JAX transform: it holds a "
-                "value.\n"
+                f"`{self._facts.path}` was {action} through a handle that went through a JAX transform, so it holds "
+                "only a value.\n"
                 "Assign outside the transform, to what `get_variable` returned."
             )
         if ambient is None:
@@ -181,17 +181,20 @@ class Variable(ArrayLike):
         return ambient
 
 
-def attached(ambient: Ambient, facts: Facts) -> Variable:
+def new_handle(ambient: Ambient, facts: Facts) -> Variable:
     """Returns a new handle of a variable of the running call."""
-    return _handle(facts, weakref.ref(ambient), None)
+    return _make_handle(facts, weakref.ref(ambient), None)
 
 
-def _handle(facts: Facts, ambient: Any, value: Any) -> Variable:
+# `__init__` is what a user's `tf1.Variable(...)` reaches, and refuses, so handles are made without it.
+def _make_handle(facts: Facts, ambient: Any, value: Any) -> Variable:
     self = object.__new__(Variable)
     self._facts, self._ambient, self._detached = facts, ambient, value
     return self
 
 
+# The static part lives on in JAX's caches, where handles with equal ones share a trace. So it leaves out the constraint
+# and the call site, and whatever would keep the call alive. `_unflatten` asks the running call for the rest.
 def _flatten(variable: Variable) -> tuple[tuple[Any], tuple[Any, ...]]:
     facts = variable._facts
     return (variable.value(),), (facts.path, str(facts.dtype), facts.trainable)
@@ -199,10 +202,10 @@ def _flatten(variable: Variable) -> tuple[tuple[Any], tuple[Any, ...]]:
 
 def _unflatten(aux: tuple[Any, ...], children: tuple[Any]) -> Variable:
     path, dtype, trainable = aux
-    ambient = running()
-    known = ambient.made.get(path) if ambient is not None else None
+    ambient = current_or_none()
+    known = ambient.handles.get(path) if ambient is not None else None
     facts = known.facts if isinstance(known, Variable) else Facts(path, None, dtype, trainable)
-    return _handle(facts, None, children[0])
+    return _make_handle(facts, None, children[0])
 
 
 jax.tree_util.register_pytree_node(Variable, _flatten, _unflatten)
@@ -214,11 +217,6 @@ def name_of(item: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def key_of(name: str) -> str:
+def without_output_number(name: str) -> str:
     """Returns the full name of a variable that may have been given with `":0"`."""
     return name.removesuffix(":0")
-
-
-def parts(path: str) -> tuple[str, ...]:
-    """Splits a TensorFlow name, empty parts included."""
-    return tuple(path.split(_path.SEPARATOR))

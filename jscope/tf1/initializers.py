@@ -1,8 +1,9 @@
 """Initializers under TensorFlow 1's names, with its signatures and its distributions.
 
-Each is a frozen value, `initializer(shape, dtype=None)` as in TensorFlow and `initializer(key, shape, dtype)` as in
-jscope: the explicit core takes them as they are. A `seed` fixes the values whatever the key is. Called without a key
-and without a seed, outside an initializer of a variable, there is nothing to draw from, and that is an error.
+Each is a frozen value that can be called as `initializer(shape, dtype=None)`, as in TensorFlow, and as
+`initializer(key, shape, dtype)`, so that the explicit core takes it as it is. A `seed` fixes the values, whatever the
+key is. Without a key, without a seed, and outside the initializer of a variable there is nothing to draw from, which is
+an error.
 """
 
 # ruff: noqa: D102, N801 - `Initializer` tells what the methods do; classes here are called like functions.
@@ -34,7 +35,8 @@ class Initializer(abc.ABC):
     """An initializer that can be called as TensorFlow does and as jscope does."""
 
     def __call__(self, *args: Any, dtype: Any = None, partition_info: Any = None) -> jax.Array:
-        """Returns `(shape, dtype=None) -> array`, or `(key, shape, dtype) -> array`."""
+        """Returns the values: called as `(shape, dtype=None)`, or as `(key, shape, dtype)`."""
+        # TensorFlow's call has a shape where jscope's has a key, and only a key is an array of the dtype of keys.
         key, args = (args[0], args[1:]) if _is_key(args[0]) else (None, args)
         shape = tuple(np.atleast_1d(np.asarray(args[0], int)).tolist())
         asked = args[1] if len(args) > 1 else dtype
@@ -46,7 +48,7 @@ class Initializer(abc.ABC):
         told = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
         return f"{type(self).__name__}({', '.join(told)})"
 
-    def check(self, shape: Shape, dtype: Any) -> None:  # noqa: B027 - Most suit all.
+    def check(self, shape: Shape, dtype: Any) -> None:  # noqa: B027 - Most initializers suit all shapes and dtypes.
         """Raises unless the initializer suits the shape and the dtype."""
 
     @abc.abstractmethod
@@ -58,10 +60,11 @@ class Initializer(abc.ABC):
         if seed is not None:
             return jax.random.key(seed)
         if key is None and isinstance(self, _Random):
+            # A TensorFlow-style initializer that calls others, as mixtures do: each gets a key of its own.
             drawing = DRAWING.get()
             if drawing is None:
                 raise MissingRngError(
-                    f"{self!r} was called without a key, where no variable is being initialized.\n"
+                    f"{self!r} was called without a key, and not within the initializer of a variable.\n"
                     "Give `get_variable` the initializer itself, or give the initializer a `seed`."
                 )
             drawing[1] += 1
@@ -85,8 +88,7 @@ def _require_float(initializer: Any, dtype: Any) -> None:
         raise ArgumentError(
             advised(
                 f"Argument `dtype` is expected to be floating point. Received: {_dtypes.name(dtype)}.",
-                f"{initializer!r} draws real numbers: give the variable a floating-point dtype, or another "
-                "initializer.",
+                f"{initializer!r} draws real numbers: give the variable a floating-point dtype or another initializer.",
             )
         )
 
@@ -121,7 +123,7 @@ class ones(Initializer):
 
 @dataclass(frozen=True, repr=False)
 class constant(Initializer):
-    """One value for all, or a list that fills the variable row by row, its last item repeated.
+    """One value for all, or a list that fills the variable row by row; its last item is repeated to the end.
 
     >>> constant([1, 2, 3])([2, 2], dtype="float32").tolist()
     [[1.0, 2.0], [3.0, 3.0]]
@@ -135,9 +137,9 @@ class constant(Initializer):
         if not (np.isscalar(self.value) or isinstance(self.value, list | tuple | np.ndarray)):
             raise ArgumentTypeError(
                 f"Invalid type for initial value={self.value} of type: {type(self.value).__name__}. Expected Python "
-                "scalar, "
-                "list or tuple of values, or numpy.ndarray."
+                "scalar, list or tuple of values, or numpy.ndarray."
             )
+        # A tuple in place of an array or a list: the fields must be hashable and equal, for `init` to compile once.
         array = np.asarray(self.value)
         object.__setattr__(self, "value", tuple(array.reshape(-1).tolist()) if array.ndim else array.item())
         object.__setattr__(self, "_shape", array.shape)
@@ -205,7 +207,7 @@ class random_normal(Initializer, _Random):
 
 @dataclass(frozen=True, repr=False)
 class truncated_normal(random_normal):
-    """Draws from a normal distribution without what lies more than two standard deviations from the mean.
+    """Draws from a normal distribution, cut off at two standard deviations from the mean.
 
     >>> values = truncated_normal(stddev=0.5, seed=0)([1000])
     >>> bool((abs(values) <= 1).all())
@@ -233,6 +235,7 @@ class uniform_unit_scaling(Initializer, _Random):
         _require_float(self, dtype)
 
     def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
+        # A variable without elements would divide by 0.
         bound = self.factor * math.sqrt(3 / max(1.0, math.prod(shape[:-1])))
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
@@ -243,7 +246,7 @@ _KINDS = ("normal", "uniform", "truncated_normal", "untruncated_normal")
 
 @dataclass(frozen=True, repr=False)
 class variance_scaling(Initializer, _Random):
-    """Draws with variance `scale / fan`. `"normal"` is the truncated normal distribution, as in TensorFlow.
+    """Draws with variance `scale / fan`. As in TensorFlow, `"normal"` is the truncated normal distribution.
 
     >>> values = variance_scaling(3.0, "fan_in", "uniform", seed=0)([3, 1000])
     >>> bool((abs(values) <= np.sqrt(3)).all())

@@ -1,7 +1,7 @@
 """Losses that variables bring along: the penalties of their regularizers.
 
-A loss stands in the collection `REGULARIZATION_LOSSES` from the creation of its variable on; its value is computed
-when it is asked for, from the variable's value then. Outside the function,
+A loss is in the collection `REGULARIZATION_LOSSES` as soon as its variable is created. Its value is computed when it is
+asked for, from the value that the variable has then. Outside the function,
 `model.specs(...).regularization_loss(params)` gives the sum.
 """
 
@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 
 from jscope.errors import DTypeMismatchError
+from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient
-from jscope.tf1._arrays import ArrayLike, plain
+from jscope.tf1._arrays import ArrayLike, unwrap
 from jscope.tf1._collections import GraphKeys, add, add_to_collection, get_collection
 from jscope.tf1._errors import advised
-from jscope.tf1._variables import Variable, key_of
+from jscope.tf1._variables import Variable, without_output_number
 
 
 class RegularizationLoss(ArrayLike):
@@ -32,39 +33,40 @@ class RegularizationLoss(ArrayLike):
 
     @property
     def name(self) -> str:
-        """The name by which collections filter, that of an op `Regularizer` below the variable."""
-        return f"{key_of(self.variable.name)}/Regularizer:0"
+        """The name by which collections filter: that of an op `Regularizer` below the variable."""
+        return f"{_bridge.join(without_output_number(self.variable.name), 'Regularizer')}:0"
 
     @property
     def counts(self) -> bool:
-        """Whether there is a penalty: whether the regularizer returns anything but None."""
+        """Whether there is a penalty, that is, whether the regularizer returns anything but None."""
         value = jax.ShapeDtypeStruct(self.variable.shape, self.variable.dtype)
-        return jax.eval_shape(lambda v: plain(self.regularizer(v)), value) is not None
+        return jax.eval_shape(lambda v: unwrap(self.regularizer(v)), value) is not None
 
     def value(self) -> Any:
         """Returns the penalty."""
-        return plain(self.regularizer(self.variable.value()))
+        return unwrap(self.regularizer(self.variable.value()))
 
     def __repr__(self) -> str:
         return f"<tf1.RegularizationLoss of '{self.variable.name}'>"
 
 
+# What comes out of a JAX transform is the value itself, since nothing is left to compute.
 jax.tree_util.register_pytree_node(
     RegularizationLoss, lambda loss: ((loss.value(),), None), lambda _, children: children[0]
 )
 
 
-def regularized(ambient: Ambient, variable: Variable, regularizer: Any) -> None:
+def add_penalty(ambient: Ambient, variable: Variable, regularizer: Any) -> None:
     """Puts the penalty of a new variable into its collection, unless the regularizer returns None.
 
-    In `apply` nothing is computed before it is asked for; so there it is found out later whether there is a penalty.
+    In `apply` nothing is computed before it is asked for: there `get_collection` finds out whether there is a penalty.
     """
     if not ambient.collecting or regularizer(variable.value()) is not None:
         add(ambient, GraphKeys.REGULARIZATION_LOSSES, RegularizationLoss(variable, regularizer))
 
 
 def get_regularization_losses(scope: str | None = None) -> list[Any]:
-    """Returns the penalties of the variables of the running call, those whose names match `scope` at the start."""
+    """Returns the penalties of the variables of the running call; with `scope`, of those whose names begin so."""
     return get_collection(GraphKeys.REGULARIZATION_LOSSES, scope)
 
 
@@ -79,7 +81,7 @@ def get_regularization_loss(scope: str | None = None, name: str = "total_regular
     1.0
 
     Raises:
-      DTypeMismatchError: They are of several dtypes, which TensorFlow does not add.
+      DTypeMismatchError: Their dtypes differ; TensorFlow does not add such tensors.
     """
     return _sum(get_regularization_losses(scope))
 
@@ -103,7 +105,8 @@ def get_total_loss(
 
 
 def _sum(losses: list[Any]) -> jax.Array:
-    values = [jnp.asarray(plain(loss)) for loss in losses]
+    values = [jnp.asarray(unwrap(loss)) for loss in losses]
+    # jscope's own sums may promote, but TensorFlow's `AddN` does not.
     dtypes = sorted({str(value.dtype) for value in values})
     if len(dtypes) > 1:
         raise DTypeMismatchError(

@@ -163,6 +163,40 @@ def test_only_public_jax_is_used():
     assert not private, private
 
 
+NOT_A_SEPARATOR = {
+    "/.ATTRIBUTES/VARIABLE_VALUE": "the end of a key in TensorFlow's object-based checkpoints",
+    "/.ATTRIBUTES/": "the same, where a key is searched for it",
+    "/.OPTIMIZER_SLOT/": "what stands between variable and slot in such a key",
+    "1/{}": "a fraction",
+}
+"""Strings of code that look as if they made or split a path, with the reason why they may; `{}` is a placeholder."""
+
+
+def strings(tree):
+    """Yields the lines and the texts of the strings in code: no docstrings, f-strings whole, with `{}` for values."""
+    nodes = list(ast.walk(tree))
+    standing_alone = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            texts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+            yield node.lineno, "".join(texts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in standing_alone | parts:
+            yield node.lineno, node.value
+
+
+def test_only_one_module_knows_the_separator():
+    """Only `_path` joins and splits names: elsewhere no string has a `/` at one of its ends or by a value."""
+    knowing = [
+        f"{name}:{line}: {text!r}"
+        for name, tree in TREES.items()
+        for line, text in strings(tree)
+        if name != "_path" and text not in NOT_A_SEPARATOR
+        if text.startswith("/") or text.endswith("/") or "{}/" in text or "/{}" in text
+    ]
+    assert not knowing, "use `_path`:\n" + "\n".join(knowing)
+
+
 def test_an_optional_dependency_has_a_module_to_itself():
     """No two modules import one, and nothing of the core does."""
     users = {}

@@ -168,7 +168,7 @@ def test_rule_76_a_creator_may_change_the_initial_value():
         with tf1.variable_creator_scope(other):
             gv("v", [2])
 
-    with pytest.raises(TypeError, match="returned 3 for `v`, which is no variable"):
+    with pytest.raises(TypeError, match="returned 3 for `v`, which is not a variable"):
         run(g)
 
 

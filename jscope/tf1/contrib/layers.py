@@ -1,6 +1,6 @@
 """`tf.contrib.layers`: the regularizers.
 
-Each returns a function of a variable's value. A scale of 0 gives one that returns None: no penalty.
+Each returns a function of a variable's value. With a scale of 0, that function returns None, which means no penalty.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jscope.tf1._ambient import current
-from jscope.tf1._arrays import plain
+from jscope.tf1._arrays import unwrap
 from jscope.tf1._collections import GraphKeys, add, get_collection
 from jscope.tf1._errors import ArgumentError
 
@@ -26,12 +26,13 @@ def l1_regularizer(scale: float, scope: str | None = None) -> Penalty:
     >>> float(l1_regularizer(0.5)(jnp.array([1.0, -2.0])))
     1.5
     """
-    scale = _checked(scale)
+    scale = _checked_scale(scale)
     if scale == 0.0:
-        return _none
+        return _no_penalty
 
     def l1(weights: Any) -> jax.Array:
-        value = jnp.asarray(plain(weights))
+        value = jnp.asarray(unwrap(weights))
+        # In the dtype of the variable: TensorFlow adds penalties of one dtype only.
         return jnp.asarray(scale, value.dtype) * jnp.sum(jnp.abs(value))
 
     return l1
@@ -43,12 +44,12 @@ def l2_regularizer(scale: float, scope: str | None = None) -> Penalty:
     >>> float(l2_regularizer(0.5)(jnp.array([1.0, -2.0])))
     1.25
     """
-    scale = _checked(scale)
+    scale = _checked_scale(scale)
     if scale == 0.0:
-        return _none
+        return _no_penalty
 
     def l2(weights: Any) -> jax.Array:
-        value = jnp.asarray(plain(weights))
+        value = jnp.asarray(unwrap(weights))
         return jnp.asarray(scale, value.dtype) * (jnp.sum(value * value) / 2).astype(value.dtype)
 
     return l2
@@ -89,7 +90,7 @@ def sum_regularizer(regularizer_list: Sequence[Penalty | None], scope: str | Non
 
 
 def apply_regularization(regularizer: Penalty, weights_list: Sequence[Any] | None = None) -> jax.Array:
-    """Returns the sum of the penalties of `weights_list` (or of the collection `WEIGHTS`), and collects it."""
+    """Returns the sum of the penalties of `weights_list` (or the collection `WEIGHTS`), and collects it as a loss."""
     if not weights_list:
         weights_list = get_collection(GraphKeys.WEIGHTS)
     if not weights_list:
@@ -97,16 +98,17 @@ def apply_regularization(regularizer: Penalty, weights_list: Sequence[Any] | Non
     penalties = [jnp.zeros(()) if (p := regularizer(w)) is None else p for w in weights_list]
     total = sum(penalties[1:], penalties[0])
     ambient = current("apply_regularization")
-    ambient.watch.note()
+    ambient.watch.keep_out_of_caches()
     add(ambient, GraphKeys.REGULARIZATION_LOSSES, total)
     return total
 
 
-def _none(_: Any) -> None:
+def _no_penalty(_: Any) -> None:
     return None
 
 
-def _checked(scale: float) -> float:
+def _checked_scale(scale: float) -> float:
+    # TensorFlow refuses every int, even 0, but takes 0.0, which switches the penalty off.
     if isinstance(scale, numbers.Integral):
         raise ArgumentError(f"scale cannot be an integer: {scale}")
     if isinstance(scale, numbers.Real) and scale < 0.0:

@@ -41,12 +41,12 @@ def applied(program, variables):
 
 def test_programs_apply_alike(monkeypatch):
     """Events, getter calls, facts of the handles, collections, names in use: with the short way and without."""
-    taken, short = [], _creating.existing
+    taken, short = [], _creating.find_at_once
     for program in PROGRAMS:
         variables = tf1.transform_with_state(lambda program=program: Run().block(program)).init(jax.random.key(0))
-        monkeypatch.setattr(_creating, "existing", lambda *a: taken.append(short(*a)) or taken[-1])
+        monkeypatch.setattr(_creating, "find_at_once", lambda *a: taken.append(short(*a)) or taken[-1])
         quick = applied(program, variables)
-        monkeypatch.setattr(_creating, "existing", lambda *a: None)
+        monkeypatch.setattr(_creating, "find_at_once", lambda *a: None)
         assert quick == applied(program, variables)
     assert sum(variable is not None for variable in taken) > 50
 
@@ -78,7 +78,7 @@ def test_requests_end_alike(request_, monkeypatch):
     out = []
     variables = {"w": W, "a b": W, "s": {"w": W}}, {"n": jnp.ones(())}
     model.apply(*variables)
-    monkeypatch.setattr(_creating, "existing", lambda *a: None)
+    monkeypatch.setattr(_creating, "find_at_once", lambda *a: None)
     model.apply(*variables)
     assert out[0] == out[1]
 

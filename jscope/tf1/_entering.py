@@ -1,8 +1,11 @@
 """`variable_scope`: entering and leaving, with all that TensorFlow does on the way.
 
-Two things are kept apart, as there. The `_Level` changes the current variable scope and its counts; the
+Two things are kept apart, as there. The `ScopeChange` changes the current variable scope and its counts; the
 `variable_scope` around it also opens a name scope, and makes a default name unique. Both objects remember their first
 entry, so entering one again is not the same as making a new one.
+
+A name that is a string is a new scope below the current one. A `VariableScope` is a *jump*: it continues that very
+scope, wherever the current one is.
 """
 
 from __future__ import annotations
@@ -11,12 +14,13 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jscope import _path
 from jscope._util._stack import call_site
-from jscope.tf1 import _core
+from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, NestingError, advised
-from jscope.tf1._names import NameScope
-from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse, extended
+from jscope.tf1._name_scopes import NameScope
+from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse, derive_scope
 
 
 class variable_scope:  # noqa: N801 - TensorFlow's name.
@@ -30,20 +34,19 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
     foo/bar/v:0
 
     Args:
-      name_or_scope: The name, below the current scope; or a `VariableScope` to go on with, wherever the current scope
-        is.
-      default_name: The name to take, numbered where it was there before, if `name_or_scope` is None.
+      name_or_scope: The name, below the current scope; or a `VariableScope` to continue, wherever the current scope is.
+      default_name: The name to take if `name_or_scope` is None, with a number if it is taken.
       values: Accepted for compatibility.
       initializer: Default initializer inside.
       regularizer: Default regularizer inside; `tf1.no_regularizer` switches an inherited one off.
       caching_device: Accepted for compatibility.
       partitioner: Default partitioner inside.
       custom_getter: A getter around those of the scopes outside.
-      reuse: True (variables must exist), `AUTO_REUSE` (get or create); None and False inherit.
+      reuse: True (variables must exist) or `AUTO_REUSE` (get or create); None and False inherit.
       dtype: Default dtype inside.
       use_resource: Accepted for compatibility.
       constraint: Default constraint in this very scope.
-      auxiliary_name_scope: Whether to open a name scope, too.
+      auxiliary_name_scope: Whether to open a name scope as well.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         if default_name is None and name_or_scope is None:
             raise ArgumentTypeError("If default_name is None then name_or_scope is required")
         self._target, self._default_name = name_or_scope, default_name
-        self._reuse = _checked_reuse(reuse)
+        self._reuse = _reuse_flag(reuse)
         self._site = call_site() if self._reuse else ""
         if not isinstance(auxiliary_name_scope, bool):
             raise ArgumentTypeError(
@@ -83,25 +86,27 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
             "constraint": constraint,
         }
         self._ambient: weakref.ref[Ambient] | None = None
-        self._level: Level | None = None
+        self._change: ScopeChange | None = None
         self._names: NameScope | None = None
 
     def __enter__(self) -> VariableScope:
         ambient = current("variable_scope")
-        ambient.arrive("A variable scope was entered")
+        ambient.note_use("A variable scope was entered")
+        # An object that was entered in an earlier call begins anew: what it remembers belongs to that call.
         if self._ambient is None or self._ambient() is not ambient:
-            self._ambient, self._level, self._names = weakref.ref(ambient), None, None
-        if self._level is None:
+            self._ambient, self._change, self._names = weakref.ref(ambient), None, None
+        if self._change is None:
             return self._enter_first(ambient)
         if self._names is not None:
             self._names.enter(ambient)
-        return self._level.enter(ambient)
+        return self._change.enter(ambient)
 
     def __exit__(self, *error: object) -> None:
-        ambient, level = current("variable_scope"), self._level
-        assert level is not None
+        ambient, change = current("variable_scope"), self._change
+        assert change is not None
+        # Also where scopes are left in the wrong order: the name scope has an order of its own.
         try:
-            level.leave(ambient)
+            change.leave(ambient)
         finally:
             if self._names is not None:
                 self._names.__exit__(*error)
@@ -114,8 +119,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
                 advised(
                     "reuse=True cannot be used without a name_or_scope",
                     f"(`variable_scope` at {self._site}.) A default name is made unique, so nothing under it can "
-                    "exist: "
-                    "give the scope a name, or enter the scope around it with reuse.",
+                    "exist: give the scope a name, or enter the scope around it with reuse.",
                 )
             )
         if target is not None and not isinstance(target, str | VariableScope):
@@ -125,30 +129,34 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
                     f"It is {target!r}. To enter a scope again, keep what `with variable_scope(...) as scope` gives.",
                 )
             )
+        # The name scope comes first because it checks the name: a bad one is not counted as opened.
         names = self._name_scope(ambient)
         opened = names.enter(ambient) if names is not None else None
         try:
-            level = Level(*self._destination(ambient, opened), self._overrides, self._site)
-            scope = level.enter(ambient)
+            change = ScopeChange(*self._destination(ambient, opened), self._overrides, self._site)
+            scope = change.enter(ambient)
         except BaseException:
             if names is not None:
                 names.__exit__(None, None, None)
             raise
-        self._names, self._level = names, level
+        self._names, self._change = names, change
         return scope
 
     def _name_scope(self, ambient: Ambient) -> NameScope | None:
         """Returns the name scope to open: named like the last part of the variable scope, or the one that is open."""
+        # A name that ends in a slash is that very scope, without a number.
         if not self._auxiliary:
             inner = ambient.memory.name_stack
-            return NameScope(_core.join(inner, "") if inner else "")
+            return NameScope(_bridge.join(inner, "") if inner else "")
         target = self._default_name if self._target is None else self._target
-        name = target.name.split(_core.SEPARATOR)[-1] if isinstance(target, VariableScope) else target
+        name = _path.last(target.name) if isinstance(target, VariableScope) else target
+        # The root and `""` open none; an empty default name goes back to the root of the name scopes.
         return NameScope(name) if name or self._target is None else None
 
     def _destination(self, ambient: Ambient, opened: str | None) -> tuple[Any, Any, str | None]:
         """Returns the target, the reuse flag and the original name scope of the variable scope to enter."""
         target = self._target
+        # A default name inherits reuse, like any name; `_enter_first` has refused to set it.
         if target is None:
             return unique_scope_name(ambient, self._default_name), None, opened
         if isinstance(target, VariableScope) and opened is not None:
@@ -156,74 +164,78 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         return target, self._reuse, opened
 
 
-class Level:
-    """One change of the current variable scope, to be entered and left, and entered again."""
+class ScopeChange:
+    """One change of the current variable scope, which can be entered and left, and entered again."""
 
     def __init__(
         self, target: Any, reuse: Any, name_scope: str | None, overrides: dict[str, Any], reuse_site: str = ""
     ) -> None:
         self._target, self._reuse, self._name_scope = target, reuse, name_scope
         self._overrides, self._site = overrides, reuse_site
-        self._kept: VariableScope | None = None
+        self._jump_copy: VariableScope | None = None
         self._outer: VariableScope | None = None
         self._entered: VariableScope | None = None
-        self._opened = 0
+        self._time_opened = 0
+        # The copy is made once. What its setters change stays when this object is entered again, and never reaches the
+        # scope that was jumped to. Reuse comes from that scope or from the argument, never from where the jump starts.
         if isinstance(target, VariableScope):
-            self._kept = extended(
+            self._jump_copy = derive_scope(
                 target,
                 target.name,
                 reuse or target.reuse,
                 target.original_name_scope,
                 overrides,
-                self._told(target.name),
+                self._reuse_site_of(target.name),
             )
 
     def enter(self, ambient: Ambient) -> VariableScope:
         """Makes the target the current scope, and counts that it was opened."""
         memory = ambient.memory
-        self._outer = outer = memory.current
-        if self._kept is not None:
-            scope = self._kept
+        self._outer = outer = memory.variable_scope
+        if self._jump_copy is not None:
+            scope = self._jump_copy
+            # After its own opening was counted, since that one survives the jump: it takes a default name.
             memory.counts.add(scope.name)
-            self._opened = memory.counts.now
+            self._time_opened = memory.counts.now
         else:
-            name = _core.join(outer.name, self._target)
-            # The flag sticks to this object, once it was set.
+            name = _bridge.join(outer.name, self._target)
+            # The flag sticks to this object, once it was set: entered again elsewhere, it reuses there, too.
             self._reuse = self._reuse or outer.reuse
             name_scope = self._target if self._name_scope is None else self._name_scope
-            scope = extended(outer, name, self._reuse, name_scope, self._overrides, self._told(name))
+            scope = derive_scope(outer, name, self._reuse, name_scope, self._overrides, self._reuse_site_of(name))
             memory.counts.add(name)
-        memory.current = self._entered = scope
+        memory.variable_scope = self._entered = scope
         return scope
 
     def leave(self, ambient: Ambient) -> None:
         """Makes the scope around it the current one, and forgets what was counted inside."""
         memory, entered = ambient.memory, self._entered
         assert entered is not None
-        if memory.current is not entered:
+        if memory.variable_scope is not entered:
             raise NestingError(
                 advised(
                     "Improper nesting of variable_scope.",
-                    f"`{entered.name}` is being left while `{memory.current.name}` is the current scope. Leave scopes "
-                    "in the "
-                    "reverse order of entering them; `with` blocks do.",
+                    f"`{entered.name}` is being left while `{memory.variable_scope.name}` is the current scope. "
+                    "Leave scopes in the reverse order of entering them; `with` blocks do.",
                 )
             )
-        if self._kept is not None:
-            memory.counts.go_back(self._opened)
+        # Leaving a jump undoes all counts made inside, also those outside its scope; leaving a name forgets those below
+        # it. Models rely on the second: entered again with reuse, a block numbers its default names from the start.
+        if self._jump_copy is not None:
+            memory.counts.go_back(self._time_opened)
         else:
             memory.counts.forget_below(entered.name)
         assert self._outer is not None
-        memory.current = self._outer
+        memory.variable_scope = self._outer
 
-    def _told(self, name: str) -> str:
+    def _reuse_site_of(self, name: str) -> str:
         return f"`variable_scope` of `{name}` at {self._site}" if self._reuse and self._site else ""
 
 
 def unique_scope_name(ambient: Ambient, prefix: Any) -> str:
     """Returns `prefix`, numbered if a scope of that name was opened in the current scope."""
     memory = ambient.memory
-    suffix = memory.counts.suffix(_core.join(memory.current.name, prefix))
+    suffix = memory.counts.suffix(_bridge.join(memory.variable_scope.name, prefix))
     return f"{prefix}{suffix}" if suffix else prefix
 
 
@@ -258,14 +270,15 @@ def variable_op_scope(
     )
 
 
-def _checked_reuse(reuse: Any) -> Any:
+def _reuse_flag(reuse: Any) -> Any:
+    """Returns the flag with False as None, or raises TensorFlow's error. By identity: 1 is not True."""
     reuse = as_reuse(reuse)
     if reuse is False:
         return None
     if not (reuse is True or reuse is None or reuse is AUTO_REUSE):
         raise ArgumentError(
             advised(
-                "The reuse parameter must be True or False or None.", f"It is {reuse!r}; it may be `AUTO_REUSE`, too."
+                "The reuse parameter must be True or False or None.", f"It is {reuse!r}; it may also be `AUTO_REUSE`."
             )
         )
     return reuse

@@ -1,7 +1,7 @@
 """Name scopes: how TensorFlow numbers them, and what JAX is told of them.
 
-Unlike variable scopes, name scopes never repeat: the second `a` of a call is `a_1`, whatever their case. The table of
-names belongs to the call; `jax.named_scope` carries the name into profiles and HLO.
+They name operations, not variables. Unlike variable scopes, they never repeat: the second `a` of a call is `a_1`. The
+table of names belongs to the call; `jax.named_scope` carries the name into profiles and HLO.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any
 
 import jax
 
+from jscope import _path
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError
 
 ROOT_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 NESTED_NAME = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
 
-
+# Every variable of every call is checked, and calls repeat their names.
 _may_stand_at_root = functools.lru_cache(maxsize=65536)(ROOT_NAME.match)
 
 
@@ -36,15 +37,17 @@ def check_root_name(name: str) -> None:
 def unique_name(ambient: Ambient, name: str) -> str:
     """Returns `name` below the current name scope, numbered where it was there before, and takes it."""
     memory = ambient.memory
-    return _take(memory.names_in_use, f"{memory.name_stack}/{name}" if memory.name_stack else name)
+    return _take_unique(memory.names_in_use, _path.child(memory.name_stack, name))
 
 
-def _take(names: dict[str, int], full: str) -> str:
+def _take_unique(names: dict[str, int], full: str) -> str:
+    # Compared without case but returned as given, as in TensorFlow: `A` after `a` is `A_1`.
     key = full.lower()
     count = names.get(key, 0)
     names[key] = count + 1
     if not count:
         return full
+    # The number may be taken, too, by a scope that was named `a_1` itself.
     numbered = key
     while numbered in names:
         numbered = f"{key}_{count}"
@@ -53,10 +56,11 @@ def _take(names: dict[str, int], full: str) -> str:
     return f"{full}_{count - 1}"
 
 
-def mark(ambient: Ambient, path: str) -> None:
+def take_variable_name(ambient: Ambient, path: str) -> None:
     """Takes the name of a new variable, so that a name scope of that name gets another one."""
-    if not path.endswith("/"):
-        _take(ambient.memory.names_in_use, path)
+    # In TensorFlow a name with a slash at the end is used as it is, and takes nothing.
+    if not path.endswith(_path.SEPARATOR):
+        _take_unique(ambient.memory.names_in_use, path)
 
 
 class NameScope:
@@ -68,29 +72,31 @@ class NameScope:
 
     def __enter__(self) -> str:
         ambient = current("name_scope")
-        ambient.watch.note()
+        ambient.watch.keep_out_of_caches()
         return self.enter(ambient)
 
     def enter(self, ambient: Ambient) -> str:
         """Enters the scope; returns its full name with a slash at the end."""
         name, memory, before = self._name, ambient.memory, ambient.memory.name_stack
         if name:
-            _check(name, nested=bool(before))
+            _check_scope_name(name, nested=bool(before))
         if not name:
             memory.name_stack, entered = "", ""
-        elif name.endswith("/"):
+        elif name.endswith(_path.SEPARATOR):
             memory.name_stack, entered = name[:-1], name
         else:
             memory.name_stack = unique_name(ambient, name)
-            entered = f"{memory.name_stack}/"
-        inner = memory.name_stack.rpartition("/")[2]
+            entered = _path.child(memory.name_stack, "")
+        # JAX nests its name scopes itself, so it is given the last part only.
+        inner = _path.last(memory.name_stack)
         profiled = jax.named_scope(inner) if inner else contextlib.nullcontext()
         profiled.__enter__()
         self._entries.append((ambient, before, profiled))
         return entered
 
     def __exit__(self, *error: object) -> None:
-        if not self._entries:  # Left already, in the wrong order: `variable_scope` has said so.
+        # Left already, in the wrong order: `variable_scope` has said so.
+        if not self._entries:
             return
         ambient, before, profiled = self._entries.pop()
         profiled.__exit__(None, None, None)
@@ -115,6 +121,7 @@ def name_scope(name: str | None, default_name: str | None = None, values: Sequen
       default_name: The name to take where `name` is None.
       values: Accepted for compatibility.
     """
+    # An empty name is a name here: it goes back to the root.
     chosen = default_name if name is None else name
     if chosen is None and values is not None:
         raise ArgumentError(f"At least one of name ({name}) and default_name ({default_name}) must be provided.")
@@ -123,7 +130,8 @@ def name_scope(name: str | None, default_name: str | None = None, values: Sequen
     return NameScope(chosen)
 
 
-def _check(name: str, *, nested: bool) -> None:
+def _check_scope_name(name: str, *, nested: bool) -> None:
+    # Only the whole name of an operation must begin with a letter, digit or dot, so below a scope any part may do.
     if not nested:
         check_root_name(name)
     elif not NESTED_NAME.match(name):
