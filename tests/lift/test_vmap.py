@@ -149,7 +149,7 @@ def test_unknown_options_are_refused():
 
 def test_shared_must_be_a_regex():
     """A pattern that does not compile is refused where it is given."""
-    with pytest.raises(errors.InvalidArgumentError, match=r"shared='\*' is no regular expression"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"shared='\*' is not a regular expression"):
         jscope.vmap(times_w, shared="*")
 
 
