@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import _agree, _decoder, _measures, _report, _run, _timing, gpu
+from benchmarks import _agree, _decoder, _measures, _report, _run, _timing, checkpoint, gpu
 from benchmarks._goals import GOALS, Results
 from benchmarks._libraries import LIBRARIES
 from benchmarks._measures import MEASURES, operations, program
@@ -292,3 +292,13 @@ def test_the_decoder_trains_and_is_the_program_by_hand(tmp_path, capsys, monkeyp
     text = page.read_text(encoding="utf8")
     assert "`python -m benchmarks.gpu --tiny` on" in text
     assert "| gpu, same program, decoder-2 | yes |" in text
+
+
+def test_checkpoints_are_compared_with_the_library(tmp_path, monkeypatch, capsys):
+    """Both in turns, of the same arrays; the goals name rows that there are."""
+    monkeypatch.setattr(checkpoint, "TURNS", 1)
+    rows = [*checkpoint.files(tmp_path, "1 GB", checkpoint.small(4))]
+    assert [row["name"] for row in rows] == [name for name in checkpoint.GOALS if "safetensors" in name]
+    assert [len(row["ours"]) for row in rows] == [1, 1, 1]
+    assert rows[0]["ratio"] == rows[0]["ours"][0] / rows[0]["theirs"][0]
+    assert "1 GB, save: safetensors" in capsys.readouterr().out
