@@ -65,10 +65,10 @@ def parent(path: str) -> str:
     return path.rpartition(SEPARATOR)[0]
 
 
-def last(path: str) -> str:
+def basename(path: str) -> str:
     """Returns the last name of a path.
 
-    >>> last("encoder/w")
+    >>> basename("encoder/w")
     'w'
     """
     return path.rpartition(SEPARATOR)[2]

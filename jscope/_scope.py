@@ -68,7 +68,7 @@ class Scope:
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return _path.last(self._path)
+        return _path.basename(self._path)
 
     @property
     def collecting(self) -> bool:

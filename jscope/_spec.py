@@ -64,7 +64,7 @@ class VariableSpec:
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return _path.last(self.path)
+        return _path.basename(self.path)
 
     @property
     def size(self) -> int:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
 from jscope import _path
 from jscope._check import check_key, checked_tree, with_shardings
@@ -80,10 +80,33 @@ class Program:
         return out, crossing.state
 
 
+if TYPE_CHECKING:
+    _Pair = tuple  # So that `init, apply = model` gives both names their types.
+else:
+
+    class _Pair:
+        """Nothing at run time: JAX, dataclasses and others take tuples apart, and a model is one value."""
+
+        def __class_getitem__(cls, _: Any) -> type:
+            return cls
+
+
 class _Bound:
     """What `Transformed` and `TransformedWithState` have in common: the options, bound by name."""
 
     program: Program
+
+    if not TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[Callable[..., Any]]:
+            return iter((self.init, self.apply))
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            raise AttributeError(f"`{type(self).__name__}` is immutable: `{name}` cannot be set.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # `init` and `apply` are made anew: they are closures, which cannot be pickled.
+        return type(self), (self.program,)
 
     def specs(self, *args: Any, **kwargs: Any) -> Specs:
         """Returns the specs of all variables. Takes arrays or `jax.ShapeDtypeStruct`s; runs nothing."""
@@ -114,9 +137,9 @@ class _Bound:
 
 
 class Transformed(
-    _Bound, tuple[Callable[Concatenate[Key, P], Params], Callable[Concatenate[Params, P], R]], Generic[P, R]
+    _Bound, _Pair[Callable[Concatenate[Key, P], Params], Callable[Concatenate[Params, P], R]], Generic[P, R]
 ):
-    """A function of a scope, as `init, apply`. An immutable value."""
+    """A function of a scope, as `init, apply`. An immutable value, equal only to itself."""
 
     def __new__(cls, program: Program) -> Transformed[P, R]:
         def init(key: Key, /, *args: P.args, **kwargs: P.kwargs) -> Params:
@@ -125,22 +148,20 @@ class Transformed(
         def apply(params: Params, /, *args: P.args, **kwargs: P.kwargs) -> R:
             return program.apply(params, {}, args, kwargs)[0]
 
-        self = tuple.__new__(cls, (init, apply))
-        self.program = program
-        return self
+        return _bound(cls, program, init, apply)
 
     @property
     def init(self) -> Callable[Concatenate[Key, P], Params]:
         """`init(key, *args, **kwargs) -> params`: runs the initializers, never the function itself.
 
-        Arguments are those of `apply`; arrays may be `jax.ShapeDtypeStruct`s. What is no array stays static.
+        Arguments are those of `apply`; arrays may be `jax.ShapeDtypeStruct`s. What is not an array stays static.
         """
-        return self[0]
+        return vars(self)["_init"]
 
     @property
     def apply(self) -> Callable[Concatenate[Params, P], R]:
         """`apply(params, *args, **kwargs) -> out`: runs the function on these params."""
-        return self[1]
+        return vars(self)["_apply"]
 
     def capture(self, pattern: str = "") -> Transformed[P, tuple[R, Captured]]:
         """Returns the model whose `apply` gives `(out, captured)`: what was sown under paths that match the regex."""
@@ -149,12 +170,12 @@ class Transformed(
 
 class TransformedWithState(
     _Bound,
-    tuple[
+    _Pair[
         Callable[Concatenate[Key, P], tuple[Params, State]], Callable[Concatenate[Params, State, P], tuple[R, State]]
     ],
     Generic[P, R],
 ):
-    """A function of a scope that has state, as `init, apply`. An immutable value."""
+    """A function of a scope that has state, as `init, apply`. An immutable value, equal only to itself."""
 
     def __new__(cls, program: Program) -> TransformedWithState[P, R]:
         def init(key: Key, /, *args: P.args, **kwargs: P.kwargs) -> tuple[Params, State]:
@@ -163,23 +184,28 @@ class TransformedWithState(
         def apply(params: Params, state: State, /, *args: P.args, **kwargs: P.kwargs) -> tuple[R, State]:
             return program.apply(params, state, args, kwargs)
 
-        self = tuple.__new__(cls, (init, apply))
-        self.program = program
-        return self
+        return _bound(cls, program, init, apply)
 
     @property
     def init(self) -> Callable[Concatenate[Key, P], tuple[Params, State]]:
         """`init(key, *args, **kwargs) -> (params, state)`: runs the initializers, never the function itself."""
-        return self[0]
+        return vars(self)["_init"]
 
     @property
     def apply(self) -> Callable[Concatenate[Params, State, P], tuple[R, State]]:
         """`apply(params, state, *args, **kwargs) -> (out, new_state)`: runs the function on these variables."""
-        return self[1]
+        return vars(self)["_apply"]
 
     def capture(self, pattern: str = "") -> TransformedWithState[P, tuple[R, Captured]]:
         """Returns the model whose `apply` gives `((out, captured), new_state)`: what was sown under matching paths."""
         return TransformedWithState(replace(self.program, pattern=_text.pattern(pattern)))
+
+
+def _bound(cls: Any, program: Program, init: Callable[..., Any], apply: Callable[..., Any]) -> Any:
+    """Returns a model. It keeps its two functions: `jax.jit(model.apply)` finds what it compiled by their identity."""
+    self = object.__new__(cls)
+    vars(self).update(program=program, _init=init, _apply=apply)
+    return self
 
 
 def transform(function: Callable[Concatenate[Scope, P], R]) -> Transformed[P, R]:
@@ -193,7 +219,7 @@ def transform(function: Callable[Concatenate[Scope, P], R]) -> Transformed[P, R]
     >>> bool((jax.jit(apply)(params, jnp.full((2, 3), 5.0)) == 5.0).all())
     True
     """
-    return Transformed(Program(_checked(function), stateful=False))
+    return Transformed(Program(_checked_function(function), stateful=False))
 
 
 def transform_with_state(function: Callable[Concatenate[Scope, P], R]) -> TransformedWithState[P, R]:
@@ -210,7 +236,7 @@ def transform_with_state(function: Callable[Concatenate[Scope, P], R]) -> Transf
     >>> int(out), int(state["n"])
     (0, 1)
     """
-    return TransformedWithState(Program(_checked(function), stateful=True))
+    return TransformedWithState(Program(_checked_function(function), stateful=True))
 
 
 def init(function: Callable[Concatenate[Scope, P], Any], key: Key, /, *args: P.args, **kwargs: P.kwargs) -> Params:
@@ -232,7 +258,7 @@ def apply(function: Callable[Concatenate[Scope, P], R], params: Params, /, *args
 
 def specs(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Specs:
     """Returns the specs of all variables that `function(scope, *args, **kwargs)` creates, state included."""
-    return TransformedWithState(Program(_checked(function), stateful=True)).specs(*args, **kwargs)
+    return TransformedWithState(Program(_checked_function(function), stateful=True)).specs(*args, **kwargs)
 
 
 def at(path: str, function: Callable[Concatenate[Scope, P], R]) -> Callable[Concatenate[Scope, P], R]:
@@ -264,7 +290,7 @@ def named(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concatenate[
     return run
 
 
-def _checked(function: Any) -> Callable[..., Any]:
+def _checked_function(function: Any) -> Callable[..., Any]:
     if not callable(function) or inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise InvalidArgumentError(f"A model is a plain function of a scope, `f(scope, *args)`, not {function!r}.")
     return function

@@ -26,7 +26,7 @@ def test_split_undoes_join(names):
 @given(PATHS)
 def test_parent_and_last_make_the_path(path):
     """A path is its last name below its parent."""
-    assert _path.child(_path.parent(path), _path.last(path)) == path
+    assert _path.child(_path.parent(path), _path.basename(path)) == path
 
 
 @few

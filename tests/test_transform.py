@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import inspect
+import pickle
 
 import chex
 import jax
@@ -343,3 +346,44 @@ def test_a_traced_constant_inside_a_native_transform_is_no_error_for_closures_of
 
     params = jscope.init(lambda s, x: jax.jit(layer)(s / "a", x), KEY(0), 1.0)
     assert float(params["a"]["w"]) == 3.0
+
+
+MODELS_AS_VALUES = [
+    pytest.param(jscope.transform(mlp), id="without state"),
+    pytest.param(jscope.transform_with_state(mlp), id="with state"),
+    pytest.param(jscope.transform(mlp).with_rng(KEY(0)).capture("w"), id="with options"),
+]
+
+
+@pytest.mark.parametrize("model", MODELS_AS_VALUES)
+def test_a_model_does_not_fall_apart(model):
+    """It is one leaf of a pytree and one field of a dataclass, though it unpacks as a pair."""
+    init, apply = model
+    assert (init, apply) == (model.init, model.apply)
+    assert jax.tree.leaves({"model": model}) == [model]
+    field = dataclasses.make_dataclass("Holder", ["model"])(model)
+    assert type(dataclasses.asdict(field)["model"]) is type(model)
+
+
+@pytest.mark.parametrize("model", MODELS_AS_VALUES)
+def test_a_model_is_equal_only_to_itself_and_never_changes(model):
+    """So it can be a key of a dict; and its functions are the same objects, by which JAX finds what it compiled."""
+    assert {model: 1}[model] == 1
+    assert model != copy.copy(model)
+    assert model.apply is model.apply
+    for name in ("program", "init", "anything"):
+        with pytest.raises(AttributeError, match=f"is immutable: `{name}` cannot be set"):
+            setattr(model, name, None)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_model_can_be_copied_and_pickled(copied):
+    """What comes back computes the same, with the options that were bound."""
+    model = jscope.transform(noisy).with_rng(KEY(3))
+    assert repr(copied(model)) == repr(model)
+    assert copied(model).apply({}) == model.apply({})
+
+
+def noisy(scope):
+    """A function that pickle finds by its name."""
+    return jax.random.normal(scope.rng())

@@ -37,7 +37,7 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], s
     branches = (true_fn, false_fn)
     if is_collecting(scope):
         with explaining(scope, "cond"):
-            return jax.lax.cond(pred, *_collected(scope, branches), *operands)
+            return jax.lax.cond(pred, *_collecting_branches(scope, branches), *operands)
     with explaining(scope, "cond"):
         out, effects = jax.lax.cond(pred, *(pure(f, all_state=True) for f in branches), scope, *operands)
     commit(scope, effects)
@@ -53,7 +53,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], scope: Scope, *op
     scope = with_values(scope)
     if is_collecting(scope):
         with explaining(scope, "switch"):
-            return jax.lax.switch(index, _collected(scope, branches), *operands)
+            return jax.lax.switch(index, _collecting_branches(scope, branches), *operands)
     with explaining(scope, "switch"):
         out, effects = jax.lax.switch(index, [pure(f, all_state=True) for f in branches], scope, *operands)
     commit(scope, effects)
@@ -135,7 +135,7 @@ def _refuse_sown(scope: Scope, effects: Effects, lift: str) -> None:
         )
 
 
-def _collected(scope: Scope, branches: Sequence[Callable[..., Any]]) -> list[Callable[..., Any]]:
+def _collecting_branches(scope: Scope, branches: Sequence[Callable[..., Any]]) -> list[Callable[..., Any]]:
     """Returns the branches, each of which must create the state that the first one creates."""
     frame = scope._frame()
     assert frame is not None

@@ -60,10 +60,10 @@ def value_and_grad(
     def lifted(scope: Scope, /, *args: Any) -> Any:
         scope = with_values(scope)
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        by_args = tuple(args[n - 1] for n in _checked(scope, numbers, len(args)))
+        by_args = tuple(args[n - 1] for n in _checked_argnums(scope, numbers, len(args)))
         if is_collecting(scope):
             out = function(lifted_view(scope), *args)
-            return out, _shaped(_collected(scope, wrt), jax.tree.map(jnp.zeros_like, by_args), wrt, argnums)
+            return out, _shaped(_zero_grads(scope, wrt), jax.tree.map(jnp.zeros_like, by_args), wrt, argnums)
         chosen, rest = _chosen(scope, wrt)
 
         def value(chosen: dict[str, Any], by_args: tuple[Any, ...]) -> Any:
@@ -114,7 +114,7 @@ def vjp(function: Callable[..., Any], scope: Scope, *args: Any, wrt: str | None 
     scope = with_values(scope)
     if is_collecting(scope):
         out = function(lifted_view(scope), *args)
-        return out, lambda _: (_collected(scope, wrt), *jax.tree.map(jnp.zeros_like, args))
+        return out, lambda _: (_zero_grads(scope, wrt), *jax.tree.map(jnp.zeros_like, args))
     chosen, rest = _chosen(scope, wrt)
 
     def value(chosen: dict[str, Any], *args: Any) -> Any:
@@ -253,7 +253,7 @@ def _select(scope: Scope, params: dict[str, Any], wrt: str | None) -> dict[str, 
     return chosen
 
 
-def _collected(scope: Scope, wrt: str | None) -> dict[str, Any]:
+def _zero_grads(scope: Scope, wrt: str | None) -> dict[str, Any]:
     """Returns placeholders for the gradients of the params that were just collected."""
     frame = scope._frame()
     assert frame is not None
@@ -273,7 +273,7 @@ def _shaped(variables: Any, by_args: tuple[Any, ...], wrt: str | None, argnums: 
     return variables if argnums == () else (variables, by_args)
 
 
-def _checked(scope: Scope, argnums: tuple[int, ...], count: int) -> tuple[int, ...]:
+def _checked_argnums(scope: Scope, argnums: tuple[int, ...], count: int) -> tuple[int, ...]:
     for n in argnums:
         if not 1 <= n <= count:
             raise InvalidArgumentError(

@@ -70,7 +70,7 @@ def scan(
     """
     _text.pattern(shared or "", "shared=")
     scope = with_values(scope)
-    size = _size(scope, xs, length, shared)
+    size = _iterations(scope, xs, length, shared)
     loop = {"length": size, "reverse": reverse, "unroll": unroll}
     with explaining(scope, "scan"), restoring(scope, size, shared):
         if is_collecting(scope):
@@ -219,7 +219,7 @@ def one_size(sizes: dict[str, Any], what: str, scope: Scope, shared: str | None)
     )
 
 
-def _size(scope: Scope, xs: Any, length: int | None, shared: str | None) -> int:
+def _iterations(scope: Scope, xs: Any, length: int | None, shared: str | None) -> int:
     """Returns the number of iterations, on which `length`, `xs` and the stacked variables must agree."""
     sizes: dict[str, Any] = {} if length is None else {"length": _checked_length(scope, length)}
     for path, leaf in jax.tree_util.tree_leaves_with_path(xs):

@@ -69,7 +69,7 @@ def vmap(
     def lifted(scope: Scope, /, *args: Any) -> Any:
         scope = with_values(scope)
         axes = in_axes if isinstance(in_axes, tuple | list) else (in_axes,) * len(args)
-        size = _size(scope, args, axes, axis_size, common)
+        size = _batch_size(scope, args, axes, axis_size, common)
         with explaining(scope, "vmap"), restoring(scope, size, common):
             if is_collecting(scope):
                 stack = StackAxis(len(_path.parts(scope.path)), size, axis)
@@ -124,7 +124,7 @@ def _explaining_shared(written: list[str]) -> Iterator[None]:
         raise
 
 
-def _size(scope: Scope, args: Any, axes: Any, axis_size: int | None, common: str | None) -> int:
+def _batch_size(scope: Scope, args: Any, axes: Any, axis_size: int | None, common: str | None) -> int:
     sizes: dict[str, Any] = {} if axis_size is None else {"axis_size": axis_size}
     if len(axes) != len(args):
         raise InvalidArgumentError(

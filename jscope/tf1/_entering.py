@@ -149,7 +149,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
             inner = ambient.memory.name_stack
             return NameScope(_bridge.join(inner, "") if inner else "")
         target = self._default_name if self._target is None else self._target
-        name = _path.last(target.name) if isinstance(target, VariableScope) else target
+        name = _path.basename(target.name) if isinstance(target, VariableScope) else target
         # The root and `""` open none; an empty default name goes back to the root of the name scopes.
         return NameScope(name) if name or self._target is None else None
 

@@ -88,7 +88,7 @@ class NameScope:
             memory.name_stack = unique_name(ambient, name)
             entered = _path.child(memory.name_stack, "")
         # JAX nests its name scopes itself, so it is given the last part only.
-        inner = _path.last(memory.name_stack)
+        inner = _path.basename(memory.name_stack)
         profiled = jax.named_scope(inner) if inner else contextlib.nullcontext()
         profiled.__enter__()
         self._entries.append((ambient, before, profiled))

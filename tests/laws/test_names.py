@@ -17,9 +17,6 @@ ALLOWED = {
 }
 """Names that several namespaces have on purpose, each with its reason."""
 
-PENDING = {"_checked", "_collected", "_size", "last", "place"}
-"""Names that the restructuring of the core is about to tell apart."""
-
 
 def homes():
     """The modules in which each name of a function or class is defined, once for each definition."""
@@ -34,10 +31,10 @@ def homes():
 def test_no_name_is_defined_twice():
     """Private names count, too: those are the ones that a reader meets without a namespace."""
     repeated = {name: modules for name, modules in homes().items() if len(modules) > 1}
-    unexplained = {name: modules for name, modules in repeated.items() if name not in ALLOWED and name not in PENDING}
+    unexplained = {name: modules for name, modules in repeated.items() if name not in ALLOWED}
     assert not unexplained, "\n".join(f"{name}: {', '.join(modules)}" for name, modules in unexplained.items())
 
 
 def test_what_is_allowed_is_there():
     """An exception goes when its reason has gone."""
-    assert {name for name, modules in homes().items() if len(modules) > 1} >= {*ALLOWED, *PENDING}
+    assert {name for name, modules in homes().items() if len(modules) > 1} >= set(ALLOWED)

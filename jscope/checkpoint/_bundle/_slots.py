@@ -64,7 +64,7 @@ def _below_a_variable(name: str, names: Collection[str]) -> Meaning | None:
 
 def _of_a_known_kind(name: str, names: Collection[str]) -> Meaning | None:
     """An optimizer made in a scope of its own has put that before the name: then the usual names of slots tell."""
-    kind, above = _path.last(name), _path.parent(name)
+    kind, above = _path.basename(name), _path.parent(name)
     # `train/net/w/Adam`: leave out names from the front until a variable is found.
     while _KINDS.fullmatch(kind) and above:
         if above in names:
