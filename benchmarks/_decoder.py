@@ -1,51 +1,112 @@
-"""One library's train step of a language model, in a process of its own: what `benchmarks.gpu` starts.
+"""A train step of a language model: the measures of `benchmarks.gpu`.
 
-    python -m benchmarks._decoder LIBRARY TINY BATCH KERNEL STEPS START OUT
-
-The step is the same for all: parameters and Adam's moments in float32, everything else in bfloat16, layers scanned and
-rematerialized.
+The step is the same for all libraries: parameters and Adam's moments in float32, everything else in bfloat16, layers
+scanned and rematerialized.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-import sys
+import statistics
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
 from benchmarks._libraries import LIBRARIES
+from benchmarks._measures import Sample, program
 from benchmarks.models import _math
 from benchmarks.models._models import Decoder
 
-NAMES = re.compile(r' *jax\.result_info = "[^"]*"')
+# Dense bfloat16 operations per second, by how `device_kind` starts.
+PEAKS = {
+    "NVIDIA A100": 312e12,
+    "NVIDIA B200": 2250e12,
+    "NVIDIA H100 80GB HBM3": 989e12,
+    "NVIDIA H200": 989e12,
+    "TPU v5p": 459e12,
+    "TPU v6 lite": 918e12,
+}
 
 
-def decoder(tiny, batch, kernel):
-    """Returns the model: GPT-2 medium's sizes, with its vocabulary rounded up to a multiple of 128."""
-    if tiny:
-        return Decoder(layers=2, width=32, attend=_math.Attend(4, kernel), vocabulary=64, length=16, batch=batch)
-    return Decoder(24, 1024, _math.Attend(16, kernel), vocabulary=50_304, length=1024, batch=batch)
+def peak_of(device):
+    """Returns the most bfloat16 operations per second of a chip, or None if that is not known here.
+
+    >>> peak_of("NVIDIA A100-SXM4-80GB") / 1e12, peak_of("cpu")
+    (312.0, None)
+    """
+    return next((peak for name, peak in PEAKS.items() if device.startswith(name)), None)
+
+
+def cudnn(library, size):
+    """Whether attention by cuDNN works here. The key ends with the name of the device."""
+    q = jnp.zeros((1, 128, 2, 64), jnp.bfloat16)
+    try:
+        jax.block_until_ready(jax.nn.dot_product_attention(q, q, q, is_causal=True, implementation="cudnn"))
+        works = True
+    except Exception:  # cuDNN fails in many ways, and any is a reason to do without.
+        works = False
+    yield Sample(f"gpu/cudnn/{jax.devices()[0].device_kind}", "bool", [works])
+
+
+def decoder(library, size):
+    """What one library does, in a process that started at `size.started`."""
+    heads = _math.Attend(size.heads, size.attention)
+    model = Decoder(size.layers, size.width, heads, size.vocabulary, size.length, size.batch)
+    built, tokens, device = LIBRARIES[library].build(model), model.x, jax.devices()[0]
+    # Others trace the model to initialize it, and run it unless compiled; so they are given the faster way.
+    init = built.init if library == "explicit" else jax.jit(built.init)
+    variables = jax.block_until_ready(init(jax.random.key(0), tokens))
+    initialized = time.time() - size.started
+    lowered = lowered_step(built, variables, tokens)
+    compiled, parameters = lowered.compile(), sum(leaf.size for leaf in jax.tree.leaves(variables))
+    train, loss = jax.block_until_ready(compiled(state(variables), tokens))
+    first_step = time.time() - size.started
+    steps, losses = timed(compiled, train, tokens, size.steps)
+    peak, memory = peak_of(device.device_kind), (device.memory_stats() or {}).get("peak_bytes_in_use")
+
+    def sample(part, unit, *values):
+        return Sample(f"gpu/{part}/{model.label}", unit, values)
+
+    step = statistics.median(steps)
+    yield sample("step", "s", *steps)
+    yield sample("spread of steps", "%", 50 * (max(steps) - min(steps)) / step)
+    yield sample("tokens per second", "tokens/s", tokens.size / step)
+    if peak:
+        yield sample("of peak", "%", 100 * operations(model, parameters) / step / peak)
+    if memory:
+        yield sample("peak memory", "MiB", memory / 2**20)
+    yield sample("initialized after", "s", initialized)
+    yield sample("first step after", "s", first_step)
+    yield sample("first loss", "nats", float(loss))
+    yield sample("last loss", "nats", losses[-1])
+    yield sample("parameters", "", parameters)
+    by_hand = LIBRARIES["raw"].build(model)
+    theirs = lowered_step(by_hand, jax.eval_shape(by_hand.init, jax.random.key(0), tokens), tokens)
+    # Compiled programs differ from run to run where kernels are chosen by trying them; what is compiled does not.
+    yield sample("same program", "bool", program(lowered) == program(theirs))
 
 
 def operations(model, parameters):
     """Returns the operations that one step needs, without what is computed twice."""
-    tokens = model.batch * model.length
     counted = parameters - model.length * model.width
-    return tokens * (6 * counted + 12 * model.layers * model.width * model.length)
+    return model.batch * model.length * (6 * counted + 12 * model.layers * model.width * model.length)
 
 
-def half(variables):
-    """Returns the variables in bfloat16."""
-    return jax.tree.map(lambda value: value.astype(jnp.bfloat16), variables)
+def state(variables):
+    """Returns what a step goes on from: variables, Adam's moments, and how many steps there were."""
+    return (variables, *(jax.tree.map(jnp.zeros_like, variables) for _ in range(2)), jnp.zeros(()))
+
+
+def lowered_step(built, variables, tokens):
+    """Returns a train step in StableHLO."""
+    return jax.jit(adam(built), donate_argnums=0).lower(jax.eval_shape(state, variables), tokens)
 
 
 def adam(built, rate=3e-4, b1=0.9, b2=0.95):
     """Returns `(variables, m, v, count), tokens -> (variables, m, v, count), loss`."""
+
+    def half(variables):
+        return jax.tree.map(lambda value: value.astype(jnp.bfloat16), variables)
 
     def update(value, m, v, count):
         return value - rate * (m / (1 - b1**count)) / (jnp.sqrt(v / (1 - b2**count)) + 1e-8)
@@ -61,27 +122,6 @@ def adam(built, rate=3e-4, b1=0.9, b2=0.95):
     return step
 
 
-def measure(library, model, steps, start):
-    """Returns what one library does in a process that started at `start`."""
-    built, tokens = LIBRARIES[library].build(model), model.x
-    # Others trace the model to initialize it, and run it unless compiled; so they are given the faster way.
-    init = built.init if library == "explicit" else jax.jit(built.init)
-    variables = jax.block_until_ready(init(jax.random.key(0), tokens))
-    found = {"library": library, "device": jax.devices()[0].device_kind, "initialized": time.time() - start}
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(variables))
-    found |= {"parameters": parameters, "tokens": tokens.size, "operations": operations(model, parameters)}
-    train = (variables, *(jax.tree.map(jnp.zeros_like, variables) for _ in range(2)), jnp.zeros(()))
-    lowered = jax.jit(adam(built), donate_argnums=0).lower(train, tokens)
-    # Compiled programs differ from run to run where kernels are chosen by trying them.
-    found["program"] = hashlib.sha256(NAMES.sub("", lowered.as_text()).encode()).hexdigest()
-    program = lowered.compile()
-    train, loss = jax.block_until_ready(program(train, tokens))
-    found["first_step"] = time.time() - start
-    found["step"], losses = timed(program, train, tokens, steps)
-    stats = jax.devices()[0].memory_stats() or {}
-    return found | {"losses": [float(loss), *losses], "peak_bytes": stats.get("peak_bytes_in_use")}
-
-
 def timed(program, train, tokens, steps):
     """Returns the seconds that a step takes and the loss after it, of five times `steps`."""
     times, losses = [], []
@@ -92,29 +132,3 @@ def timed(program, train, tokens, steps):
         losses.append(float(loss))
         times.append((time.perf_counter() - before) / steps)
     return times, losses
-
-
-def best_kernel():
-    """Returns the fastest implementation of attention that works here."""
-    if jax.default_backend() == "gpu":
-        try:
-            q = jnp.zeros((1, 128, 2, 64), jnp.bfloat16)
-            jax.block_until_ready(jax.nn.dot_product_attention(q, q, q, is_causal=True, implementation="cudnn"))
-        except Exception as error:  # cuDNN fails in many ways, and any is a reason to do without.
-            print(f"Attention by XLA: cuDNN failed with {type(error).__name__}.", file=sys.stderr)
-        else:
-            return "cudnn"
-    return "xla"
-
-
-def main(library, tiny, batch, kernel, steps, start, out):
-    """Measures one library and writes what it found as JSON; `kernel` as library only says which attention to use."""
-    if library == "kernel":
-        found = {"kernel": best_kernel()}
-    else:
-        found = measure(library, decoder(tiny == "tiny", int(batch), kernel), int(steps), float(start))
-    Path(out).write_text(json.dumps(found), encoding="utf8")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -9,13 +9,11 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks._libraries import LIBRARIES
 
-
-def described(libraries):
-    """Returns the versions and the machine of a run."""
+def described(*distributions):
+    """Returns the machine of a run, and the versions of what is installed of `distributions`."""
     versions = {}
-    for name in ("jax", "jaxlib", "numpy", *(LIBRARIES[library].distribution for library in libraries)):
+    for name in distributions:
         with contextlib.suppress(PackageNotFoundError):
             versions[name] = version(name)
     return {

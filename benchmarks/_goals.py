@@ -2,59 +2,55 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-PEERS = ("raw", "equinox", "nnx", "linen", "flax_core", "haiku")
+PEERS = ("raw", "equinox", "nnx", "linen", "haiku")
 
 
 class Results:
-    """The metrics of one run: `{key: {library: {"median", "ratio", ...}}}`, a key being `measure/part/model`."""
+    """The metrics of one run: `{key: {library: {"median", "ratio", ...}}}`, a key being `measure/part/model`.
+
+    What its methods are asked for and a run did not measure is a `LookupError`.
+    """
 
     def __init__(self, metrics: dict[str, Any]) -> None:
         self.metrics = metrics
 
-    def keys(self, prefix: str, library: str = "explicit") -> list[str]:
-        """Returns the keys that start so, where `library` was measured: from small models to large."""
-        return [key for key, found in self.metrics.items() if key.startswith(prefix) and library in found]
+    def all(self, prefix: str, library: str = "explicit") -> list[tuple[int, dict[str, Any]]]:
+        """Returns the numbers of `library` by the keys that start so, each behind its size: from small to large."""
+        keys = [key for key, found in self.metrics.items() if key.startswith(prefix) and library in found]
+        return [(int("0" + re.search(r"\d*$", key)[0]), self.metrics[key][library]) for key in keys]
 
-    def median(self, prefix: str, library: str = "explicit") -> float | None:
+    def median(self, prefix: str, library: str = "explicit") -> float:
         """Returns what was measured of the largest model."""
-        keys = self.keys(prefix, library)
-        return self.metrics[keys[-1]][library]["median"] if keys else None
+        return self.all(prefix, library)[-1][1]["median"]
 
-    def ratio(self, prefix: str, library: str = "explicit") -> float | None:
+    def ratio(self, prefix: str, library: str = "explicit") -> float:
         """Returns its ratio to JAX by hand."""
-        keys = self.keys(prefix, library)
-        return self.metrics[keys[-1]][library].get("ratio") if keys else None
+        return self.all(prefix, library)[-1][1]["ratio"]
 
-    def added(self, prefix: str) -> float | None:
+    def added(self, prefix: str) -> float:
         """Returns microseconds per variable beyond JAX by hand."""
-        median, ratio = self.median(prefix), self.ratio(prefix)
-        if median is None or ratio is None:
-            return None
-        return 1e6 * median * (1 - 1 / ratio) / variables(self.keys(prefix)[-1])
+        return 1e6 * self.median(prefix) * (1 - 1 / self.ratio(prefix)) / self.all(prefix)[-1][0]
 
-    def against(self, prefix: str, peers: tuple[str, ...] = PEERS) -> float | None:
-        """Returns our time by that of the best of `peers`."""
-        ours, theirs = self.median(prefix), [self.median(prefix, peer) for peer in peers]
-        known = [value for value in theirs if value is not None]
-        return None if ours is None or not known else ours / min(known)
+    def against(self, prefix: str, peers: tuple[str, ...] = PEERS) -> float:
+        """Returns our time by that of the best of `peers`, as far as they were measured."""
+        theirs = sorted(found["median"] for peer in peers for _, found in self.all(prefix, peer)[-1:])
+        return self.median(prefix) / theirs[0]
 
-    def growing(self, prefix: str) -> float | None:
+    def growing(self, prefix: str) -> float:
         """Returns by what factor time per variable grew, from the second largest model to the largest."""
-        keys = self.keys(prefix)[-2:]
-        if len(keys) < 2:
-            return None
-        (n, fewer), (m, more) = ((variables(k), self.metrics[k]["explicit"]["median"]) for k in keys)
-        return (more / fewer) / (m / n)
+        found = self.all(prefix)
+        (n, fewer), (m, more) = found[-2], found[-1]
+        return (more["median"] / fewer["median"]) / (m / n)
 
-    def more_programs(self) -> float | None:
+    def more_programs(self) -> float:
         """Returns how many programs more than for 2 layers `init` compiles for many."""
-        keys = self.keys("init/compiles")
-        counts = [self.metrics[key]["explicit"]["median"] for key in keys]
-        return max(counts) - min(counts) if len(counts) > 1 else None
+        counts = sorted(found["median"] for _, found in self.all("init/compiles"))
+        return counts[-1] - counts[-2]
 
 
 @dataclass(frozen=True)
@@ -64,31 +60,14 @@ class Goal:
     Attributes:
       what: In words.
       limit: The most that keeps it.
-      measured: From results to a number of `unit`, or to None where a run did not measure it.
+      measured: From results to a number of `unit`.
       unit: The unit of both.
     """
 
     what: str
     limit: float
-    measured: Callable[[Results], float | None]
+    measured: Callable[[Results], float]
     unit: str = ""
-
-
-def variables(key: str) -> int:
-    """Returns how many variables the model of a key has: the number at its end."""
-    return int(key.rpartition("-")[2])
-
-
-def different(results: Results) -> float | None:
-    """Returns 1 where the train step compiles to another program than by hand, 0 where not."""
-    same = results.median("step/same HLO")
-    return None if same is None else 1 - same
-
-
-def import_time(results: Results) -> float | None:
-    """Returns milliseconds."""
-    seconds = results.median("import/beyond jax")
-    return None if seconds is None else 1e3 * seconds
 
 
 GOALS = (
@@ -104,11 +83,11 @@ GOALS = (
         "48 calls of a jitted block: StableHLO / by hand", 2, lambda r: r.ratio("loop/jitted StableHLO/transformer-48")
     ),
     Goal("`init` under the user's `jit`, 24 layers / best peer", 0.5, lambda r: r.against("init/jit/transformer-24")),
-    Goal("train steps compiled to another program than by hand", 0, different),
+    Goal("train steps compiled to another program than by hand", 0, lambda r: 1 - r.median("step/same HLO")),
     Goal("dispatch of a jitted function / by hand", 1.02, lambda r: r.ratio("dispatch/call")),
     Goal("trace `apply`, most variables / by hand", 1.3, lambda r: r.ratio("growth/trace")),
     Goal("specs: growth of time / of variables (quadratic: 10)", 2, lambda r: r.growing("growth/specs")),
     Goal("`init`: growth of time / of variables (quadratic: 10)", 2, lambda r: r.growing("growth/init")),
     Goal("trace `apply`: growth of time / of variables (quadratic: 10)", 2, lambda r: r.growing("growth/trace")),
-    Goal("`import jscope` beyond `import jax`", 50, import_time, "ms"),
+    Goal("`import jscope` beyond `import jax`", 50, lambda r: 1e3 * r.median("import/beyond jax"), "ms"),
 )

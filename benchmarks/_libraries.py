@@ -6,6 +6,8 @@ import importlib
 import importlib.util
 from dataclasses import dataclass
 
+from benchmarks.models._models import UnsupportedError
+
 
 @dataclass(frozen=True)
 class Library:
@@ -28,8 +30,15 @@ class Library:
         return importlib.util.find_spec(self.package.partition(".")[0]) is not None
 
     def build(self, model):
-        """Returns `model` in this library."""
-        return importlib.import_module(f"benchmarks.models.{self.name}").build(model)
+        """Returns `model` in this library.
+
+        Raises:
+          UnsupportedError: The library has no such model, or not in this form.
+        """
+        adapter = importlib.import_module(f"benchmarks.models.{self.name}")
+        if type(model) not in adapter.MODELS or getattr(model, "form", "unrolled") not in adapter.FORMS:
+            raise UnsupportedError(f"{self.title}: {model}")
+        return adapter.build(model)
 
 
 LIBRARIES = {
@@ -41,7 +50,6 @@ LIBRARIES = {
         Library("equinox", "Equinox", "equinox", "equinox"),
         Library("nnx", "Flax NNX", "flax.nnx", "flax"),
         Library("linen", "Flax Linen", "flax.linen", "flax"),
-        Library("flax_core", "flax.core", "flax.core", "flax"),
         Library("haiku", "Haiku", "haiku", "dm-haiku"),
     )
 }

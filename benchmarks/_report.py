@@ -1,4 +1,4 @@
-"""From results to tables: for people at a terminal, and for `docs/benchmarks.md`."""
+"""From results to tables and a figure: for people at a terminal, and for `docs/benchmarks.md`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import os
 import re
 
+from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks._goals import GOALS, Results
-from benchmarks._grid import decoders, grid
 from benchmarks._libraries import LIBRARIES
 
 SECONDS = ((1, "s"), (1e-3, "ms"), (1e-6, "µs"))
@@ -38,10 +39,10 @@ def cell(found, library):
     """
     if found is None:
         return "-"
+    spread = (found.get("ratio_high", 0) - found.get("ratio_low", 0)) / 2
     if library != "raw" and "ratio" in found:
-        return f"{found['ratio']:.2f} ±{(found['ratio_high'] - found['ratio_low']) / 2:.2f}".removesuffix(" ±0.00")
-    noise = (found.get("ratio_high", 0) - found.get("ratio_low", 0)) / 2
-    return quantity(found["median"], found["unit"]) + (f" ±{noise:.0%}" if noise >= 0.005 else "")
+        return f"{found['ratio']:.2f} ±{spread:.2f}".removesuffix(" ±0.00")
+    return quantity(found["median"], found["unit"]) + (f" ±{spread:.0%}" if spread >= 0.005 else "")
 
 
 def measurements(results):
@@ -58,18 +59,28 @@ def goals(results):
     """Returns the titles of columns, and a row for each goal."""
     found, rows = Results(results["metrics"]), []
     for goal in GOALS:
-        value = goal.measured(found)
-        met = "not measured" if value is None else "yes" if value <= goal.limit else "**no**"
-        asked = f"≤ {goal.limit:g} {goal.unit}".strip()
-        rows.append([goal.what, asked, "-" if value is None else f"{value:.3g} {goal.unit}".strip(), met])
+        try:
+            value = goal.measured(found)
+        except LookupError:
+            told, met = "-", "not measured"
+        else:
+            told, met = f"{value:.3g} {goal.unit}".strip(), "yes" if value <= goal.limit else "**no**"
+        rows.append([goal.what, f"≤ {goal.limit:g} {goal.unit}".strip(), told, met])
     return ["what", "goal", "measured", "met"], rows
 
 
+def tables(results):
+    """Returns both tables by their headings; without goals where a run is about none of them."""
+    titles, rows = goals(results)
+    told = {"Goals": (titles, rows)} if any(met != "not measured" for *_, met in rows) else {}
+    return told | {"Measurements": measurements(results)}
+
+
 def show(results):
-    """Prints both tables."""
+    """Prints the tables."""
     terminal = Console()
     console = terminal if terminal.is_terminal else Console(width=170)
-    for heading, (titles, rows) in (("Ratios to JAX by hand", measurements(results)), ("Goals", goals(results))):
+    for heading, (titles, rows) in tables(results).items():
         table = Table(*titles, title=heading)
         for row in rows:
             table.add_row(*row)
@@ -78,22 +89,29 @@ def show(results):
 
 def where(results):
     """Returns what a result must say to mean anything: when, on what, and with what."""
-    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    machine = f"{results['processor']} ({results['cores']} cores, load {results['load']} at the start), "
-    machine += f"Python {results['python']}, {versions}"
-    if "decoder" in results:
-        return f"{results['date']}, {results['device']}, {machine}."
+    command = "python -m benchmarks.gpu" if part(results) == "gpu" else "python -m benchmarks"
     flag = "" if results["size"] == "full" else f" --{results['size']}"
-    return f"`python -m benchmarks{flag}` on {results['date']}, {results['seconds'] / 60:.0f} minutes, {machine}."
+    machine = f"{results['processor']} ({results['cores']} cores, load {results['load']} at the start)"
+    versions = (f"{name} {number}" for name, number in results["versions"].items())
+    told = [*results.get("told", ()), machine, f"Python {results['python']}", *versions]
+    return f"`{command}{flag}` on {results['date']}, {results['seconds'] / 60:.0f} minutes, {', '.join(told)}."
 
 
-def markdown(results):
-    """Returns the tables of a run in Markdown."""
-    if "decoder" in results:
-        told = f"{results['parameters']:,} parameters, batch {results['batch']}, attention by {results['attention']}."
-        return "\n\n".join([where(results), told, decoders(results["decoder"])])
-    tables = ["### Goals", grid(*goals(results)), "### Measurements", grid(*measurements(results))]
-    return "\n\n".join([where(results), *tables])
+def part(results):
+    """Returns which part of the page results belong to: "cpu" or "gpu"."""
+    return "gpu" if any(key.startswith("gpu/") for key in results["metrics"]) else "cpu"
+
+
+def grid(titles, rows):
+    """Returns a table in Markdown.
+
+    >>> print(grid(["", "a"], [["x", "1"]]))
+    |  | a |
+    | --- | --: |
+    | x | 1 |
+    """
+    lines = [titles, ["---"] + ["--:"] * (len(titles) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def rewrite(page, source):
@@ -103,11 +121,33 @@ def rewrite(page, source):
       ValueError: There are no markers.
     """
     results, text = json.loads(source.read_text(encoding="utf8")), page.read_text(encoding="utf8")
-    begin, end = (f"<!-- {'gpu' if 'decoder' in results else 'cpu'}: {edge} -->" for edge in ("begin", "end"))
+    begin, end = (f"<!-- {part(results)}: {edge} -->" for edge in ("begin", "end"))
     if begin not in text or end not in text:
         raise ValueError(f"{page} lacks the lines {begin} and {end}, between which the results go.")
-    inside, figure = markdown(results), source.with_suffix(".png")
+    inside, figure = [where(results)], source.with_suffix(".png")
     if figure.exists():
-        inside = f"![Ratios to JAX by hand]({os.path.relpath(figure, page.parent)})\n\n{inside}"
+        inside.insert(0, f"![Ratios to JAX by hand]({os.path.relpath(figure, page.parent)})")
+    for heading, (titles, rows) in tables(results).items():
+        inside += [f"### {heading}", grid(titles, rows)]
     between = re.compile(re.escape(begin) + ".*" + re.escape(end), re.DOTALL)
-    page.write_text(between.sub(lambda _: f"{begin}\n\n{inside}\n\n{end}", text), encoding="utf8")
+    page.write_text(between.sub(lambda _: "\n\n".join([begin, *inside, end]), text), encoding="utf8")
+
+
+def draw(results, path):
+    """Writes a figure as PNG: for each metric a line of dots, the ratios of the libraries to JAX by hand."""
+    figure = Figure(figsize=(10, 9), layout="constrained")
+    axes, dots = figure.subplots(), []
+    for name, library in LIBRARIES.items():
+        shown = {key: found[name] for key, found in results["metrics"].items() if "ratio" in found.get(name, {})}
+        if shown and name != "raw":
+            ratio, low, high = ([found[f] for found in shown.values()] for f in ("ratio", "ratio_low", "ratio_high"))
+            dots += axes.plot(ratio, list(shown), "o", alpha=0.7, label=library.title)
+            axes.hlines(list(shown), low, high, color=dots[-1].get_color())
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set(xscale="log", xlabel="jscope and others / JAX by hand: less is better")
+    axes.set_title(f"{results['processor']}, JAX {results['versions']['jax']}, {results['date']}")
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.invert_yaxis()
+    axes.grid(alpha=0.3)
+    axes.legend(handles=dots)
+    figure.savefig(path, dpi=100)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import json
 import os
 import statistics
@@ -10,103 +12,80 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+from benchmarks._agree import agree
 from benchmarks._describe import described
 from benchmarks._libraries import LIBRARIES
 
 ROOT = Path(__file__).parents[1]
 
-# Measures that share a process. `init` is cold only once in a process, and 8 devices change everything else.
-GROUPS = (
-    ("trace", "eager", "dispatch", "loop", "train", "depth", "growth"),
-    ("init", "jit_init"),
-    ("shallow",),
-    ("sharded",),
-    ("import",),
-)
-NAMES = tuple(name for names in GROUPS for name in names)
-
-# What a process can measure only once takes part in every round; the rest has its turns with JAX by hand in the first.
-EVERY_ROUND = ("init",)
-
-# What only some libraries are asked for: the others would take minutes to no purpose.
-ONLY = {"shallow": ("explicit", "tf1"), "sharded": ("explicit", "linen")}
+# Units of what means more than its ratio to JAX by hand.
+ABSOLUTE = ("bool", "%", "tokens/s", "nats")
 
 
 class FailedError(Exception):
     """A process failed, or the libraries disagree."""
 
 
-def run(libraries, names, size, say=print):
+def run(libraries, measures, size, platforms="cpu"):
     """Returns the results of a run: what was measured, of what, and where.
 
     Raises:
       FailedError: The libraries disagree, or a process failed.
     """
-    start, samples, about = time.monotonic(), [], described(libraries) | {"size": size.name}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        start_process(",".join(libraries), ("agree",), size, folder)
-        say(f"{time.monotonic() - start:5.0f} s  the libraries agree: {', '.join(libraries)}")
-        for number, group, library in order(libraries, size.rounds):
-            chosen = [
-                name
-                for name in group
-                if name in names and library in ONLY.get(name, libraries) and (number == 0 or name in EVERY_ROUND)
-            ]
-            if not chosen:
-                continue
-            found = (
-                imported(library, folder, size.imports)
-                if chosen == ["import"]
-                else start_process(library, chosen, size, folder)
-            )
-            samples += [(library, number, sample) for sample in found]
-            say(f"{time.monotonic() - start:5.0f} s  round {number + 1}: {library}: {', '.join(chosen)}")
-    return about | {"seconds": round(time.monotonic() - start), "metrics": condensed(samples)}
+    start, samples = time.monotonic(), []
+    about = described("jax", "jaxlib", "numpy", *(LIBRARIES[name].distribution for name in libraries))
+    start_process(",".join(libraries), [agree], size)
+    print(f"{time.monotonic() - start:5.0f} s  the libraries agree: {', '.join(libraries)}", flush=True)
+    for number, library, chosen in plan(libraries, measures, size.rounds):
+        found = start_process(library, [measures[name].function for name in chosen], size, platforms)
+        samples += [(library, number, sample) for sample in found]
+        print(f"{time.monotonic() - start:5.0f} s  round {number + 1}: {library}: {', '.join(chosen)}", flush=True)
+    seconds = round(time.monotonic() - start)
+    return about | {"size": size.name, "seconds": seconds, "metrics": condensed(samples)}
 
 
-def order(libraries, rounds):
-    """Yields round, group of measures and library: libraries in turns, every second round backwards."""
+def plan(libraries, measures, rounds):
+    """Yields the round, the library and the measures of each process: libraries in turns, every second round backwards.
+
+    >>> from benchmarks._measures import MEASURES
+    >>> list(plan(["raw", "explicit"], {name: MEASURES[name] for name in ("init", "shallow")}, 2))[:3]
+    [(0, 'raw', ['init']), (0, 'explicit', ['init']), (0, 'explicit', ['shallow'])]
+    """
     for number in range(rounds):
-        for group in GROUPS:
+        for process in dict.fromkeys(measure.process for measure in measures.values()):
+            shared = [name for name, m in measures.items() if m.process == process and (m.every_round or not number)]
             for library in libraries if number % 2 == 0 else reversed(libraries):
-                yield number, group, library
+                if chosen := [name for name in shared if library in measures[name].only]:
+                    yield number, library, chosen
 
 
-def environment(folder):
-    """Returns what a process sees: no cache of compiled programs, and modules that were compiled before."""
-    own = {"PYTHONPYCACHEPREFIX": str(folder / "pycache"), "JAX_ENABLE_COMPILATION_CACHE": "false"}
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {"JAX_PLATFORMS": "cpu"} | inherited | own
-
-
-def start_process(library, names, size, folder):
+def start_process(library, measures, size, platforms="cpu"):
     """Runs measures of one library in a process of their own, and returns its samples.
 
     Raises:
       FailedError: It failed.
     """
-    out = folder / "samples.json"
-    command = [sys.executable, "-m", "benchmarks._worker", library, ",".join(names), size.name, str(out)]
-    done = subprocess.run(command, cwd=ROOT, env=environment(folder), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise FailedError(f"{library}: {', '.join(names)} failed.\n{done.stderr[-4000:]}")
-    return json.loads(out.read_text(encoding="utf8"))
+    names = ",".join(f"{measure.__module__}:{measure.__name__}" for measure in measures)
+    environment = {"JAX_PLATFORMS": platforms} | os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    told = json.dumps(dataclasses.asdict(size) | {"started": time.time()})
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "samples.json"
+        command = [sys.executable, "-m", "benchmarks._run", library, names, told, str(out)]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise FailedError(f"{library}: {names} failed.\n{done.stderr[-4000:]}")
+        return json.loads(out.read_text(encoding="utf8"))
 
 
-def imported(library, folder, times):
-    """Returns how long a library's import takes after that of jax. Its modules are compiled before."""
-    code = "import time; a = time.perf_counter(); import jax; b = time.perf_counter(); "
-    code += f"import {LIBRARIES[library].package}; c = time.perf_counter(); print(b - a, c - b)"
-    command, found = [sys.executable, "-c", code], []
-    for _ in range(times):
-        done = subprocess.run(command, cwd=ROOT, env=environment(folder), capture_output=True, text=True, check=True)
-        found.append([float(part) for part in done.stdout.split()])
-    jax_alone, beyond = zip(*found[1:], strict=True)
-    if library == "raw":
-        return [{"key": "import/jax", "unit": "s", "values": jax_alone, "raw": []}]
-    return [{"key": "import/beyond jax", "unit": "s", "values": beyond, "raw": []}]
+def work(library, names, size, out):
+    """What such a process does: measures, and writes samples as JSON."""
+    samples, size = [], SimpleNamespace(**json.loads(size))
+    for name in names.split(","):
+        module, _, function = name.partition(":")
+        samples += map(dataclasses.asdict, getattr(importlib.import_module(module), function)(library, size))
+    Path(out).write_text(json.dumps(samples), encoding="utf8")
 
 
 def condensed(samples):
@@ -134,9 +113,9 @@ def summary(rounds, raw_rounds):
     for number, sample in rounds.items():
         if sample["raw"]:
             ratios += [value / raw for value, raw in zip(sample["values"], sample["raw"], strict=True)]
-        elif number in raw_rounds:
+        elif number in raw_rounds and unit not in ABSOLUTE:
             ratios.append(statistics.median(sample["values"]) / statistics.median(raw_rounds[number]["values"]))
-    return found | (quartiles("ratio_", ratios) if ratios and unit != "bool" else {})
+    return found | (quartiles("ratio_", ratios) if ratios else {})
 
 
 def quartiles(prefix, values):
@@ -148,3 +127,16 @@ def quartiles(prefix, values):
     low, median, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
     numbers = {"median": median, "low": low, "high": high, "n": len(values)}
     return {f"{prefix}{name}".replace("ratio_median", "ratio"): number for name, number in numbers.items()}
+
+
+def write(results, folder, suffix=""):
+    """Writes results as JSON, and returns the path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    device, number = results["device"].replace(" ", "_"), results["versions"]["jax"]
+    path = folder / f"{results['date']}-{device}-jax{number}{suffix}.json"
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf8")
+    return path
+
+
+if __name__ == "__main__":
+    work(*sys.argv[1:])

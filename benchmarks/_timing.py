@@ -10,12 +10,10 @@ from __future__ import annotations
 import gc
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import jax
 
 COMPILE = "/jax/core/compile/backend_compile_duration"
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def seconds(function, clock=time.perf_counter):
@@ -69,21 +67,3 @@ def compiles():
     jax.monitoring.register_event_duration_secs_listener(listen)
     yield durations
     listening[0] = False
-
-
-class Peak:
-    """How much the memory of this process grew at most since this was made, in MiB. Known on Linux only."""
-
-    def __init__(self):
-        self.known = RESET.exists()
-        if self.known:
-            RESET.write_text("5", encoding="utf8")
-            self.start = self._read("VmRSS")
-
-    def _read(self, field):
-        line = next(line for line in STATUS.read_text(encoding="utf8").splitlines() if line.startswith(field))
-        return int(line.split()[1]) / 1024
-
-    @property
-    def mebibytes(self):
-        return self._read("VmHWM") - self.start

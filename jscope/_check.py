@@ -1,7 +1,11 @@
-"""Whether what a model is given fits it: params, shardings, keys, initial values."""
+"""Checks of what users give: shapes, dtypes, keys, params, shardings, and what their initializers return.
+
+What is wrong raises here, with a message that names the variable; behind these checks, code asserts.
+"""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +15,45 @@ import numpy as np
 
 from jscope import _path
 from jscope._spec import VariableSpec
+from jscope._types import DType, Shape, ShapeLike
 from jscope._util import _text
-from jscope.errors import InitializerError, InvalidArgumentError, StructureMismatchError
+from jscope.errors import InitializerError, InvalidArgumentError, ShapeMismatchError, StructureMismatchError
+
+
+def checked_shape(path: str, shape: ShapeLike) -> Shape:
+    """Returns a shape as a tuple of ints, or raises an error that names the variable.
+
+    >>> checked_shape("w", 3), checked_shape("w", [2, 3])
+    ((3,), (2, 3))
+    """
+    if type(shape) is tuple and all(dim.__class__ is int and dim >= 0 for dim in shape):
+        return shape
+    try:
+        if isinstance(shape, str | bool | Mapping):
+            raise TypeError
+        dims = (shape,) if hasattr(shape, "__index__") and np.ndim(shape) == 0 else shape
+        result = tuple(operator.index(dim) for dim in dims)  # pyright: ignore[reportGeneralTypeIssues]
+    except (TypeError, jax.errors.JAXTypeError):
+        raise InvalidArgumentError(
+            f"The shape of `{path}` must be ints that are known when tracing, not {shape!r}.\n"
+            "Use static values such as `x.shape[-1]`; a traced value cannot be a dimension."
+        ) from None
+    if any(dim < 0 for dim in result):
+        raise ShapeMismatchError(f"The shape of `{path}` has a negative dimension: {result}. Dimensions are >= 0.")
+    return result
+
+
+def checked_dtype(path: str, dtype: DType) -> np.dtype[Any]:
+    """Returns a dtype as JAX will use it (without 64 bits unless they are enabled)."""
+    try:
+        known = np.dtype(jax.dtypes.canonicalize_dtype(dtype))
+        if known.kind in "OSUM":
+            raise TypeError
+        return known
+    except TypeError:
+        raise InvalidArgumentError(
+            f"The dtype of `{path}` is {dtype!r}, which JAX does not know. Use `jnp.float32`, `jnp.bfloat16`, ..."
+        ) from None
 
 
 def differences(expected: Mapping[str, VariableSpec], found: Mapping[str, Any]) -> list[str]:
@@ -31,7 +72,7 @@ def differences(expected: Mapping[str, VariableSpec], found: Mapping[str, Any]) 
     return lines
 
 
-def as_tree(role: str, tree: Any) -> dict[str, Any]:
+def checked_tree(role: str, tree: Any) -> dict[str, Any]:
     """Returns a copy of `tree` in dicts, or raises an error that says what params look like."""
     if isinstance(tree, Mapping):
         return _path.copy(tree)
@@ -51,7 +92,7 @@ def check_key(key: Any) -> None:
     raise InvalidArgumentError(f"Expected one random key such as `jax.random.key(0)`, not {found}.")
 
 
-def checked(spec: VariableSpec, value: Any) -> jax.Array:
+def checked_value(spec: VariableSpec, value: Any) -> jax.Array:
     """Returns the initial value if it is what the spec asks for, or raises an error that says what it is."""
     if not isinstance(value, jax.Array):
         raise InitializerError(
@@ -67,7 +108,7 @@ def checked(spec: VariableSpec, value: Any) -> jax.Array:
     return value
 
 
-def placed(specs: Mapping[str, VariableSpec], shardings: Any) -> list[tuple[VariableSpec, Any]]:
+def with_shardings(specs: Mapping[str, VariableSpec], shardings: Any) -> list[tuple[VariableSpec, Any]]:
     """Returns each spec with its sharding: one for all, or what stands at its name in a nested dict.
 
     Raises:

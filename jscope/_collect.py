@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jscope._frame import Frame
+from jscope._frame import Frame, Replay
 from jscope._scope import root
 from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key
@@ -66,10 +66,11 @@ class Call:
             next(spec.initializer for spec in known.values() if isinstance(spec.initializer, DataDependent)).refuse()
 
         def run(key: Key, values: dict[str, Any], arrays: list[Any]) -> dict[str, Any]:
-            with Frame(collecting=True, stateful=True, values=dict(values), key=key, known=known) as frame:
+            replay = Replay(key, known, dict(values))
+            with Frame(collecting=True, stateful=True, replay=replay) as frame:
                 args, kwargs = rebuild(arrays)
                 self.function(root(frame, key), *args, **kwargs)
-            return frame.initial
+            return replay.computed
 
         with noting("while computing initial values that depend on data. Put inputs on the devices of the variables."):
             made = jax.jit(_under_axes(run, self.axes))(key, values, arrays)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 import sys
 import threading
 from collections.abc import Hashable, Mapping
@@ -21,35 +20,16 @@ from typing import Any
 import jax
 
 from jscope import _path
+from jscope._context import Crossing
+from jscope._defaults import Defaults
 from jscope._rng import Entry
-from jscope._spec import StackAxis, VariableSpec
+from jscope._spec import VariableSpec
 from jscope._types import Key, Shape
-from jscope._util import _text
 from jscope._util._lazy import trace_state
-from jscope.errors import DuplicateVariableError, MissingVariableError, NameConflictError
+from jscope.errors import DuplicateVariableError, NameConflictError
 
 _current: ContextVar[Frame | None] = ContextVar("jscope_frame", default=None)
-_tokens = itertools.count()
-
-
-@dataclass(slots=True)
-class Crossing:
-    """What was counted since a scope last entered a JAX transform (or since the call began).
-
-    JAX runs a cached body no second time, so counters that went on through it would depend on the
-    state of the cache. Starting afresh at each crossing makes eager, jitted and repeated calls equal.
-    """
-
-    path: str
-    params: Mapping[str, Any]
-    state: Mapping[str, Any]
-    counts: dict[Hashable, int] = field(default_factory=dict)
-
-    def count(self, what: Hashable) -> int:
-        """Counts one more entry of a scope, or key of a stream; returns how many there were before."""
-        before = self.counts.get(what, 0)
-        self.counts[what] = before + 1
-        return before
+_numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +41,20 @@ class Creation:
 
 
 @dataclass(frozen=True, slots=True)
-class Lifted:
-    """What a lift says to the scopes of its body while collecting.
+class Replay:
+    """The second collecting pass, which computes the initial values that depend on data.
 
     Attributes:
-      trace: The trace in which they may write.
-      stack: The leading axes that variables created here get, outermost first, each with a regex (or None) for the
-        paths that do not get it.
-      refusal: Why no variable may be created here, if none may.
+      key: The key of `init`.
+      specs: All specs of the model, by path, as the first pass found them.
+      values: The initial values known so far, by path, with what was assigned since.
+      computed: Those among them that this pass computed.
     """
 
-    trace: int
-    stack: tuple[tuple[StackAxis, str | None], ...] = ()
-    refusal: str | None = None
-
-    def stack_of(self, path: str) -> tuple[StackAxis, ...]:
-        """Returns the leading axes of the variable `path`."""
-        return tuple(axis for axis, shared in self.stack if shared is None or not re.search(shared, path))
+    key: Key
+    specs: Mapping[str, VariableSpec]
+    values: dict[str, Any]
+    computed: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -86,43 +63,46 @@ class Frame:
 
     Attributes:
       collecting: Whether variables are being created (true) or looked up.
-      crossing: Where the scope that the call hands out begins: its path, params, and state with the writes so far.
       stateful: Whether there is state to write to.
       capturing: Whether what is sown is kept.
       parent: For a lift's inner frame, the frame it commits to.
-      values: While collecting, initial values that are known already, by path.
-      key: While initial values that depend on data are computed, the key of `init`.
-      known: Meanwhile, all specs of the model, by path.
-      initial: The initial values that this very call computed, by path.
+      replay: What is known in the second collecting pass; None in the first, and in `apply`.
+      crossing: Where the scope that the call hands out begins: its path, params, and state with the writes so far.
       specs: Specs of the variables created so far, by path.
-      asked: While collecting, the paths that were asked for.
+      asked: The paths that were asked for while collecting.
       sown: Values that were sown, by path.
       reduce: How to combine them with others of the same path, where that was said.
     """
 
+    # What kind of call this is.
     collecting: bool = False
-    crossing: Crossing = field(default_factory=lambda: Crossing("", {}, {}))
     stateful: bool = False
     capturing: bool = False
     parent: Frame | None = None
-    values: dict[str, Any] = field(default_factory=dict)
-    key: Key | None = None
-    known: Mapping[str, VariableSpec] = field(default_factory=dict)
-    initial: dict[str, Any] = field(default_factory=dict)
-    specs: dict[str, VariableSpec] = field(default_factory=dict)
-    asked: set[str] = field(default_factory=set)
+    replay: Replay | None = None
+
+    # What its scopes read and write.
+    crossing: Crossing = field(default_factory=lambda: Crossing("", {}, {}))
     sown: dict[str, Any] = field(default_factory=dict)
     reduce: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.token = next(_tokens) if self.collecting else None
-        self._owner, self._traces, self._serial = _owner(), [(trace_state(), 0)], 0
-        self._creations: dict[str, Creation] = {}
-        self._prefixes: dict[str, str] = {}
-        self._placeholders: dict[Hashable, jax.Array] = {}
-        self.plain: dict[int, Any] = {}  # Initializers known to depend on no data, by id.
-        self.defaults: list[Any] = []
-        self._names: list[tuple[str, contextlib.AbstractContextManager[Any]]] = []
+    # What collecting found out.
+    specs: dict[str, VariableSpec] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    _creations: dict[str, Creation] = field(default_factory=dict)
+    _first_below: dict[str, str] = field(default_factory=dict)  # For each prefix of a variable, one such variable.
+
+    # Where the call runs: its number, its owner, and the traces it is in, innermost last.
+    number: int = field(default_factory=lambda: next(_numbers))
+    _owner: Hashable = field(default_factory=lambda: _running_owner())
+    _traces: list[tuple[Any, int]] = field(default_factory=lambda: [(trace_state(), 0)])
+    _serial: int = 0
+
+    # What is kept so that it need not be made, or asked, again.
+    data_free: dict[int, Any] = field(default_factory=dict)  # Initializers that depend on no data, by id.
+    _defaults: list[Defaults] = field(default_factory=list)
+    _placeholders: dict[Hashable, jax.Array] = field(default_factory=dict)
+    _names: list[tuple[str, contextlib.AbstractContextManager[Any]]] = field(default_factory=list)
 
     def __enter__(self) -> Frame:
         self._reset = _current.set(self)
@@ -135,21 +115,16 @@ class Frame:
     def current() -> Frame | None:
         """Returns the frame of the running call, if it is this thread's and this task's own."""
         frame = _current.get()
-        return frame if frame is not None and frame._owner == _owner() else None
+        # A context is inherited by tasks (and by threads, where one is copied): the call is still its maker's.
+        return frame if frame is not None and frame._owner == _running_owner() else None
 
-    def with_token(self, token: int | None) -> Frame | None:
-        """Returns this frame, or the one it commits to, that has this token."""
-        frame: Frame | None = self
-        while frame is not None and frame.token != token:
+    @staticmethod
+    def running(number: int | None) -> Frame | None:
+        """Returns the frame with this number if its call runs: the current frame, or one that it commits to."""
+        frame = Frame.current()
+        while frame is not None and frame.number != number:
             frame = frame.parent
         return frame
-
-    def is_running(self) -> bool:
-        """Whether this is the current frame or one that the current one commits to."""
-        frame = Frame.current()
-        while frame is not None and frame is not self:
-            frame = frame.parent
-        return frame is self
 
     def trace(self) -> int:
         """Returns the serial number of the running trace: 0 for the frame's own, another one for each tracing."""
@@ -165,13 +140,14 @@ class Frame:
 
     def create(self, spec: VariableSpec, entry: Entry) -> None:
         """Records a new variable."""
-        if spec.path in self._prefixes:
-            other = self.specs[self._prefixes[spec.path]]
-            raise _conflict(spec, other)
+        if spec.path in self._first_below:
+            raise _conflict(spec, self.specs[self._first_below[spec.path]])
         for prefix in _path.prefixes(spec.path):
             if prefix in self.specs:
                 raise _conflict(self.specs[prefix], spec)
-            self._prefixes.setdefault(prefix, spec.path)
+        # Nothing may be left behind by a request that was refused, so all checks come first.
+        for prefix in _path.prefixes(spec.path):
+            self._first_below.setdefault(prefix, spec.path)
         self.specs[spec.path] = spec
         self._creations[spec.path] = Creation(entry, self.trace())
 
@@ -181,6 +157,7 @@ class Frame:
         JAX may trace one body several times; what it traces again is not created again.
         """
         first, trace = self._creations[path], self.trace()
+        # Trace 0 is the frame's own, which nothing runs twice.
         if trace == first.trace or entry != first.entry or first.trace == 0:
             raise DuplicateVariableError(
                 f"Variable `{path}` is created a second time at {site}; it was first created at "
@@ -189,17 +166,10 @@ class Frame:
                 'of its own, such as `scope / "name"` or `scope / scope.unique("name")`.'
             )
 
-    def missing(self, path: str, site: str) -> MissingVariableError:
-        """Makes the error for a variable that reuse expected to exist."""
-        return MissingVariableError(
-            f"Variable `{path}` does not exist, but was asked for with `reuse=True` at {site}."
-            f"{_text.did_you_mean(path, self.specs)}\nCreate it first, or allow both with `reuse=jscope.AUTO_REUSE`."
-        )
-
     def placeholder(self, spec: VariableSpec, shape: Shape) -> jax.Array:
         """Returns what stands for a variable while collecting: its initial value if known, else abstract zeros."""
-        if spec.path in self.values:
-            return self.values[spec.path]
+        if self.replay is not None and spec.path in self.replay.values:
+            return self.replay.values[spec.path]
         kind = (shape, spec.dtype)
         if self.trace() or kind not in self._placeholders:
             zeros = jax.lax.full(shape, 0, spec.dtype)
@@ -207,13 +177,17 @@ class Frame:
             return zeros if self.trace() else self._placeholders.setdefault(kind, zeros)
         return self._placeholders[kind]
 
-    def keep_defaults(self, defaults: Any) -> int:
+    def number_of_defaults(self, defaults: Defaults) -> int:
         """Returns a number that stands for `defaults` in a treedef: JAX's caches must not keep the object alive."""
-        for number, kept in enumerate(self.defaults):
+        for number, kept in enumerate(self._defaults):
             if kept is defaults:
                 return number
-        self.defaults.append(defaults)
-        return len(self.defaults) - 1
+        self._defaults.append(defaults)
+        return len(self._defaults) - 1
+
+    def numbered_defaults(self, number: int) -> Defaults:
+        """Returns the defaults that this number stands for."""
+        return self._defaults[number]
 
     def enter_name(self, path: str) -> None:
         """Enters `jax.named_scope` for what `path` adds to the innermost name."""
@@ -235,8 +209,10 @@ def _conflict(variable: VariableSpec, inner: VariableSpec) -> NameConflictError:
     )
 
 
-def _owner() -> tuple[int, object]:
+def _running_owner() -> tuple[int, object]:
+    """Returns the thread and the asyncio task that run here."""
     asyncio = sys.modules.get("asyncio")
+    # `current_task` raises where no loop runs, and this is asked at every look-up of a frame.
     if asyncio is None or asyncio._get_running_loop() is None:
         return threading.get_ident(), None
     return threading.get_ident(), asyncio.current_task()

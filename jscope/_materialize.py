@@ -20,7 +20,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jscope import _path, _rng
-from jscope._check import check_key, checked
+from jscope._check import check_key, checked_value
 from jscope._defaults import is_value
 from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key, Shape
@@ -79,7 +79,7 @@ def initial_value(spec: VariableSpec, key: Key) -> jax.Array:
         return jnp.asarray(spec.initializer)
     assert callable(spec.initializer)
     value = spec.initializer(_rng.fold(key, _rng.lanes_of_path(spec.path)), spec.shape, spec.dtype)
-    return checked(spec, value)
+    return checked_value(spec, value)
 
 
 def _same(spec: VariableSpec) -> Same:
@@ -119,7 +119,7 @@ def _draw_group(
             drawn = [None if drawn is None else moved(drawn[i], kind.sharding) for i in range(len(group))]
         else:
             drawn = [draw(row) for row in rows]
-    return {spec.path: checked(spec, value) for spec, value in zip(group, drawn, strict=True)}
+    return {spec.path: checked_value(spec, value) for spec, value in zip(group, drawn, strict=True)}
 
 
 def _drawing(kind: Kind) -> Callable[..., Any]:

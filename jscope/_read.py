@@ -1,6 +1,7 @@
-"""Finding a variable in params and state, and saying what is there when it is not.
+"""Reading a variable: what `get_variable` does in `apply`.
 
-In `apply` nothing is recorded and nothing created: a variable is what stands at its path.
+Nothing is recorded and nothing created: a variable is what stands at its path in the params or the state. Where it does
+not, the error says what is there instead.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from jscope import _path
-from jscope._frame import Crossing
-from jscope._request import checked_shape
+from jscope._check import checked_shape
+from jscope._context import Crossing
 from jscope._types import ShapeLike
 from jscope._util import _text
 from jscope.errors import MissingVariableError, NameConflictError, ShapeMismatchError

@@ -133,7 +133,7 @@ def anchor(path: str, lanes: Lanes, salt: Lane) -> Anchor:
     return Anchor(path, np.array(hashes, np.uint32) if known else jnp.stack([jnp.uint32(lane) for lane in hashes]))
 
 
-def place(anchor: Anchor | None, path: str, entry: Entry) -> tuple[Lanes, Lane]:
+def hashes(anchor: Anchor | None, path: str, entry: Entry) -> tuple[Lanes, Lane]:
     """Hashes a path, and which entry of it a scope is."""
     find = lanes_of_path if anchor is None else anchor.lanes_of_path
     salt = 0 if anchor is None else anchor.hashes[2]

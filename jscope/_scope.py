@@ -10,9 +10,8 @@ While *collecting* (`init`, `specs`), `get_variable` records a spec and gives a 
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Unpack
 
 import jax
@@ -20,31 +19,17 @@ import jax
 from jscope import _path, _rng
 from jscope._chain import End, as_node, through
 from jscope._check import check_key
-from jscope._defaults import LIBRARY_DEFAULTS, OFF, Defaults, Off, Overrides, Reuse, check_callable
-from jscope._frame import Crossing, Frame, Lifted
+from jscope._context import Context, Crossing, Writes
+from jscope._create import Request, create
+from jscope._defaults import LIBRARY_DEFAULTS, OFF, Off, Overrides, Reuse, check_callable
+from jscope._frame import Frame
 from jscope._read import check_shape, find, is_variable, outside, subtree
-from jscope._record import record
 from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
 from jscope._util import _text
 from jscope._util._show import describe
 from jscope._util._stack import call_site
-from jscope._write import assign, running, sow, writable
+from jscope._write import assign, running, sow
 from jscope.errors import InvalidArgumentError, MissingRngError
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shared:
-    """What a scope and its children have in common."""
-
-    collecting: bool
-    crossing: Crossing
-    frame: weakref.ref[Frame] | None
-    key: Key | None
-    getters: tuple[Getter, ...] = ()
-    anchor: _rng.Anchor | None = None
-    defaults: Defaults = LIBRARY_DEFAULTS
-    lifted: Lifted | None = None
-    writes: tuple[bool, bool] = (True, False)  # Whether there is state to write to, and whether sown values are kept.
 
 
 class Scope:
@@ -64,16 +49,16 @@ class Scope:
     ['hidden/w', 'hidden/b', 'out/w', 'out/b']
     """
 
-    __slots__ = ("_entry", "_params", "_path", "_shared", "_state")
+    __slots__ = ("_context", "_entry", "_params", "_path", "_state")
 
     def __init__(
-        self, path: str, params: Mapping[str, Any], state: Mapping[str, Any], entry: _rng.Entry, shared: Shared
+        self, path: str, params: Mapping[str, Any], state: Mapping[str, Any], entry: _rng.Entry, context: Context
     ) -> None:
         self._path = path
         self._params = params
         self._state = state
         self._entry = entry
-        self._shared = shared
+        self._context = context
 
     @property
     def path(self) -> str:
@@ -88,12 +73,12 @@ class Scope:
     @property
     def collecting(self) -> bool:
         """Whether variables are being created (in `init` and `specs`) rather than looked up (in `apply`)."""
-        return self._shared.collecting
+        return self._context.collecting
 
     @property
     def has_rng(self) -> bool:
         """Whether `rng` has a key to draw from. True while collecting, unless switched off by `with_rng(None)`."""
-        return self._shared.key is not None
+        return self._context.key is not None
 
     def __truediv__(self, name: str) -> Scope:
         """Returns the child scope `name`; `"a/b"` is two steps. This scope is unchanged."""
@@ -101,7 +86,7 @@ class Scope:
         for part in _path.split(name) if name.__class__ is str else _path.check(name):
             params, state = subtree(params, part), subtree(state, part)
         path = _path.child(self._path, name)
-        return Scope(path, params, state, self._enter(path), self._shared)
+        return Scope(path, params, state, self._enter(path), self._context)
 
     def get_variable(
         self,
@@ -139,12 +124,12 @@ class Scope:
           MissingVariableError: It is not there: in `apply`, or with `reuse=True` while collecting.
           MismatchError: It exists with another shape (and, while collecting, dtype or trainable).
         """
-        shared = self._shared
-        if not (shared.collecting or shared.getters or custom_getter is not None):
+        context = self._context
+        if not (context.collecting or context.getters or custom_getter is not None):
             value: Any = self._params.get(name) if name.__class__ is str else None
             found = getattr(value, "shape", None)
             if found is None:
-                value = find(self._path, name, self._params, self._state, shared.crossing)
+                value = find(self._path, name, self._params, self._state, context.crossing)
             if shape is not None and (shape.__class__ is not tuple or found != shape):
                 check_shape(_path.join(self._path, name), value, shape)
             return value
@@ -152,7 +137,7 @@ class Scope:
         options = {"shape": shape, "dtype": dtype, "initializer": initializer, "trainable": trainable, "axes": axes}
         options |= {"regularizer": regularizer, "constraint": constraint, "partitioner": partitioner}
         options["collections"] = collections
-        end = End(self, call_site() if shared.collecting else "")
+        end = End(self, call_site() if context.collecting else "")
         return through(self._getters_and(custom_getter), end, _path.child(self._path, name), options)
 
     def variable_scope(
@@ -176,26 +161,26 @@ class Scope:
         None inherits, `jscope.OFF` switches off. `reuse=True` (variables must exist) and `AUTO_REUSE` (get or
         create) override each other, while False inherits. A `custom_getter` goes inside those inherited.
         """
-        shared, getter = self._shared, overrides.pop("custom_getter", None)
+        context, getter = self._context, overrides.pop("custom_getter", None)
         getters = () if getter is OFF else self._getters_and(getter)
-        return self._sharing(replace(shared, defaults=shared.defaults.override(**overrides), getters=getters))
+        return self._with(replace(context, defaults=context.defaults.override(**overrides), getters=getters))
 
     def with_rng(self, key: Key | None) -> Scope:
         """Returns the same scope with another key, or with none. This scope is unchanged."""
         if key is not None:
             check_key(key)
-        return self._sharing(replace(self._shared, key=key))
+        return self._with(replace(self._context, key=key))
 
     def unique(self, name: str) -> str:
         """Returns the first of `name`, `name_1`, `name_2`, ... that is free under this scope, and takes it.
 
         Free is what was neither entered as a scope nor handed out here before.
         """
-        taken, candidate, number = self._shared.crossing.counts, name, 0
-        while (place := (_path.join(self._path, *_path.split(candidate)), self._entry)) in taken:
+        taken, candidate, number = self._context.crossing.counts, name, 0
+        while (entered := (_path.join(self._path, *_path.split(candidate)), self._entry)) in taken:
             number += 1
             candidate = f"{name}_{number}"
-        taken[place] = 0
+        taken[entered] = 0
         return candidate
 
     def rng(self, stream: str = "default") -> Key:
@@ -203,17 +188,17 @@ class Scope:
 
         It depends on the call's key, on this scope's path and entry, and on how often it was asked for `stream`.
         """
-        key = self._shared.key
+        key = self._context.key
         _path.check(stream)
-        if self._shared.collecting:
-            running(self._frame(), f"was asked for a random key in {_text.scope_at(self._path)}")
+        if self._context.collecting:
+            running(self._context, f"was asked for a random key in {_text.scope_at(self._path)}")
         if key is None:
             raise MissingRngError(
                 f"In {_text.scope_at(self._path)}, a random key was asked for, but this call has none.\n"
                 "Give it one with `model.with_rng(key).apply(params, ...)`, or ask `scope.has_rng` first."
             )
-        asked = self._shared.crossing.count((self._path, self._entry, stream))
-        lanes, salt = self.place()
+        asked = self._context.crossing.count((self._path, self._entry, stream))
+        lanes, salt = self.hashes()
         return _rng.fold(key, _rng.extend(lanes, (_rng.STREAM, salt, stream, asked)))
 
     def assign(self, name: str, value: Any) -> None:
@@ -224,10 +209,7 @@ class Scope:
           MismatchError: `value` has another shape or dtype.
           NativeTransformError: A JAX transform was entered since the call began.
         """
-        path = _path.join(self._path, *_path.split(name))
-        frame = self._writable(f"assigned `{path}`")
-        lifted = self._shared.lifted
-        assign(frame, path, value, len(lifted.stack_of(path)) if lifted is not None else 0)
+        assign(self._context, _path.join(self._path, *_path.split(name)), value)
 
     def sow(self, name: str, value: Any, reduce: Reduce | None = None) -> None:
         """Gives `value` out on the side, for `model.capture(regex).apply(...)`; otherwise nothing happens.
@@ -235,12 +217,11 @@ class Scope:
         Sowing one name twice combines the values with `reduce(old, new)`, or is an error without it. Inside a JAX
         transform it is a `NativeTransformError`.
         """
-        path = _path.join(self._path, *_path.split(name))
-        sow(self._writable(f"sowed `{path}`"), path, value, reduce)
+        sow(self._context, _path.join(self._path, *_path.split(name)), value, reduce)
 
     def has_variable(self, name: str) -> bool:
         """Whether the variable `name` exists: was created so far (while collecting), or is in the params or state."""
-        if self._shared.collecting:
+        if self._context.collecting:
             frame = self._frame()
             return frame is not None and _path.join(self._path, *_path.split(name)) in frame.specs
         return is_variable(name, self._params, self._state)
@@ -261,86 +242,95 @@ class Scope:
 
     def _enter(self, path: str) -> _rng.Entry:
         """Counts one more entry of a child; returns which one it is."""
-        shared, entry = self._shared, self._entry
-        count = shared.crossing.count((path, entry))
-        if shared.collecting and (frame := self._frame()) is not None:
+        context, entry = self._context, self._entry
+        count = context.crossing.count((path, entry))
+        if context.collecting and (frame := self._frame()) is not None:
             # A closure that JAX traces twice enters its scopes twice; only entries of one trace are counted.
-            count = shared.crossing.count((path, entry, frame.trace()))
+            count = context.crossing.count((path, entry, frame.trace()))
         return (*entry, (path, count)) if count else entry
 
     def _getters_and(self, getter: Getter | None) -> tuple[Getter, ...]:
         check_callable("custom_getter", getter)
-        return self._shared.getters if getter is None else (*self._shared.getters, as_node(getter))
+        return self._context.getters if getter is None else (*self._context.getters, as_node(getter))
 
-    def _sharing(self, shared: Shared) -> Scope:
-        return Scope(self._path, self._params, self._state, self._entry, shared)
+    def _with(self, context: Context) -> Scope:
+        return Scope(self._path, self._params, self._state, self._entry, context)
 
-    def place(self) -> tuple[_rng.Lanes, _rng.Lane]:
+    def hashes(self) -> tuple[_rng.Lanes, _rng.Lane]:
         """Returns the hash of the path and of which entry of it this is."""
-        return _rng.place(self._shared.anchor, self._path, self._entry)
+        return _rng.hashes(self._context.anchor, self._path, self._entry)
 
     def _frame(self) -> Frame | None:
         """Returns the frame of the call this scope belongs to, while that call runs."""
-        ref = self._shared.frame
-        frame = ref() if ref is not None else None
-        return frame if frame is not None and frame.is_running() else None
-
-    def _writable(self, action: str) -> Frame:
-        return writable(self._frame(), self._shared.crossing, self._shared.lifted, action)
+        return Frame.running(self._context.call)
 
     def _ask(self, path: str, *, site: str, reuse: Reuse | None = None, **options: Any) -> Any:
         """Answers a request for a full path: the end of every chain of getters."""
-        shared = self._shared
-        if shared.collecting:
-            frame = running(self._frame(), f"asked for variable `{path}`")
-            value = record(frame, path, self._entry, site, shared.defaults, shared.lifted, reuse, options)
-            own = _path.walk(self._params, _path.parts(_path.relative(path, self._path) or ""))
+        context, below = self._context, _path.relative(path, self._path)
+        if context.collecting:
+            frame = running(context, f"asked for variable `{path}`")
+            value = create(frame, context, Request(path, self._entry, site, reuse, options))
+            # In a replay, a scope that crossed has the values with it: those are of the trace that runs here.
+            own = _path.walk(self._params, _path.parts(below or ""))
             return value if own is None or isinstance(own, Mapping) else own
-        name, scope = _path.relative(path, self._path), self
-        if not name:
-            crossing = shared.crossing
-            scope = Scope(crossing.path, crossing.params, crossing.state, self._entry, shared)
-            name = _path.relative(path, crossing.path) or outside(path, crossing.path)
-        bare = replace(shared, getters=())
-        return scope._sharing(bare).get_variable(name, options.get("shape"))
+        scope = self
+        if not below:
+            # A getter may ask for what is not below the scope; what crossed with it is all there is.
+            crossing = context.crossing
+            scope = Scope(crossing.path, crossing.params, crossing.state, self._entry, context)
+            below = _path.relative(path, crossing.path) or outside(path, crossing.path)
+        return scope._with(replace(context, getters=())).get_variable(below, options.get("shape"))
 
 
 def root(frame: Frame, key: Key | None) -> Scope:
     """Returns the scope that a call hands to the model."""
-    shared = Shared(frame.collecting, frame.crossing, weakref.ref(frame), key, writes=(frame.stateful, frame.capturing))
-    return Scope(frame.crossing.path, frame.crossing.params, frame.crossing.state, (), shared)
+    writes = Writes(frame.stateful, frame.capturing)
+    context = Context(frame.collecting, frame.crossing, frame.number, key, writes)
+    return Scope(frame.crossing.path, frame.crossing.params, frame.crossing.state, (), context)
+
+
+# A scope is a pytree. Its leaves are what may differ from one call to the next without another trace: variables, key,
+# arrays in getters, hashes. All else is static, and JAX keeps static parts in its caches, where they are compared and
+# live on: so in `apply` there is next to nothing, nothing that holds an array, and nothing that is new in each call.
 
 
 def _flatten(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    shared = scope._shared
-    children = (scope._params, scope._state, shared.key, shared.getters, shared.anchor)
-    frame = scope._frame()
-    if not shared.collecting:
-        return children, (scope._path, scope._entry, shared.writes)
-    if frame is not None and frame.known:
-        children = (_path.below(frame.values, scope._path), *children[1:])
-    # The number of the defaults stands for them: a treedef lives on in JAX's caches and must hold no array.
-    call = (frame.token, frame.keep_defaults(shared.defaults)) if frame is not None else (None, None)
-    return children, (scope._path, scope._entry, shared.writes, *call, shared.lifted)
+    context, frame = scope._context, scope._frame()
+    leaves = (scope._params, scope._state, context.key, context.getters, context.anchor)
+    static = (scope._path, scope._entry, context.writes)
+    if not context.collecting:
+        return leaves, static
+    if frame is not None and frame.replay is not None:
+        # Placeholders are made where they are asked for, but values that are known have to cross.
+        leaves = (_path.below(frame.replay.values, scope._path), *leaves[1:])
+    # With the number of the call, a block in JAX's cache is traced anew, and so collected, in every `init`. Defaults
+    # may hold arrays, so a number stands for them, too.
+    number = frame.number_of_defaults(context.defaults) if frame is not None else None
+    return leaves, (*static, context.call, number, context.lifted)
 
 
 def _flatten_with_keys(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    children, aux = _flatten(scope)
+    leaves, static = _flatten(scope)
     names = ("params", "state", "rng", "getters", "anchor")
-    return tuple((jax.tree_util.GetAttrKey(name), child) for name, child in zip(names, children, strict=True)), aux
+    return tuple((jax.tree_util.GetAttrKey(name), leaf) for name, leaf in zip(names, leaves, strict=True)), static
 
 
-def _unflatten(aux: tuple[Any, ...], children: Iterable[Any]) -> Scope:
-    (path, entry, writes, *call), (params, state, key, getters, anchor) = aux, children
-    frame, defaults, lifted = Frame.current(), LIBRARY_DEFAULTS, call[2] if call else None
-    if call:
-        frame = frame.with_token(call[0]) if frame is not None else None
-        defaults = frame.defaults[call[1]] if frame is not None else LIBRARY_DEFAULTS
-    elif frame is not None and frame.collecting and not frame.known:
-        frame = None
-    ref = weakref.ref(frame) if frame is not None else None
-    shared = Shared(bool(call), Crossing(path, params, state), ref, key, getters, anchor, defaults, lifted, writes)
-    return Scope(path, params, state, entry, shared)
+def _unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> Scope:
+    (path, entry, writes, *call), (params, state, key, getters, anchor) = static, leaves
+    collecting, defaults, lifted = bool(call), LIBRARY_DEFAULTS, None
+    if collecting:
+        number, number_of_defaults, lifted = call
+        if (frame := Frame.running(number)) is not None:
+            defaults = frame.numbered_defaults(number_of_defaults)
+    else:
+        # The body may be one that another call left in JAX's cache, so it takes the call that runs now. A call that
+        # collects is not it: its scopes have a number.
+        frame = Frame.current()
+        number = None if frame is None or (frame.collecting and frame.replay is None) else frame.number
+    # What was counted outside starts afresh here: see `Crossing`.
+    crossing = Crossing(path, params, state)
+    context = Context(collecting, crossing, number, key, writes, getters, anchor, defaults, lifted)
+    return Scope(path, params, state, entry, context)
 
 
 jax.tree_util.register_pytree_with_keys(Scope, _flatten_with_keys, _unflatten, _flatten)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jscope import _json, _path
-from jscope._check import as_tree, differences, placed
+from jscope._check import checked_tree, differences, with_shardings
 from jscope._materialize import materialize
 from jscope._read import find
 from jscope._spec import VariableSpec
@@ -141,7 +141,7 @@ class Specs(Mapping[str, Any]):
           StructureMismatchError: The dict of shardings lacks some variables.
           InitializerError: An initial value depends on the model's inputs, or has the wrong shape or dtype.
         """
-        values = materialize(placed(self.flat(), sharding), key)
+        values = materialize(with_shardings(self.flat(), sharding), key)
         return self.map(lambda spec: values[spec.path])
 
     def regularization_loss(self, params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> jax.Array:
@@ -149,7 +149,7 @@ class Specs(Mapping[str, Any]):
 
         Of state variables only where `state` is given. A stacked variable pays for each of its copies.
         """
-        total, params = jnp.zeros((), jnp.float32), as_tree("params", params)
+        total, params = jnp.zeros((), jnp.float32), checked_tree("params", params)
         for name, spec in self.flat().items():
             if spec.regularizer is not None and (spec.trainable or state is not None):
                 value = find("", name, params, state or {})
@@ -159,7 +159,7 @@ class Specs(Mapping[str, Any]):
 
     def apply_constraints(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Returns `params` with every constrained variable projected: call it after the optimizer's update."""
-        values = dict(_path.items(as_tree("params", params)))
+        values = dict(_path.items(checked_tree("params", params)))
         for name, spec in self.flat().items():
             if spec.constraint is not None and name in values:
                 values[name] = _per_copy(_callable(spec, "constraint"), spec)(values[name])
@@ -171,7 +171,10 @@ class Specs(Mapping[str, Any]):
         Raises:
           StructureMismatchError: With the report.
         """
-        found = {**dict(_path.items(as_tree("params", params))), **dict(_path.items(as_tree("state", state or {})))}
+        found = {
+            **dict(_path.items(checked_tree("params", params))),
+            **dict(_path.items(checked_tree("state", state or {}))),
+        }
         expected = self.flat() if state is not None else self.params.flat()
         lines = differences(expected, found)
         if lines:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
 from jscope import _path
-from jscope._check import as_tree, check_key, placed
+from jscope._check import check_key, checked_tree, with_shardings
 from jscope._collect import Call, is_data_dependent
 from jscope._frame import Crossing, Frame
 from jscope._materialize import materialize
@@ -61,7 +61,7 @@ class Program:
         check_key(key)
         call = Call(self.function, args, kwargs, self.axes)
         found = self.collect(call, key)
-        places = placed({spec.path: spec for spec in found}, self.shardings)
+        places = with_shardings({spec.path: spec for spec in found}, self.shardings)
         plain = [(spec, place) for spec, place in places if not is_data_dependent(spec)]
         values = materialize(plain, key)
         if len(plain) < len(found):
@@ -71,7 +71,7 @@ class Program:
 
     def apply(self, params: Any, state: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Returns the output and the new state."""
-        crossing = Crossing("", as_tree("params", params), as_tree("state", state) if self.stateful else {})
+        crossing = Crossing("", checked_tree("params", params), checked_tree("state", state) if self.stateful else {})
         with Frame(crossing=crossing, stateful=self.stateful, capturing=self.pattern is not None) as frame:
             out = self.function(root(frame, self.rng), *args, **kwargs)
         if self.pattern is not None:

@@ -1,4 +1,8 @@
-"""The two things a scope can write, state and sown values, and where it may."""
+"""Writing: state and sown values, the two things that a scope can write, and where it may.
+
+A value that is written goes to the frame, so it must be one of the frame's own trace: one made inside a JAX transform
+would leak out of it. Lifts take such values along, and write them outside.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,16 @@ from typing import Any
 import jax.numpy as jnp
 
 from jscope import _path, errors
-from jscope._frame import Crossing, Frame, Lifted
+from jscope._context import Context
+from jscope._frame import Frame
 from jscope._types import Reduce
 from jscope._util import _text
 from jscope._util._stack import lift_for_here
 
 
-def running(frame: Frame | None, action: str) -> Frame:
-    """Returns the frame if its call is running here, or raises an error that says what was tried."""
+def running(context: Context, action: str) -> Frame:
+    """Returns the frame of the call that a scope belongs to, or raises an error that says what was tried."""
+    frame = Frame.running(context.call)
     if frame is None:
         raise errors.ScopeEndedError(
             f"A scope {action}, outside the `init` or `apply` call it belongs to (that call has "
@@ -25,17 +31,19 @@ def running(frame: Frame | None, action: str) -> Frame:
     return frame
 
 
-def writable(frame: Frame | None, crossing: Crossing, lifted: Lifted | None, action: str) -> Frame:
-    """Returns the frame if what is written through this scope can reach it."""
-    frame = running(frame, action)
-    if frame.trace() != (lifted.trace if lifted is not None else 0):
+def writable(context: Context, action: str) -> Frame:
+    """Returns the frame if what is written through a scope can reach it."""
+    frame = running(context, action)
+    # While collecting nothing is kept, so a lift lets its body "write" in the trace that it made for it.
+    if frame.trace() != (context.lifted.trace if context.lifted is not None else 0):
         lift = lift_for_here()
         raise errors.NativeTransformError(
             f"A scope {action}, inside a JAX transform, from where the value cannot get out.\n"
             f"Use `{lift}` in place of `jax`'s, and write through the scope that the body is given: it takes what is "
             "written along. Or return the value and write it outside."
         )
-    if crossing is not frame.crossing and not frame.collecting:
+    # A copy has a state of its own, which nobody would look at again.
+    if context.crossing is not frame.crossing and not frame.collecting:
         raise errors.NativeTransformError(
             f"A scope {action}, but it is a copy that went through a JAX function such as `jax.tree.map`.\n"
             "Write through the scope that the model was given."
@@ -43,9 +51,10 @@ def writable(frame: Frame | None, crossing: Crossing, lifted: Lifted | None, act
     return frame
 
 
-def assign(frame: Frame, path: str, value: Any, stack: int) -> None:
+def assign(context: Context, path: str, value: Any) -> None:
     """Writes a state variable, after checking that there is one of this shape (less its stacked axes) and dtype."""
-    shape, dtype = _kind_of_state(frame, path, stack)
+    frame = writable(context, f"assigned `{path}`")
+    shape, dtype = _kind_of_state(frame, path, len(context.stack_of(path)))
     if isinstance(value, bool | int | float | complex):
         value = jnp.asarray(value, dtype)
     found = getattr(value, "shape", None), getattr(value, "dtype", None)
@@ -58,12 +67,13 @@ def assign(frame: Frame, path: str, value: Any, stack: int) -> None:
     if not frame.collecting:
         assert isinstance(frame.crossing.state, dict)
         _path.insert(frame.crossing.state, _parts(frame, path), value)
-    elif path in frame.values:
-        frame.values[path] = value
+    elif frame.replay is not None and path in frame.replay.values:
+        frame.replay.values[path] = value
 
 
-def sow(frame: Frame, path: str, value: Any, reduce: Reduce | None) -> None:
+def sow(context: Context, path: str, value: Any, reduce: Reduce | None) -> None:
     """Keeps a sown value if anybody captures, combined with an earlier one of the same path."""
+    frame = writable(context, f"sowed `{path}`")
     if not frame.capturing:
         return
     for other in frame.sown:
@@ -83,18 +93,18 @@ def sow(frame: Frame, path: str, value: Any, reduce: Reduce | None) -> None:
         frame.reduce[path] = reduce
 
 
+_MISMATCH = errors.ShapeMismatchError, errors.DTypeMismatchError
+
+
 def _parts(frame: Frame, path: str) -> tuple[str, ...]:
     below = _path.relative(path, frame.crossing.path)
     assert below is not None
     return _path.parts(below)
 
 
-_MISMATCH = errors.ShapeMismatchError, errors.DTypeMismatchError
-
-
-def _kind_of_state(frame: Frame, path: str, stack: int) -> tuple[Any, Any]:
+def _kind_of_state(frame: Frame, path: str, stacked: int) -> tuple[Any, Any]:
     """Returns shape and dtype of the state variable at `path`, or raises an error that says what is there instead."""
-    spec = frame.specs.get(path) or frame.known.get(path)
+    spec = frame.specs.get(path) or (frame.replay.specs.get(path) if frame.replay is not None else None)
     params, state = frame.crossing.params, frame.crossing.state
     if spec is not None:
         param, old = spec.trainable, spec
@@ -117,4 +127,5 @@ def _kind_of_state(frame: Frame, path: str, stack: int) -> tuple[Any, Any]:
             f"`{path}` was assigned, but there is no such variable.{_text.did_you_mean(path, known)}\n"
             "Create it first: `scope.get_variable(name, ..., trainable=False)`."
         )
-    return jnp.shape(old)[stack if spec is not None else 0 :], jnp.result_type(old)
+    # A spec has the axes of the lifts around, of which the body sees none.
+    return jnp.shape(old)[stacked if spec is not None else 0 :], jnp.result_type(old)

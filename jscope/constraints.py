@@ -1,8 +1,8 @@
-"""Projections onto allowed values.
+"""A constraint is a value that maps a variable to the nearest allowed one, of the same shape and dtype.
 
-A constraint is a value that maps a variable to the nearest one that is allowed, of the same shape and dtype;
-`Specs.apply_constraints` runs them all after an optimizer's step. What is allowed already stays as it is.
-(Keras adds 1e-7 to every norm, and so shrinks a little, at every step, what is allowed already.)
+`Specs.apply_constraints` runs them all after an optimizer's step. A variable that is allowed already stays as it is.
+(Keras adds 1e-7 to every norm, and so shrinks even allowed values a little at every step.) Norms are computed in at
+least float32. Bounds in the wrong order are an `InvalidArgumentError` when the constraint is made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import jax.numpy as jnp
 from jscope.errors import InvalidArgumentError
 
 Axis: TypeAlias = int | tuple[int, ...] | None
-"""The axes that a norm sums over: 0 for the inputs of a dense layer, `(0, 1, 2)` for those of a 2-D convolution."""
+"""The axes that a norm sums over: 0 for the inputs of a dense layer, `(0, 1, 2)` for those of a 2-D convolution, None
+for all axes."""
 
 
 def _check_order(constraint: object, order: str, *numbers: float) -> None:
@@ -30,7 +31,7 @@ def _check_order(constraint: object, order: str, *numbers: float) -> None:
 
 
 def _with_norm(value: jax.Array, axis: Axis, new_norm: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """Scales `value` along `axis` so that its norm becomes `new_norm(norm)`. What is zero stays zero."""
+    """Scales `value` along `axis` so that its norm becomes `new_norm(norm)`. A norm of zero stays zero."""
     wide = jnp.issubdtype(value.dtype, jnp.inexact) and value.dtype.itemsize >= 4
     old = value if wide else value.astype(jnp.float32)
     squares = jnp.sum(jnp.real(old * jnp.conj(old)), axis=axis, keepdims=True)
@@ -41,7 +42,7 @@ def _with_norm(value: jax.Array, axis: Axis, new_norm: Callable[[jax.Array], jax
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class max_norm:
-    """Scales down what has a norm above `limit` along `axis`.
+    """Scales vectors along `axis` down to a norm of `limit` if theirs is larger.
 
     >>> max_norm(5.0)(jnp.array([[6.0, 3.0], [8.0, 4.0]])).tolist()
     [[3.0, 3.0], [4.0, 4.0]]
@@ -59,7 +60,7 @@ class max_norm:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class unit_norm:
-    """Scales to a norm of 1 along `axis`.
+    """Scales vectors along `axis` to a norm of 1; zeros stay zeros.
 
     >>> unit_norm()(jnp.array([3.0, 4.0])).tolist() == jnp.array([0.6, 0.8]).tolist()
     True
@@ -73,7 +74,9 @@ class unit_norm:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class min_max_norm:
-    """Moves the norm along `axis` towards `[low, high]`: all the way for a `rate` of 1, not at all for 0.
+    """Scales vectors along `axis` so that their norm moves towards the interval from `low` to `high`.
+
+    With a `rate` of 1 it moves all the way, with 0 not at all.
 
     >>> min_max_norm(0.0, 1.0, rate=0.5)(jnp.array([0.0, 3.0])).tolist()
     [0.0, 2.0]
@@ -97,7 +100,7 @@ class min_max_norm:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class clip:
-    """Moves what lies outside `[low, high]` to the nearer end; None leaves an end open.
+    """Moves elements that are less than `low` or more than `high` to that bound; None is no bound.
 
     >>> clip(-1.0, 1.0)(jnp.array([-3.0, 0.5, 2.0])).tolist()
     [-1.0, 0.5, 1.0]
@@ -115,4 +118,4 @@ class clip:
 
 
 non_neg = clip(0, None)
-"""Moves negative values to 0. Used without a call: `constraint=non_neg`."""
+"""Moves negative elements to 0. Used without a call: `constraint=non_neg`."""

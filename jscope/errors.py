@@ -1,7 +1,7 @@
-"""What can go wrong, one class per thing a user might want to catch.
+"""There is one class for each thing that a user might want to catch.
 
     JscopeError
-    ├── InvalidNameError       (ValueError)    a name that is no path component
+    ├── InvalidNameError       (ValueError)    not a name: empty, with an empty part, or not a string
     ├── InvalidArgumentError   (TypeError)     an argument of the wrong kind
     ├── DuplicateVariableError (ValueError)    created twice without reuse
     ├── MissingVariableError   (KeyError)      asked for, but not there
@@ -9,14 +9,14 @@
     ├── MismatchError          (ValueError)    found something other than what was asked
     │   ├── ShapeMismatchError
     │   ├── DTypeMismatchError
-    │   └── StructureMismatchError             the one report of `Specs.check`
-    ├── InitializerError       (ValueError)    an initial value that cannot be had
+    │   └── StructureMismatchError             two trees do not fit: the report of `Specs.check`
+    ├── InitializerError       (ValueError)    an initial value that cannot be made
     ├── StateError             (RuntimeError)  state written or needed where it cannot be
     ├── MissingRngError        (RuntimeError)  randomness asked for without a key
     ├── ScopeEndedError        (RuntimeError)  a scope used outside the call it belongs to
     └── NativeTransformError   (RuntimeError)  a side effect inside a plain JAX transform
 
-Every message says what, where (the full path), found versus asked, and what to do next.
+Every message says what is wrong, where (the full path), what was found and what was asked for, and what to do next.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class InvalidNameError(JscopeError, ValueError):
 
 
 class InvalidArgumentError(JscopeError, TypeError):
-    """An argument is of the wrong kind: an initializer that cannot be called, params that are no dict."""
+    """An argument is of the wrong kind: an initializer that cannot be called, params that are not a dict."""
 
 
 class DuplicateVariableError(JscopeError, ValueError):
-    """A variable was created a second time where nothing allowed sharing it."""
+    """A variable was created a second time, and nothing allowed sharing it."""
 
 
 class MissingVariableError(JscopeError, KeyError):
-    """A variable was asked for that does not exist."""
+    """A requested variable does not exist."""
 
     __str__ = Exception.__str__  # A KeyError would show the message as a quoted literal.
 
@@ -52,7 +52,7 @@ class NameConflictError(JscopeError, ValueError):
 
 
 class MismatchError(JscopeError, ValueError):
-    """What was found differs from what was asked."""
+    """What was found differs from what was asked for."""
 
 
 class ShapeMismatchError(MismatchError):
@@ -64,11 +64,11 @@ class DTypeMismatchError(MismatchError):
 
 
 class StructureMismatchError(MismatchError):
-    """Params do not fit the specs; the message is a complete report."""
+    """Two trees do not fit each other, such as params and specs; the message lists everything that differs."""
 
 
 class InitializerError(JscopeError, ValueError):
-    """An initializer gave the wrong shape or dtype, or needs data that is not there."""
+    """An initializer cannot serve a shape or dtype, returned another one, or needs data that is not there."""
 
 
 class StateError(JscopeError, RuntimeError):
@@ -76,7 +76,7 @@ class StateError(JscopeError, RuntimeError):
 
 
 class MissingRngError(JscopeError, RuntimeError):
-    """Randomness was asked for in a call that was given no key."""
+    """A random key was asked for in a call that was not given one."""
 
 
 class ScopeEndedError(JscopeError, RuntimeError):
@@ -89,7 +89,7 @@ class NativeTransformError(JscopeError, RuntimeError):
 
 @contextlib.contextmanager
 def noting(note: str) -> Iterator[None]:
-    """Adds to any error raised inside where it happened."""
+    """Adds a note that says where it happened to any error that is raised inside."""
     try:
         yield
     except Exception as error:

@@ -1,14 +1,14 @@
-"""Custom getters: what stands between `get_variable` and the variable.
+"""A custom getter stands between `get_variable` and the variable.
 
 ```python
 def doubled(getter, name, **options):
     return 2.0 * getter(name, **options)
 ```
 
-`name` is the full path, `getter` the rest of the chain (and `getter.scope` the scope that was asked). A getter may pass
-on another name or other options, call on several times or never, and return any value. Those here are values that
-compare equal when they are equal, so they cost no retracing. `match` is a regular expression to be
-found in the full path.
+`name` is the full path, `getter` the rest of the chain, and `getter.scope` the scope that was asked. A getter may pass
+on another name or other options, call `getter` several times or never, and return any value. Those here are values: two
+that were made by the same call are equal, so JAX traces nothing anew for the second. `match` is a regular expression,
+searched for in the full path; the default, `""`, matches every path.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from jscope.errors import InvalidArgumentError
 
 @dataclass(frozen=True, slots=True)
 class cast:
-    """Reads floating-point variables as `dtype`, while they are stored as before: mixed precision.
+    """Reads floating-point variables as `dtype`, whatever they are stored as: mixed precision.
 
     >>> import jax.numpy as jnp, jscope
     >>> def f(scope):
@@ -55,7 +55,7 @@ class cast:
 
 @dataclass(frozen=True, slots=True)
 class freeze:
-    """Stops gradients into the variables that match.
+    """Stops the gradients of the variables that match.
 
     >>> import jax, jscope
     >>> def f(scope):
@@ -80,8 +80,9 @@ class freeze:
 class weight_norm:
     """Stores a matrix `w` as a direction `w/v` and a length `w/g` per output: `w = g * v / |v|`.
 
-    `v` has the initializer of `w`, `g` starts at one. The last axis counts outputs; only variables with at
-    least two axes are taken apart. (Salimans and Kingma, 2016, https://arxiv.org/abs/1602.07868)
+    `v` has the shape and the initializer of `w`; `g` has the size of the last axis, which counts the outputs, and
+    starts at one. Variables with fewer than two axes, or requested without a shape, are read as they are. (Salimans
+    and Kingma, 2016, https://arxiv.org/abs/1602.07868)
 
     >>> import jax, jscope
     >>> def f(scope):
@@ -107,6 +108,7 @@ class weight_norm:
         g = getter(_path.child(name, "g"), **plain, trainable=options.get("trainable", True))
         length = g.reshape((1,) * (v.ndim - 1) + g.shape)
         squares = jnp.sum(v * v, axis=tuple(range(v.ndim - 1)), keepdims=True)
+        # The small number keeps the gradient of a column of zeros finite.
         return v * (length * jax.lax.rsqrt(squares + 1e-12))
 
 
@@ -114,9 +116,16 @@ class weight_norm:
 class lora:
     """Freezes the matrices that match and adds a trainable product of rank `rank` to each.
 
-    `w` becomes `stop_gradient(w) + scale / rank * a @ b`, with `a` in `w_lora/a` (random) and `b` in `w_lora/b`
-    (zeros, so that training starts from `w`), both in the collection `"lora"`. `w` keeps its name, so that
-    its checkpoint loads. (Hu et al., 2021, https://arxiv.org/abs/2106.09685)
+    >>> import jax, jscope
+    >>> def f(scope):
+    ...     return scope.with_defaults(custom_getter=jscope.getters.lora(rank=1)).get_variable("w", (3, 2))
+    >>> params = jscope.init(f, jax.random.key(0))
+    >>> jscope.tree.map_with_path(lambda path, value: value.shape, params)
+    {'w': (3, 2), 'w_lora': {'a': (3, 1), 'b': (1, 2)}}
+
+    `w` is read as `stop_gradient(w) + scale / rank * a @ b`, with `a` in `w_lora/a` (normal) and `b` in `w_lora/b`
+    (zeros, so that training starts from `w`), both in the collection `"lora"`. `w` keeps its name, so checkpoints of
+    the original model load. (Hu et al., 2021, https://arxiv.org/abs/2106.09685)
     """
 
     rank: int
@@ -138,8 +147,8 @@ class lora:
 class ema:
     """Keeps an exponential moving average of each floating-point param, in state beside it: `w_ema/average`.
 
-    Reads give the param, and move the average: once per read. With `average=True` reads give the average,
-    corrected for its start at zero, and nothing moves: for evaluation.
+    A read returns the param, and updates its average. With `average=True`, for evaluation, it returns the average,
+    corrected for its start at zero, and updates nothing. A param that is read twice in a call is averaged twice.
 
     >>> import jax, jax.numpy as jnp, jscope
     >>> def model(scope, average):
@@ -166,6 +175,7 @@ class ema:
         mean = getter(f"{name}_ema/average", value.shape, value.dtype, **plain)
         count = getter(f"{name}_ema/count", (), jnp.int32, **plain)
         if self.average:
+            # Before the first update, the average is only zeros; the param itself stands in for it.
             corrected = mean / (1 - self.decay ** jnp.maximum(count, 1).astype(value.dtype))
             return jnp.where(count > 0, corrected, value)
         local = _path.relative(name, getter.scope.path)
@@ -177,9 +187,10 @@ class ema:
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True, slots=True, eq=False)
 class substitute:
-    """Reads variables from `values`, a nested dict by full path, where they are there; else as ever.
+    """Reads variables from `values`, a nested dict by full path; those that are not in it are read as before.
 
-    The values are leaves of the scope's pytree: they may be traced, differentiated and mapped.
+    The values are leaves of the scope's pytree: they may be traced, differentiated and mapped. A value whose shape is
+    not that of the variable is an `InvalidArgumentError`.
 
     >>> import jscope
     >>> def f(scope, fast):
@@ -192,6 +203,7 @@ class substitute:
     values: Mapping[str, Any]
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
+        # The variable is asked for even if it has a substitute, so that specs and checks know of it.
         own = getter(name, **options)
         value = _path.walk(self.values, _path.parts(name))
         if value is None or isinstance(value, Mapping):
@@ -203,8 +215,10 @@ class substitute:
         return value
 
     def tree_flatten(self) -> tuple[tuple[Any], None]:
+        """Returns the values as the only child, without static data."""
         return (self.values,), None
 
     @classmethod
     def tree_unflatten(cls, _: None, children: tuple[Any]) -> substitute:
+        """Returns what `tree_flatten` took apart."""
         return cls(*children)

@@ -1,8 +1,11 @@
-"""Initial values.
+"""An initializer is a value: two that were made by the same call are equal, and hash alike.
 
-An initializer is a value: two made by the same call are equal and hash alike. That is what lets jscope compile one
-program for all variables that start the same way, however often a layer writes `glorot_uniform()`. Most of them are
-`jax.nn.initializers` underneath, and give the same numbers; those also work here, they only compare less well.
+That lets jscope compile one program for all variables that start the same way, however often a layer calls
+`glorot_uniform()`. An initializer is called as `(key, shape, dtype)`, and returns an array of that shape and dtype.
+Most of them use `jax.nn.initializers`, and give the same numbers; those can be used directly as well.
+
+Errors are of two kinds. A parameter that no variable could use is an `InvalidArgumentError` when the initializer is
+made; a shape or dtype that does not suit it is an `InitializerError` when it is called.
 """
 
 from __future__ import annotations
@@ -25,12 +28,13 @@ Distribution: TypeAlias = Literal["uniform", "normal", "truncated_normal"]
 
 
 def _finite(initializer: Any, name: str, minimum: float = -math.inf) -> None:
-    """Makes a float of the field `name`, after checking that it is one."""
+    """Replaces the field `name` by a float, after checking that it is a finite number."""
     value = getattr(initializer, name)
     if not (isinstance(value, Real) and math.isfinite(value) and float(value) >= minimum):
         bound = "" if minimum == -math.inf else f" of at least {minimum:g}"
         kind = type(initializer).__name__
         raise InvalidArgumentError(f"`{name}` of `{kind}` must be a finite number{bound}, not {value!r}.")
+    # So that `normal(1)` and `normal(1.0)` are one value: equal numbers with one repr.
     object.__setattr__(initializer, name, float(value))
 
 
@@ -52,13 +56,14 @@ def _tuples(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class constant:
-    """Repeats one value, which broadcasts to the shape.
+    """Repeats one value, which is broadcast to the shape.
 
     >>> constant(0.5)(jax.random.key(0), (3,)).tolist()
     [0.5, 0.5, 0.5]
 
     A list or an array is kept as nested tuples, so it should be small. An array that is itself the initial value can
-    be passed as `initializer` directly. A value that the dtype cannot hold (0.5 as int32) is an `InitializerError`.
+    be passed as `initializer` directly. A value that the dtype cannot hold (0.5 as int32), or that does not broadcast
+    to the shape, is an `InitializerError`.
     """
 
     value: Any
@@ -74,6 +79,7 @@ class constant:
 
     def __call__(self, key: Key, shape: Shape, dtype: DType = jnp.float32) -> jax.Array:
         value = np.asarray(self.value)
+        # Rounding to the precision of a float is expected; losing a fraction, a sign or an imaginary part is not.
         if np.iscomplexobj(value):
             _require_dtype(self, jnp.complexfloating, dtype)
         elif not jnp.issubdtype(dtype, jnp.inexact) and (value.astype(dtype) != value).any():
@@ -96,13 +102,14 @@ ones = constant(1)
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class uniform:
-    """Draws from `[minval, maxval)`; for an integer dtype, integers.
+    """Draws from the half-open interval `[minval, maxval)`; for an integer dtype, integers.
 
     >>> dice = uniform(1, 7)(jax.random.key(0), (100,), jnp.int32)
     >>> sorted(set(dice.tolist()))
     [1, 2, 3, 4, 5, 6]
 
-    Both ends must be given, because `jax.nn.initializers.uniform(x)`, Keras and TF1 take one to mean different things.
+    Both ends must be given, because one number means different things in `jax.nn.initializers.uniform`, Keras and TF1.
+    The dtype must be floating or integer; for integers, both ends must be whole numbers.
     """
 
     minval: float
@@ -131,7 +138,8 @@ class normal:
     >>> normal(0.02) == normal(0.02, mean=0.0)
     True
 
-    `mean` goes by keyword, because TensorFlow's order is `(mean, stddev)` and JAX's is `(stddev)`.
+    `mean` must be given by keyword, because the first parameter is the mean in TensorFlow, but `stddev` in JAX. The
+    dtype must be floating or complex.
     """
 
     stddev: float
@@ -148,14 +156,14 @@ class normal:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class truncated_normal:
-    """Draws from a normal distribution without what lies more than two `stddev` from the mean.
+    """Draws from a normal distribution that is cut off at two `stddev` on either side of the mean.
 
     >>> values = truncated_normal(0.1, mean=1.0)(jax.random.key(0), (1000,))
     >>> bool((values >= 0.8).all() and (values <= 1.2).all())
     True
 
-    As in TensorFlow and JAX, `stddev` is that of the normal distribution before the cut; after it, 0.88 of that is
-    left. `variance_scaling` corrects for this.
+    As in TensorFlow and JAX, `stddev` is that of the whole distribution; the standard deviation of what is left is 0.88
+    times as large. `variance_scaling` corrects for this. The dtype must be floating.
     """
 
     stddev: float
@@ -181,10 +189,20 @@ class variance_scaling:
     >>> variance_scaling(1.0, "fan_avg", "uniform")
     glorot_uniform()
 
-    `fan` is the number of inputs, of outputs, or a mean of the two, by `mode`. The axes that are neither `in_axis`,
-    `out_axis` nor `batch_axis` (a convolution's window) count for both. A vector of n has both fans n and a scalar 1,
-    as in TensorFlow. `truncated_normal` is cut at two standard deviations and corrected for the cut; TensorFlow says
-    `untruncated_normal` for `normal`. Complex values are drawn from a disk of that variance.
+    Args:
+      scale: The variance, times the fan.
+      mode: What `fan` is: the number of inputs (`"fan_in"`), of outputs (`"fan_out"`), or their arithmetic or geometric
+        mean (`"fan_avg"`, `"fan_geo_avg"`). Axes that are none of the following (a convolution's window) count for
+        both. As in TensorFlow, both fans of a vector are its size, and those of a scalar are 1.
+      distribution: `"uniform"`, `"normal"`, or `"truncated_normal"`, which is cut off at two standard deviations and
+        corrected for the cut. (TensorFlow calls `"normal"` `"untruncated_normal"`.) Complex values are uniform on a
+        disk, or normal or truncated in the plane, of that variance.
+      in_axis: The axis of the inputs, or several.
+      out_axis: The axis of the outputs, or several.
+      batch_axis: Axes that count for neither fan.
+
+    The dtype must be floating or complex. (Glorot and Bengio, 2010,
+    https://proceedings.mlr.press/v9/glorot10a.html; He et al., 2015, https://arxiv.org/abs/1502.01852)
     """
 
     scale: float
@@ -205,9 +223,9 @@ class variance_scaling:
 
     def __call__(self, key: Key, shape: Shape, dtype: DType = jnp.float32) -> jax.Array:
         _require_dtype(self, jnp.inexact, dtype)
-        if 0 in shape:
+        if 0 in shape:  # A fan of 0 would be divided by.
             return jnp.zeros(shape, dtype)
-        # With neither in- nor out-axes every axis counts for both fans: n for a vector, 1 for a scalar.
+        # Without in- and out-axes, every axis counts for both fans: n for a vector, 1 for a scalar.
         flat = len(shape) < (2 if self.in_axis == -2 else 1)
         axes = ((), ()) if flat else (self.in_axis, self.out_axis)
         draw = jax.nn.initializers.variance_scaling(self.scale, self.mode, self.distribution, *axes, self.batch_axis)
@@ -221,36 +239,68 @@ class variance_scaling:
 
 
 def glorot_uniform(in_axis: Axis = -2, out_axis: Axis = -1, batch_axis: Axis = ()) -> variance_scaling:
-    """Draws uniformly with variance `2 / (fan_in + fan_out)`: jscope's default.
+    """Draws uniformly with variance `2 / (fan_in + fan_out)`: jscope's default for floating and complex variables.
 
     >>> glorot_uniform() == glorot_uniform() == variance_scaling(1.0, "fan_avg", "uniform")
     True
+
+    (Glorot and Bengio, 2010, https://proceedings.mlr.press/v9/glorot10a.html)
     """
     return variance_scaling(1.0, "fan_avg", "uniform", in_axis, out_axis, batch_axis)
 
 
 def glorot_normal(in_axis: Axis = -2, out_axis: Axis = -1, batch_axis: Axis = ()) -> variance_scaling:
-    """Draws from a truncated normal distribution with variance `2 / (fan_in + fan_out)`."""
+    """Draws from a truncated normal distribution with variance `2 / (fan_in + fan_out)`.
+
+    >>> glorot_normal() == variance_scaling(1.0, "fan_avg", "truncated_normal")
+    True
+
+    (Glorot and Bengio, 2010, https://proceedings.mlr.press/v9/glorot10a.html)
+    """
     return variance_scaling(1.0, "fan_avg", "truncated_normal", in_axis, out_axis, batch_axis)
 
 
 def he_uniform(in_axis: Axis = -2, out_axis: Axis = -1, batch_axis: Axis = ()) -> variance_scaling:
-    """Draws uniformly with variance `2 / fan_in`: what suits a ReLU."""
+    """Draws uniformly with variance `2 / fan_in`, which suits a ReLU.
+
+    >>> he_uniform() == variance_scaling(2.0, "fan_in", "uniform")
+    True
+
+    (He et al., 2015, https://arxiv.org/abs/1502.01852)
+    """
     return variance_scaling(2.0, "fan_in", "uniform", in_axis, out_axis, batch_axis)
 
 
 def he_normal(in_axis: Axis = -2, out_axis: Axis = -1, batch_axis: Axis = ()) -> variance_scaling:
-    """Draws from a truncated normal distribution with variance `2 / fan_in`: what suits a ReLU."""
+    """Draws from a truncated normal distribution with variance `2 / fan_in`, which suits a ReLU.
+
+    >>> he_normal() == variance_scaling(2.0, "fan_in", "truncated_normal")
+    True
+
+    (He et al., 2015, https://arxiv.org/abs/1502.01852)
+    """
     return variance_scaling(2.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis)
 
 
 def lecun_uniform(in_axis: Axis = -2, out_axis: Axis = -1, batch_axis: Axis = ()) -> variance_scaling:
-    """Draws uniformly with variance `1 / fan_in`."""
+    """Draws uniformly with variance `1 / fan_in`.
+
+    >>> lecun_uniform() == variance_scaling(1.0, "fan_in", "uniform")
+    True
+
+    (LeCun et al., 1998, "Efficient BackProp")
+    """
     return variance_scaling(1.0, "fan_in", "uniform", in_axis, out_axis, batch_axis)
 
 
 def lecun_normal(in_axis: Axis = -2, out_axis: Axis = -1, batch_axis: Axis = ()) -> variance_scaling:
-    """Draws from a truncated normal distribution with variance `1 / fan_in`."""
+    """Draws from a truncated normal distribution with variance `1 / fan_in`.
+
+    >>> lecun_normal() == variance_scaling(1.0, "fan_in", "truncated_normal")
+    True
+
+    (LeCun et al., 1998, "Efficient BackProp")
+    """
     return variance_scaling(1.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis)
 
 
@@ -261,8 +311,12 @@ kaiming_uniform, kaiming_normal = he_uniform, he_normal
 def uniform_unit_scaling(factor: float = 1.0) -> variance_scaling:
     """Draws uniformly with variance `factor**2 / n`, where n is the product of all axes but the last.
 
-    This is TF1's. Unlike `lecun_uniform`, it takes n = 1 for a vector.
+    >>> uniform_unit_scaling(2.0)
+    variance_scaling(4.0, 'fan_in', 'uniform', (), -1, ())
+
+    This is TF1's initializer of that name. Unlike `lecun_uniform`, it takes n = 1 for a vector.
     """
+    # Without an in-axis, the fan-in is what the other axes count for both: all but the last.
     return variance_scaling(factor**2, "fan_in", "uniform", in_axis=())
 
 
@@ -274,7 +328,8 @@ class orthogonal:
     >>> bool(jnp.allclose(w @ w.T, jnp.eye(4), atol=1e-5))
     True
 
-    All axes but `column_axis` count as one. Computed in at least float32.
+    The shape must have at least two axes; all but `column_axis` are taken as one. The dtype must be floating or
+    complex; the matrix is computed in at least float32. (Saxe et al., 2013, https://arxiv.org/abs/1312.6120)
     """
 
     scale: float = 1.0
@@ -299,7 +354,8 @@ class delta_orthogonal:
     >>> bool(jnp.allclose(w[1] @ w[1].T, jnp.eye(8), atol=1e-5) and (w[0] == 0).all())
     True
 
-    The shape is one to three window axes, inputs, outputs; inputs must not outnumber outputs.
+    The shape is one to three window axes, inputs, outputs; there must not be more inputs than outputs. The dtype must
+    be floating or complex. (Xiao et al., 2018, https://arxiv.org/abs/1806.05393)
     """
 
     scale: float = 1.0
@@ -322,6 +378,8 @@ class identity:
 
     >>> identity(2)(jax.random.key(0), (2, 3), jnp.int32).tolist()
     [[2, 0, 0], [0, 2, 0]]
+
+    The shape must have two axes. The dtype may be any that can hold `gain`.
     """
 
     gain: float = 1.0

@@ -1,9 +1,9 @@
-"""Names for the axes of variables, computed from their shapes.
+"""A partitioner is a value that names the axes of variables by their shapes.
 
 `axes=("embed", "mlp")` names the axes of one variable where it is created. A partitioner, `(shape, dtype) -> axes`,
-does it for all variables below a scope: `scope.with_defaults(partitioner=names("embed", "mlp"))`. What the names mean
-for a mesh, `jscope.sharding.Rules` say. Partitioners are values that compare equal when they are equal; one that has
-nothing to say of a shape returns None.
+names those of all variables below a scope: `scope.with_defaults(partitioner=names("embed", "mlp"))`. It returns None
+for a shape that it has no names for. What the names mean for a mesh is the matter of `jscope.sharding.Rules`. Two
+partitioners that were made by the same call are equal.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class _Named:
         for axis in axes:
             if not (axis is None or isinstance(axis, str)):
                 kind = type(self).__name__
+                # A tuple of names, most likely.
                 raise InvalidArgumentError(f'{kind}: axes are named one by one, {kind}("embed", "mlp"); got {axis!r}.')
         object.__setattr__(self, "axes", axes)
 
@@ -31,11 +32,14 @@ class _Named:
 
 
 class names(_Named):
-    """Names the axes of variables that have as many axes as there are names.
+    """Names the axes of variables that have as many axes as there are names; a name may be None.
 
     >>> f = names("embed", "mlp")
     >>> f((64, 256), "float32"), f((256,), "float32")
     (('embed', 'mlp'), None)
+
+    Raises:
+      InvalidArgumentError: A name is neither a string nor None.
     """
 
     __slots__ = ()
@@ -45,11 +49,14 @@ class names(_Named):
 
 
 class last(_Named):
-    """Names the last axes, whatever comes before them; of a variable with fewer axes, those that it has.
+    """Names the last axes, whatever comes before them; a variable with fewer axes gets the last of the names.
 
     >>> f = last("embed", "mlp")
     >>> f((3, 3, 64, 256), "float32"), f((256,), "float32")
     ((None, None, 'embed', 'mlp'), ('mlp',))
+
+    Raises:
+      InvalidArgumentError: A name is neither a string nor None.
     """
 
     __slots__ = ()
@@ -61,16 +68,16 @@ class last(_Named):
 
 @dataclass(frozen=True, slots=True)
 class largest:
-    """Names the largest axis, the first of equal ones, of variables with at least `min_size` elements.
+    """Names the largest axis (of equal ones, the first) of variables with at least `min_size` elements.
 
     >>> f = largest("fsdp", min_size=1024)
     >>> f((64, 256), "float32"), f((256,), "float32")
     ((None, 'fsdp'), None)
 
     Args:
-      axis: Its name.
-      min_size: Smaller variables get no names.
-      multiple_of: Only axes whose size is a multiple of this count.
+      axis: The name.
+      min_size: Variables with fewer elements than this get no names.
+      multiple_of: Axes whose size is not a multiple of this number are left out of account.
     """
 
     axis: str
@@ -87,11 +94,14 @@ class largest:
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class first:
-    """Asks several partitioners, and takes the first answer.
+    """Asks several partitioners in order, and takes the first answer that is not None.
 
     >>> f = first(names("embed", "mlp"), names("mlp"))
     >>> f((64, 256), "float32"), f((256,), "float32"), f((), "float32")
     (('embed', 'mlp'), ('mlp',), None)
+
+    Raises:
+      InvalidArgumentError: One of them cannot be called.
     """
 
     partitioners: tuple[Partitioner, ...]

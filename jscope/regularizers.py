@@ -1,7 +1,8 @@
-"""Penalties on the size of variables.
+"""A regularizer is a value that maps a variable to a scalar, the penalty on its size.
 
-A regularizer is a value that maps a variable to a scalar; `Specs.regularization_loss` adds them up. Sums are computed
-in at least float32, because a sum of a million squares does not fit bfloat16. Complex variables count by magnitude.
+`Specs.regularization_loss` adds the penalties up. Sums are computed in at least float32, because a sum of a million
+squares does not fit bfloat16. Complex variables count by magnitude. A scale that is negative or not finite is an
+`InvalidArgumentError` when the regularizer is made.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from jscope.errors import InvalidArgumentError, ShapeMismatchError
 
 
 def _check_scale(regularizer: Any, name: str = "scale") -> None:
-    """Makes a float of the field `name`, after checking that it is one and not negative."""
+    """Replaces the field `name` by a float, after checking that it is a finite, non-negative number."""
     value = getattr(regularizer, name)
     if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
         kind = type(regularizer).__name__
@@ -32,7 +33,7 @@ def _widen(value: jax.Array) -> jax.Array:
 
 
 def _magnitudes(value: jax.Array) -> jax.Array:
-    # JAX gives abs the slope 1 at 0; as in TensorFlow it is 0 here, so that what is zero stays zero.
+    # In JAX, the slope of abs at 0 is 1; here it is 0, as in TensorFlow, so that what is zero stays zero.
     return jnp.abs(value) if jnp.iscomplexobj(value) else value * jnp.sign(value)
 
 
@@ -43,7 +44,7 @@ def _squares(value: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class l1:
-    """Penalises `scale * sum(abs(value))`.
+    """Penalises `scale * sum(abs(value))`, for a variable of any shape.
 
     >>> float(l1(0.5)(jnp.array([1.0, -2.0])))
     1.5
@@ -60,12 +61,12 @@ class l1:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class l2:
-    """Penalises `scale * sum(abs(value)**2)`.
+    """Penalises `scale * sum(abs(value)**2)`, for a variable of any shape.
 
     >>> float(l2(0.5)(jnp.array([1.0, -2.0])))
     2.5
 
-    This is Keras's. `tf.contrib.layers.l2_regularizer` and `tf.nn.l2_loss` take half of it: give half the scale here.
+    So does Keras. `tf.contrib.layers.l2_regularizer` and `tf.nn.l2_loss` take half of the sum: use half their scale.
     """
 
     scale: float
@@ -79,7 +80,7 @@ class l2:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class l1_l2:
-    """Penalises `l1 * sum(abs(value)) + l2 * sum(abs(value)**2)`.
+    """Penalises `l1 * sum(abs(value)) + l2 * sum(abs(value)**2)`, for a variable of any shape.
 
     >>> float(l1_l2(l1=0.5, l2=0.5)(jnp.array([1.0, -2.0])))
     4.0
@@ -99,13 +100,14 @@ class l1_l2:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class orthogonal:
-    """Penalises the mean cosine, in magnitude, between two rows (or columns) of a matrix, times `scale`.
+    """Penalises `scale` times the mean magnitude of the cosine between two rows, or two columns, of a matrix.
 
     >>> parallel, orthonormal = jnp.ones((2, 2)), jnp.eye(2)
     >>> round(float(orthogonal(0.5)(parallel)), 6), float(orthogonal(0.5)(orthonormal))
     (0.5, 0.0)
 
-    This is Keras's, with 0 instead of NaN where there are not two rows. A row of zeros is orthogonal to all.
+    So does Keras's `OrthogonalRegularizer`, but here the penalty of a single row is 0, not NaN. A row of zeros is
+    orthogonal to every other. A variable that does not have two axes is a `ShapeMismatchError` when it is penalised.
     """
 
     scale: float
@@ -123,6 +125,7 @@ class orthogonal:
                 "Give the variable another regularizer, or reshape it in a function that calls this one."
             )
         rows = _widen(value if self.mode == "rows" else value.T)
+        # The bound keeps the gradient of a row of zeros finite; it is Keras's.
         norms = jnp.sqrt(jnp.maximum(jnp.sum(_squares(rows), axis=1, keepdims=True), 1e-12))
         rows = rows / norms.astype(rows.dtype)
         cosines = jnp.matmul(rows, rows.conj().T, precision="highest")

@@ -1,12 +1,12 @@
 """Nested dicts, seen as leaves by path.
 
-A tree is a nested mapping with string keys: params, state, gradients, specs, a checkpoint. What is no mapping is a
-leaf, be it an array, a `jax.ShapeDtypeStruct`, a list or None; and a tree is nothing but its leaves by path. From that
-follows all that the functions here have in common:
+A tree is a nested mapping with string keys: params, state, gradients, specs, a checkpoint. Anything that is not a
+mapping is a leaf, be it an array, a `jax.ShapeDtypeStruct`, a list or None; and a tree is nothing but its leaves by
+path. From that follows what all the functions here have in common:
 
 - `{"a/b": x}` and `{"a": {"b": x}}` are the same tree, in flat and in nested form: every function takes either.
-- An empty sub-dict holds no leaf, so it is not there: results never have one.
-- Leaves are passed on as they are, the same objects; trees are never changed, results are new plain dicts.
+- An empty sub-dict has no leaves, so it does not count: results never contain one.
+- Leaves are passed on as the same objects; trees are never changed, and results are new plain dicts.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from jscope.errors import InvalidArgumentError, MissingVariableError, NameConfli
 Where: TypeAlias = str | re.Pattern[str] | Callable[[str, Any], bool]
 """Chooses leaves: a regular expression found anywhere in the path, or a predicate `(path, leaf) -> bool`.
 
-The search is `re.search`, as in `grep`; anchor it (`"^enc/"`, `"/w$"`) where it should match less.
+The search is `re.search`, as in `grep`; anchor the expression (`"^enc/"`, `"/w$"`) where it should match less.
 """
 
 
 def names(tree: Tree) -> list[str]:
-    """Lists the paths of a tree's leaves, in the tree's order.
+    """Lists the paths of a tree's leaves, in the tree's order; errors are those of `flatten`.
 
     >>> names({"enc": {"w": 1, "b": 2}, "step": 3})
     ['enc/w', 'enc/b', 'step']
@@ -50,9 +50,9 @@ def flatten(tree: Tree) -> dict[str, Any]:
     {'enc/w': 1, 'enc/b': 2, 'step': 3}
 
     Raises:
-        InvalidArgumentError: `tree` is no mapping, or a key is no string.
-        InvalidNameError: a key is empty, or has an empty part.
-        NameConflictError: a path is there twice, or is both a leaf and a prefix.
+      InvalidArgumentError: `tree` is not a mapping, or a key is not a string.
+      InvalidNameError: A key is empty, or has an empty part.
+      NameConflictError: A path is there twice, or is both a leaf and a prefix.
     """
     flat: dict[str, Any] = {}
     for path, leaf in _entries(tree):
@@ -80,6 +80,9 @@ def filter(tree: Tree, where: Where) -> dict[str, Any]:
 
     >>> filter({"enc": {"w": 1, "b": 2}, "dec": {"w": 3}}, "/w$")
     {'enc': {'w': 1}, 'dec': {'w': 3}}
+
+    Raises:
+      InvalidArgumentError: `where` is not a regular expression.
     """
     return partition(tree, where)[0]
 
@@ -89,6 +92,9 @@ def partition(tree: Tree, where: Where) -> tuple[dict[str, Any], dict[str, Any]]
 
     >>> partition({"enc": {"w": 1}, "dec": {"w": 2}}, lambda path, leaf: leaf > 1)
     ({'dec': {'w': 2}}, {'enc': {'w': 1}})
+
+    Raises:
+      InvalidArgumentError: `where` is not a regular expression.
     """
     flat, chooses = flatten(tree), _predicate(where)
     chosen = {path: leaf for path, leaf in flat.items() if chooses(path, leaf)}
@@ -97,13 +103,13 @@ def partition(tree: Tree, where: Where) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def merge(*trees: Tree) -> dict[str, Any]:
-    """Returns one tree with the leaves of all.
+    """Returns one tree with the leaves of all the trees.
 
     >>> merge({"enc": {"w": 1}}, {"enc": {"b": 2}, "step": 3})
     {'enc': {'w': 1, 'b': 2}, 'step': 3}
 
     Raises:
-        NameConflictError: two trees have different objects at one path. The same object is no conflict.
+      NameConflictError: Two trees have different objects at one path. (The same object twice is not a conflict.)
     """
     merged: dict[str, Any] = {}
     clashes: list[str] = []
@@ -111,18 +117,18 @@ def merge(*trees: Tree) -> dict[str, Any]:
         clashes += [path for path in flat if path in merged and merged[path] is not flat[path]]
         merged |= flat
     if clashes:
-        raise NameConflictError(f"Two trees have different leaves at {_listed(clashes)}. `filter` out all but one.")
+        raise NameConflictError(f"Two trees have different leaves at {_quoted(clashes)}. `filter` out all but one.")
     return unflatten(merged)
 
 
 def map_with_path(fn: Callable[..., Any], tree: Tree, *rest: Tree) -> dict[str, Any]:
-    """Replaces every leaf by `fn(path, leaf, *others)`, with the leaves of `rest` at the same path as the others.
+    """Replaces every leaf by `fn(path, leaf, *others)`, where the others are the leaves of `rest` at the same path.
 
     >>> map_with_path(lambda path, x, y: f"{path}={x + y}", {"enc": {"w": 1}}, {"enc": {"w": 2}})
     {'enc': {'w': 'enc/w=3'}}
 
     Raises:
-        StructureMismatchError: two trees differ in their paths; the message lists where.
+      StructureMismatchError: Two trees differ in their paths; the message lists where.
     """
     flat, *others = map(flatten, (tree, *rest))
     for i, other in enumerate(others):
@@ -140,14 +146,15 @@ def rename(tree: Tree, to: Mapping[str, str] | Callable[[str], str]) -> dict[str
     {'ENC': {'W': 1}}
 
     `to` is a function from path to path, or `{regular expression: replacement}`: one `re.sub` after the other, in the
-    dict's order, each on what the one before made (so to swap two names takes a function).
+    dict's order, each on the result of the one before (so swapping two names takes a function).
 
     Raises:
-        MissingVariableError: an expression is found in no path.
-        NameConflictError: two paths become one, or a path becomes a prefix of another.
+      MissingVariableError: An expression is not found in any path.
+      NameConflictError: Two paths become one, or a path becomes a prefix of another.
+      InvalidNameError: A new path is empty, or has an empty part.
     """
     flat = flatten(tree)
-    new_path = to if callable(to) else _substitute(flat, to).__getitem__
+    new_path = to if callable(to) else _replaced(flat, to).__getitem__
     origin: dict[str, str] = {}
     for path in flat:
         new = new_path(path)
@@ -164,18 +171,20 @@ def stack(tree: Tree, *, at: str = "") -> dict[str, Any]:
     >>> stack({"0": {"w": np.array([1, 2])}, "1": {"w": np.array([3, 4])}})["w"].tolist()
     [[1, 2], [3, 4]]
 
-    NumPy arrays give a NumPy array, a `jax.ShapeDtypeStruct` (as in `jax.eval_shape`) another one, with a
-    `NamedSharding` that leaves the new axis whole. With `at`, the layers are those below that path of a larger tree,
-    and the rest of it is kept. `unstack` is the inverse.
+    NumPy arrays give a NumPy array. A `jax.ShapeDtypeStruct` gives another one; where it has a `NamedSharding`, the new
+    axis stays whole. With `at`, the layers are those below that path of a larger tree, whose other leaves are kept.
+    `unstack` is the inverse.
 
     Raises:
-        StructureMismatchError: the keys are not `"0"` to `"n-1"`, or the layers differ in paths, shapes or dtypes.
+      StructureMismatchError: The keys are not `"0"` to `"n-1"`, or the layers differ in paths, shapes or dtypes.
+      MissingVariableError: There is nothing below `at`.
+      InvalidArgumentError: A leaf is neither an array nor a `jax.ShapeDtypeStruct`.
     """
-    subtree, rest = _below(tree, at)
-    layers = _layers(subtree, at)
+    subtree, rest = _split_at(tree, at)
+    layers = _flat_layers(subtree, at)
     for i, layer in enumerate(layers):
         if report := _diff.compare(layers[0], layer, _diff.kinds):
-            raise StructureMismatchError(f"Layers 0 (a) and {i} (b) of {_place(at)} must be alike:\n{report}")
+            raise StructureMismatchError(f"Layers 0 (a) and {i} (b) of {_subtree(at)} must be alike:\n{report}")
     stacked = {path: _stack_leaves([layer[path] for layer in layers]) for path in layers[0]}
     return merge(rest, {at: stacked} if at else stacked)
 
@@ -186,17 +195,22 @@ def unstack(tree: Tree, *, at: str = "") -> dict[str, Any]:
     >>> unstack({"w": np.array([[1, 2], [3, 4]])})
     {'0': {'w': array([1, 2])}, '1': {'w': array([3, 4])}}
 
-    The inverse of `stack`, for the same leaves and with the same `at`. What comes from a NumPy array are views of it.
+    This is the inverse of `stack`, for the same kinds of leaves and with the same `at`. A NumPy array gives views.
 
     Raises:
-        StructureMismatchError: the leading sizes differ, or are 0.
+      StructureMismatchError: The leading sizes differ, or are 0.
+      MissingVariableError: There is nothing below `at`.
+      InvalidArgumentError: A leaf is neither an array nor a `jax.ShapeDtypeStruct`.
     """
-    subtree, rest = _below(tree, at)
-    flat = _layered(subtree, at)
-    found = {leaf.shape[:1]: f"`{path}` is {_diff.describe(leaf)}" for path, leaf in flat.items()}
+    subtree, rest = _split_at(tree, at)
+    flat = _flat_layer(subtree, at)
+    # One entry for each leading size; a leaf without axes has the size `()`.
+    found = {leaf.shape[:1]: f"`{path}` is {_diff.describe_leaf(leaf)}" for path, leaf in flat.items()}
     if len(found) > 1 or not all(map(any, found)):
         sizes = ", but ".join(found.values())
-        raise StructureMismatchError(f"Leaves of {_place(at)} need a leading axis of one size, at least 1; {sizes}.")
+        raise StructureMismatchError(
+            f"The leaves of {_subtree(at)} must have leading axes of one size, at least 1; {sizes}."
+        )
     ((count,),) = found
     slices = {path: _unstack_leaf(leaf) for path, leaf in flat.items()}
     layers = {str(i): {path: slices[path][i] for path in flat} for i in range(count)}
@@ -204,33 +218,42 @@ def unstack(tree: Tree, *, at: str = "") -> dict[str, Any]:
 
 
 def size(tree: Tree) -> int:
-    """Counts the elements of all leaves; a typed key counts as one.
+    """Counts the elements of all leaves; a typed random key is one element.
 
     >>> size({"w": np.zeros((2, 3)), "b": jax.ShapeDtypeStruct((3,), "float32")})
     9
+
+    Raises:
+      InvalidArgumentError: A leaf has no shape and dtype.
     """
     return sum(math.prod(leaf.shape) for leaf in _sized(tree))
 
 
 def bytes(tree: Tree) -> int:
-    """Counts the bytes of all leaves: elements times item size, whatever a device adds by its layout.
+    """Counts the bytes of all leaves: elements times item size, without what a device adds for its layout.
 
     >>> bytes({"w": np.zeros((2, 3), np.float32), "b": jax.ShapeDtypeStruct((3,), "bfloat16")})
     30
+
+    Raises:
+      InvalidArgumentError: A leaf has no shape and dtype.
     """
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in _sized(tree))
 
 
 def diff(a: Tree, b: Tree, *, tolerance: float = 0.0) -> Diff:
-    """Compares two trees; the report is false where they are equal.
+    """Compares two trees; the report is false if they are equal.
 
     >>> print(diff({"w": np.zeros(2), "step": 1}, {"w": np.ones(2), "step": np.zeros(3, np.int32)}))
     changed    step  1 -> int32[3]
     values     w     differs by up to 1
 
-    A NaN equals a NaN in the same place; so do two numbers in arrays whose absolute difference is at most `tolerance`.
-    NumPy and JAX arrays are compared alike; with a `jax.ShapeDtypeStruct` or a spec, only shape and dtype count.
-    Everything else is compared by type and `==`.
+    In arrays, two numbers are equal if their absolute difference is at most `tolerance`, and a NaN equals a NaN at the
+    same index. NumPy and JAX arrays are compared alike; with a `jax.ShapeDtypeStruct` or a spec, only shape and dtype
+    count. Everything else is compared by type and `==`.
+
+    Raises:
+      InvalidArgumentError: `tolerance` is negative or NaN.
     """
     return _diff.compare(flatten(a), flatten(b), tolerance=tolerance)
 
@@ -238,11 +261,11 @@ def diff(a: Tree, b: Tree, *, tolerance: float = 0.0) -> Diff:
 def _entries(tree: Tree, at: str = "") -> Iterator[tuple[str, Any]]:
     """Yields `(path, leaf)` in the tree's order, after checking every key."""
     if not isinstance(tree, Mapping):
-        raise InvalidArgumentError(f"A tree is a nested mapping with string keys, not {_diff.describe(tree)}.")
+        raise InvalidArgumentError(f"A tree is a nested mapping with string keys, not {_diff.describe_leaf(tree)}.")
     for name, value in tree.items():
         if not isinstance(name, str):
-            raise InvalidArgumentError(f"Key {name!r} in {_place(at)} must be a string, not `{type(name).__name__}`.")
-        path = _path.SEPARATOR.join([at, name] if at else [name])
+            raise InvalidArgumentError(f"Key {name!r} in {_subtree(at)} must be a string, not `{type(name).__name__}`.")
+        path = _path.SEPARATOR.join([at, name] if at else [name])  # `_path.join` would drop an empty name.
         _path.check(path)
         if isinstance(value, Mapping):
             yield from _entries(value, path)
@@ -257,59 +280,65 @@ def _predicate(where: Where) -> Callable[[str, Any], bool]:
     return lambda path, _: regex.search(path) is not None
 
 
-def _substitute(paths: Iterable[str], to: Mapping[str, str]) -> dict[str, str]:
-    """Returns the new path of each path, after all substitutions."""
+def _replaced(paths: Iterable[str], to: Mapping[str, str]) -> dict[str, str]:
+    """Returns the new path of each path, after all replacements."""
     new = {path: path for path in paths}
     for pattern, replacement in to.items():
         regex = _text.pattern(pattern)
+        # An expression without effect is a misspelt one: names that stayed as they were would be missed much later.
         if not any(map(regex.search, new.values())):
-            raise MissingVariableError(f"`{regex.pattern}` is found in no path. {_hint(regex.pattern, new.values())}")
+            raise MissingVariableError(
+                f"`{regex.pattern}` is not found in any path. {_suggestion(regex.pattern, new.values())}"
+            )
         new = {path: regex.sub(replacement, name) for path, name in new.items()}
     return new
 
 
-def _below(tree: Tree, at: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns what is below a path, as seen from there, and the rest of the tree."""
+def _split_at(tree: Tree, at: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what is below the path `at`, with paths that start there, and the rest of the tree."""
     flat = flatten(tree)
     if at in flat:
-        raise InvalidArgumentError(f"`{at}` is no subtree, but a leaf: {_diff.describe(flat[at])}.")
+        raise InvalidArgumentError(f"`{at}` is not a subtree, but a leaf: {_diff.describe_leaf(flat[at])}.")
     rest, below = partition(flat, lambda path, _: _path.relative(path, at) is None)
     if not below:
-        raise MissingVariableError(f"There is nothing below {_place(at)}. {_hint(at, flat)}")
+        raise MissingVariableError(f"There is nothing below {_subtree(at)}. {_suggestion(at, flat)}")
     return _path.walk(below, _path.parts(at)), rest
 
 
-def _layers(tree: Mapping[str, Any], at: str) -> list[dict[str, Any]]:
-    """Returns the flat layers `"0"` to `"n-1"`."""
+def _flat_layers(tree: Mapping[str, Any], at: str) -> list[dict[str, Any]]:
+    """Returns the layers `"0"` to `"n-1"` in flat form."""
     wanted = [str(i) for i in range(len(tree))]
     if missing := [name for name in wanted if name not in tree]:
-        found = f"found {_listed(tree)}, but not {_listed(missing)}"
-        raise StructureMismatchError(f"The layers of {_place(at)} must be named `0` to `n-1`; {found}.")
-    return [_layered(tree[name], _path.join(at, name)) for name in wanted]
+        found = f"found {_quoted(tree)}, but not {_quoted(missing)}"
+        raise StructureMismatchError(f"The layers of {_subtree(at)} must be named `0` to `n-1`; {found}.")
+    return [_flat_layer(tree[name], _path.join(at, name)) for name in wanted]
 
 
-def _layered(layer: Any, at: str) -> dict[str, Any]:
+def _flat_layer(layer: Any, at: str) -> dict[str, Any]:
     """Returns what is below `at` in flat form, after checking that it can be stacked or unstacked."""
     if not isinstance(layer, Mapping):
-        raise InvalidArgumentError(f"Layer {_place(at)} must be a mapping, not {_diff.describe(layer)}.")
+        raise InvalidArgumentError(f"Layer {_subtree(at)} must be a mapping, not {_diff.describe_leaf(layer)}.")
     flat = flatten(layer)
     for path, leaf in flat.items():
         if not (_diff.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)):
-            what = f"`{_path.join(at, path)}` is {_diff.describe(leaf)}"
-            raise InvalidArgumentError(f"{what}, no array and no `jax.ShapeDtypeStruct`. `partition` it off first.")
+            raise InvalidArgumentError(
+                f"`{_path.join(at, path)}` is {_diff.describe_leaf(leaf)}, neither an array nor a "
+                "`jax.ShapeDtypeStruct`. `partition` it off first."
+            )
     return flat
 
 
 def _stack_leaves(leaves: list[Any]) -> Any:
     if isinstance(leaves[0], jax.ShapeDtypeStruct):
         return _reshaped(leaves[0], (len(leaves), *leaves[0].shape), lambda spec: (None, *spec))
+    # NumPy arrays stay on the host: a checkpoint of a large model may not fit on a device.
     return (jnp if any(isinstance(leaf, jax.Array) for leaf in leaves) else np).stack(leaves)
 
 
 def _unstack_leaf(leaf: Any) -> list[Any]:
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return [_reshaped(leaf, leaf.shape[1:], lambda spec: spec[1:])] * leaf.shape[0]
-    # The ellipsis keeps what has no axis left an array: without it, NumPy makes it a scalar.
+    # Without the ellipsis, NumPy would make a scalar, not an array, of an element without axes.
     return list(leaf) if isinstance(leaf, jax.Array) else [leaf[i, ...] for i in range(len(leaf))]
 
 
@@ -322,23 +351,27 @@ def _reshaped(struct: jax.ShapeDtypeStruct, shape: Shape, axes: Callable[..., tu
 
 
 def _sized(tree: Tree) -> Iterator[Any]:
+    """Yields the leaves, after checking that each has a shape and a dtype."""
     for path, leaf in flatten(tree).items():
         if not _diff.has_type(leaf):
-            raise InvalidArgumentError(f"`{path}` has no size: it is {_diff.describe(leaf)}. `filter` it out first.")
+            raise InvalidArgumentError(
+                f"`{path}` has no size: it is {_diff.describe_leaf(leaf)}. `filter` it out first."
+            )
         yield leaf
 
 
-def _listed(paths: Iterable[str]) -> str:
+def _quoted(paths: Iterable[str]) -> str:
+    """Returns paths for a message, at most eight of them."""
     quoted = [f"`{path}`" for path in paths]
     return ", ".join(quoted[:8]) + (f" and {len(quoted) - 8} more" if len(quoted) > 8 else "")
 
 
-def _hint(asked: str, paths: Collection[str]) -> str:
-    """Suggests what a path or pattern may have meant: a path, a prefix, or a single name."""
+def _suggestion(asked: str, paths: Collection[str]) -> str:
+    """Returns a sentence with what a path or pattern may have meant: a path, a prefix, or a single name."""
     known = dict.fromkeys(each for path in paths for each in (path, *_path.prefixes(path), *_path.parts(path)))
     near = _text.nearest(asked.strip("^$"), known)
-    return f"Did you mean {_listed(near)}?" if near else f"There is {_listed(paths) or 'nothing'}."
+    return f"Did you mean {_quoted(near)}?" if near else f"There is {_quoted(paths) or 'nothing'}."
 
 
-def _place(path: str) -> str:
+def _subtree(path: str) -> str:
     return f"`{path}`" if path else "the root"

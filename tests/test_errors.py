@@ -141,7 +141,7 @@ WHILE_CREATING = {
     "trainable that is no bool": (
         lambda: init(create("a/w", trainable="no")),
         errors.InvalidArgumentError,
-        r"trainable='no' of `a/w` is neither True nor False",
+        r"trainable='no' of `a/w` must be True or False",
     ),
     "too few axes": (
         lambda: init(create("a/w", axes=("x", "y"))),

@@ -5,7 +5,6 @@ What differs between two adapters is where the arrays come from, and nothing els
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import jax
@@ -15,6 +14,7 @@ weights = jax.nn.initializers.glorot_uniform()
 embeddings = jax.nn.initializers.normal(0.02)
 zeros = jax.nn.initializers.zeros
 ones = jax.nn.initializers.ones
+gelu = jax.nn.gelu
 
 
 def dense(x, w, b):
@@ -55,43 +55,14 @@ class Attend:
         return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits), v).reshape(batch, time, width)
 
 
-def conv_norm(x, w, scale, offset, stride=1):
-    """A convolution, and normalization by the statistics of the batch."""
-    x = jax.lax.conv_general_dilated(x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    mean = x.mean((0, 1, 2), keepdims=True)
-    variance = jnp.square(x - mean).mean((0, 1, 2), keepdims=True)
-    return (x - mean) * jax.lax.rsqrt(variance + 1e-5) * scale + offset
-
-
-def pool(x):
-    """The maximum over windows of 3x3 at every second pixel."""
-    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
-
-
-def unit(x, w, b):
+def affine(x, scale, offset):
     """A scale and a shift: the least that uses two variables."""
-    return x * w + b
+    return x * scale + offset
 
 
-@contextmanager
-def nothing_computed():
-    """Within, `unit` gives back its input: what is left of a wide model is reading its variables."""
-    global unit
-    computing, unit = unit, lambda x, w, b: x
-    try:
-        yield
-    finally:
-        unit = computing
-
-
-def gelu(x):
-    """The activation of the transformer."""
-    return jax.nn.gelu(x)
-
-
-def relu(x):
-    """The activation of the other models."""
-    return jax.nn.relu(x)
+def nothing(x, scale, offset):
+    """Gives back its input: what is left of a wide model is reading its variables."""
+    return x
 
 
 def embed(tokens, table, positions):

@@ -6,6 +6,8 @@ library load into all others.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,26 +22,7 @@ PLAIN = _math.Attend()
 
 
 class UnsupportedError(Exception):
-    """A library has no such thing; the message says why."""
-
-
-def supported(makers, model):
-    """Returns what makes a model of this kind, among those by kind, or raises `UnsupportedError`."""
-    if type(model) not in makers:
-        raise UnsupportedError(f"No {type(model).__name__} is written for this library here.")
-    return makers[type(model)]
-
-
-@dataclass(frozen=True)
-class Mlp:
-    """`layer_0` ... of `w` and `b`."""
-
-    layers: int = 4
-    width: int = 64
-
-    @property
-    def x(self):
-        return numbers(8, self.width)
+    """A library has no such thing, or it is not written here."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +31,8 @@ class Transformer:
 
     Attributes:
       layers: How many blocks, `layer_0` ... Where they are scanned they are stacked under `layers`.
-      form: "unrolled"; "scanned"; "jitted": each block called through the `jit` of the library; "native": the same
-        through `jax.jit`, on what the library passes around.
+      form: "unrolled"; "scanned", and rematerialized; "jitted": each block called through the `jit` of the library;
+        "native": the same through `jax.jit`, on what the library passes around.
     """
 
     layers: int = 12
@@ -61,10 +44,14 @@ class Transformer:
     def x(self):
         return numbers(2, 16, self.width)
 
+    @property
+    def label(self):
+        return f"transformer-{self.layers}"
+
 
 @dataclass(frozen=True)
 class Decoder:
-    """A language model: `table`, `positions`, scanned and rematerialized blocks stacked under `layers`, `ln`."""
+    """A language model: `table`, `positions`, a scanned transformer `blocks`, `ln`."""
 
     layers: int = 2
     width: int = 16
@@ -78,53 +65,40 @@ class Decoder:
         shape = (self.batch, self.length)
         return jnp.asarray(np.random.default_rng(0).integers(self.vocabulary, size=shape), jnp.int32)
 
-
-@dataclass(frozen=True)
-class ResNet:
-    """ResNet-50: `stem`, bottlenecks `block_0` ... of three convolutions and a projection where needed, `out`."""
-
-    blocks: tuple[int, ...] = (3, 4, 6, 3)
-    width: int = 16
-    size: int = 32
-    classes: int = 10
+    @property
+    def label(self):
+        return f"decoder-{self.layers}"
 
     @property
-    def x(self):
-        return numbers(2, self.size, self.size, 3)
-
-    @property
-    def bottlenecks(self):
-        """For each block: features in, features inside, stride, and whether it projects."""
-        plan, features = [], self.width
-        for stage, count in enumerate(self.blocks):
-            for i in range(count):
-                inner = self.width * 2**stage
-                plan.append((features, inner, 2 if stage and not i else 1, not i))
-                features = 4 * inner
-        return plan
-
-    @property
-    def features(self):
-        """The width of what `out` gets."""
-        return 4 * self.width * 2 ** (len(self.blocks) - 1)
+    def blocks(self):
+        return Transformer(self.layers, self.width, self.attend, "scanned")
 
 
 @dataclass(frozen=True)
 class Wide:
-    """`group_0/unit_0` ... of two small variables each, 100 units to a group."""
+    """`unit_0` ... of two small variables each, those of a norm.
+
+    Attributes:
+      variables: How many variables.
+      width: How many numbers each has.
+      compute: What is done with them: `compute(x, scale, offset)`.
+    """
 
     variables: int = 10_000
     width: int = 4
+    compute: Callable[..., jax.Array] = _math.affine
 
     @property
     def x(self):
         return numbers(self.width)
 
     @property
-    def groups(self):
-        """How many units each group has."""
-        full, rest = divmod(self.variables // 2, 100)
-        return [100] * full + [rest] * bool(rest)
+    def label(self):
+        return f"wide-{self.variables}"
+
+    @property
+    def units(self):
+        return range(self.variables // 2)
 
 
 @dataclass(frozen=True)
@@ -142,7 +116,7 @@ class Built:
 
     init: Callable[..., Any]
     apply: Callable[..., Any]
-    load: Callable[..., Any]
+    load: Callable[..., Any] = lambda params: params
     bind: Callable[..., Any] | None = None
     sharded: Callable[..., Any] | None = None
     specs: Callable[..., Any] | None = None
@@ -159,14 +133,17 @@ class Built:
         return jax.jit(self.init, out_shardings=places)(key, x)
 
 
-def step(built):
-    """Returns one step of gradient descent: `(variables, x) -> (variables, loss)`."""
+def load_into(shapes, params):
+    """Returns the pytree `shapes` with each leaf replaced by the array of its name in `params`."""
 
-    def train(variables, x):
-        loss, grads = jax.value_and_grad(lambda variables: _math.loss(built.apply(variables, x)))(variables)
-        return jax.tree.map(lambda value, grad: value - 0.01 * grad, variables, grads), loss
+    def find(path, _):
+        names = []
+        for part in path:
+            name = getattr(part, "key", getattr(part, "idx", getattr(part, "name", None)))
+            names += [f"{names.pop()}_{name}" if isinstance(name, int) else name]
+        return functools.reduce(operator.getitem, names, params)
 
-    return train
+    return jax.tree_util.tree_map_with_path(find, shapes)
 
 
 def numbers(*shape):

@@ -5,17 +5,17 @@ from __future__ import annotations
 import haiku as hk
 
 from benchmarks.models import _math
-from benchmarks.models._models import Built, Mlp, ResNet, Transformer, UnsupportedError, Wide, supported
+from benchmarks.models._models import Built, Transformer, Wide
 
 
 def build(model):
     """Returns `model` in Haiku."""
-    function = supported(MODELS, model)
+    function = MODELS[type(model)]
     made = hk.without_apply_rng(hk.transform(lambda x: function(x, model)))
-    return Built(made.init, made.apply, lambda params: flat(params, model))
+    return Built(made.init, made.apply, flat)
 
 
-def flat(params, model):
+def flat(params):
     """Returns Haiku's two levels: module paths, and names below them."""
     modules = {}
 
@@ -26,8 +26,6 @@ def flat(params, model):
             else:
                 modules.setdefault("/".join(prefix), {})[name] = value
 
-    if getattr(model, "form", "") == "scanned":
-        params = {"__layer_stack_no_per_layer": {"block": params["layers"]}}
     walk((), params)
     return modules
 
@@ -52,16 +50,14 @@ class Dense(hk.Module):
 
 
 class Norm(hk.Module):
+    def __init__(self, compute=_math.norm, name=None):
+        super().__init__(name)
+        self.compute = compute
+
     def __call__(self, x):
         scale = constant("scale", x.shape[-1:], _math.ones)
         offset = constant("offset", x.shape[-1:], _math.zeros)
-        return _math.norm(x, scale, offset)
-
-
-def mlp(x, model):
-    for i in range(model.layers):
-        x = _math.relu(Dense(model.width, name=f"layer_{i}")(x))
-    return x
+        return self.compute(x, scale, offset)
 
 
 class Block(hk.Module):
@@ -79,67 +75,16 @@ class Block(hk.Module):
 
 
 def transformer(x, model):
-    if model.form == "scanned":
-        return hk.layer_stack(model.layers)(lambda x: Block(model.attend, name="block")(x))(x)
-    if model.form != "unrolled":
-        raise UnsupportedError("Haiku dropped `hk.jit`, and `jax.jit` inside `hk.transform` leaks tracers.")
     for i in range(model.layers):
         x = Block(model.attend, name=f"layer_{i}")(x)
     return x
 
 
-class Conv(hk.Module):
-    def __init__(self, size, features, stride=1, name=None):
-        super().__init__(name)
-        self.size, self.features, self.stride = size, features, stride
-
-    def __call__(self, x):
-        w = parameter("w", (self.size, self.size, x.shape[-1], self.features), _math.weights)
-        scale = constant("scale", (self.features,), _math.ones)
-        offset = constant("offset", (self.features,), _math.zeros)
-        return _math.conv_norm(x, w, scale, offset, self.stride)
-
-
-class Bottleneck(hk.Module):
-    def __init__(self, inner, stride, projects, name=None):
-        super().__init__(name)
-        self.inner, self.stride, self.projects = inner, stride, projects
-
-    def __call__(self, x):
-        h = _math.relu(Conv(1, self.inner, name="conv_1")(x))
-        h = _math.relu(Conv(3, self.inner, self.stride, name="conv_2")(h))
-        h = Conv(1, 4 * self.inner, name="conv_3")(h)
-        return _math.relu(h + (Conv(1, 4 * self.inner, self.stride, name="project")(x) if self.projects else x))
-
-
-def resnet(x, model):
-    x = _math.pool(_math.relu(Conv(7, model.width, 2, name="stem")(x)))
-    for i, (_, inner, stride, projects) in enumerate(model.bottlenecks):
-        x = Bottleneck(inner, stride, projects, name=f"block_{i}")(x)
-    return Dense(model.classes, name="out")(x.mean((1, 2)))
-
-
-class Unit(hk.Module):
-    def __call__(self, x):
-        w, b = constant("w", x.shape, _math.ones), constant("b", x.shape, _math.zeros)
-        return _math.unit(x, w, b)
-
-
-class Group(hk.Module):
-    def __init__(self, size, name=None):
-        super().__init__(name)
-        self.size = size
-
-    def __call__(self, x):
-        for u in range(self.size):
-            x = Unit(name=f"unit_{u}")(x)
-        return x
-
-
 def wide(x, model):
-    for g, size in enumerate(model.groups):
-        x = Group(size, name=f"group_{g}")(x)
+    for i in model.units:
+        x = Norm(model.compute, name=f"unit_{i}")(x)
     return x
 
 
-MODELS = {Mlp: mlp, Transformer: transformer, ResNet: resnet, Wide: wide}
+MODELS = {Transformer: transformer, Wide: wide}
+FORMS = ("unrolled",)  # Haiku dropped `hk.jit`, and `jax.jit` inside `hk.transform` leaks tracers.

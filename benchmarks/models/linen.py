@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 
-from benchmarks.models import _math
-from benchmarks.models._models import Built, Decoder, Mlp, ResNet, Transformer, Wide
+from benchmarks.models import _math, _models
+from benchmarks.models._models import Built
 
 
 def build(model):
@@ -27,21 +28,13 @@ class Dense(nn.Module):
 
 
 class Norm(nn.Module):
+    compute: Callable[..., Any] = _math.norm
+
     @nn.compact
     def __call__(self, x):
         scale = self.param("scale", _math.ones, x.shape[-1:])
         offset = self.param("offset", _math.zeros, x.shape[-1:])
-        return _math.norm(x, scale, offset)
-
-
-class MlpModule(nn.Module):
-    model: Any
-
-    @nn.compact
-    def __call__(self, x):
-        for i in range(self.model.layers):
-            x = _math.relu(Dense(self.model.width, name=f"layer_{i}")(x))
-        return x
+        return self.compute(x, scale, offset)
 
 
 class Block(nn.Module):
@@ -63,22 +56,23 @@ class ScanBlock(Block):
         return Block.__call__(self, x), None
 
 
-class TransformerModule(nn.Module):
+class Transformer(nn.Module):
     model: Any
 
     @nn.compact
     def __call__(self, x):
-        layers, attend = self.model.layers, self.model.attend
-        if self.model.form == "scanned":
-            stack = nn.scan(ScanBlock, variable_axes={"params": 0}, split_rngs={"params": True}, length=layers)
+        layers, attend, form = self.model.layers, self.model.attend, self.model.form
+        if form == "scanned":
+            block = nn.remat(ScanBlock, prevent_cse=False)
+            stack = nn.scan(block, variable_axes={"params": 0}, split_rngs={"params": True}, length=layers)
             return stack(attend, name="layers")(x, None)[0]
-        module = nn.jit(Block) if self.model.form == "jitted" else Block
+        block = nn.jit(Block) if form == "jitted" else Block
         for i in range(layers):
-            x = module(attend, name=f"layer_{i}")(x)
+            x = block(attend, name=f"layer_{i}")(x)
         return x
 
 
-class DecoderModule(nn.Module):
+class Decoder(nn.Module):
     model: Any
 
     @nn.compact
@@ -86,82 +80,19 @@ class DecoderModule(nn.Module):
         model = self.model
         table = self.param("table", _math.embeddings, (model.vocabulary, model.width))
         positions = self.param("positions", _math.embeddings, (model.length, model.width))
-        x = _math.embed(tokens, table, positions)
-        block = nn.remat(ScanBlock, prevent_cse=False)
-        stack = nn.scan(block, variable_axes={"params": 0}, split_rngs={"params": True}, length=model.layers)
-        x, _ = stack(model.attend, name="layers")(x, None)
+        x = Transformer(model.blocks, name="blocks")(_math.embed(tokens, table, positions))
         return _math.logits(Norm(name="ln")(x), table)
 
 
-class Conv(nn.Module):
-    size: int
-    features: int
-    stride: int = 1
-
-    @nn.compact
-    def __call__(self, x):
-        w = self.param("w", _math.weights, (self.size, self.size, x.shape[-1], self.features))
-        scale = self.param("scale", _math.ones, (self.features,))
-        offset = self.param("offset", _math.zeros, (self.features,))
-        return _math.conv_norm(x, w, scale, offset, self.stride)
-
-
-class Bottleneck(nn.Module):
-    inner: int
-    stride: int
-    projects: bool
-
-    @nn.compact
-    def __call__(self, x):
-        h = _math.relu(Conv(1, self.inner, name="conv_1")(x))
-        h = _math.relu(Conv(3, self.inner, self.stride, name="conv_2")(h))
-        h = Conv(1, 4 * self.inner, name="conv_3")(h)
-        return _math.relu(h + (Conv(1, 4 * self.inner, self.stride, name="project")(x) if self.projects else x))
-
-
-class ResNetModule(nn.Module):
+class Wide(nn.Module):
     model: Any
 
     @nn.compact
     def __call__(self, x):
-        x = _math.pool(_math.relu(Conv(7, self.model.width, 2, name="stem")(x)))
-        for i, (_, inner, stride, projects) in enumerate(self.model.bottlenecks):
-            x = Bottleneck(inner, stride, projects, name=f"block_{i}")(x)
-        return Dense(self.model.classes, name="out")(x.mean((1, 2)))
-
-
-class Unit(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        w = self.param("w", _math.ones, x.shape)
-        b = self.param("b", _math.zeros, x.shape)
-        return _math.unit(x, w, b)
-
-
-class Group(nn.Module):
-    size: int
-
-    @nn.compact
-    def __call__(self, x):
-        for u in range(self.size):
-            x = Unit(name=f"unit_{u}")(x)
+        for i in self.model.units:
+            x = Norm(self.model.compute, name=f"unit_{i}")(x)
         return x
 
 
-class WideModule(nn.Module):
-    model: Any
-
-    @nn.compact
-    def __call__(self, x):
-        for g, size in enumerate(self.model.groups):
-            x = Group(size, name=f"group_{g}")(x)
-        return x
-
-
-MODELS = {
-    Mlp: MlpModule,
-    Transformer: TransformerModule,
-    Decoder: DecoderModule,
-    ResNet: ResNetModule,
-    Wide: WideModule,
-}
+MODELS = {_models.Transformer: Transformer, _models.Decoder: Decoder, _models.Wide: Wide}
+FORMS = ("unrolled", "scanned", "jitted")

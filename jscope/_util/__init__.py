@@ -1,1 +1,1 @@
-"""Helpers that know nothing of scopes: texts, comparisons, compiled functions, what is imported late."""
+"""Helpers that know nothing of scopes: texts, comparisons, compiled functions, late imports."""

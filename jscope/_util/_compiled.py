@@ -1,4 +1,4 @@
-"""Functions compiled for a place: their result is born on its devices, so that none of them ever holds it whole."""
+"""A function is compiled for the sharding of its result, so that no device ever holds the result whole."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 _BRIEF = {"xla_backend_optimization_level": 1}
-"""On CPU, XLA compiles random numbers in half the time that way, to a program as fast, with the same bits."""
+"""With these options, XLA compiles random numbers on CPU in half the time, to a program as fast, with the same bits."""
 
 
 def jitted(make: Callable[[Any], Any], sharding: Any, *, grouped: int = 0, brief: bool = False) -> Callable[[Any], Any]:
-    """Returns `make` under `jit`, whose result is on `sharding` (or None: wherever JAX puts it).
+    """Returns `make` under `jit`, with its result on `sharding`; None leaves the choice to JAX.
 
-    With `grouped` leading axes the result has several such values; those axes are not sharded. If `brief`, compiling
-    is what takes long, not running; that is not for use under a trace.
+    With `grouped` leading axes, the result consists of several such values, and those axes are not sharded. `brief`
+    is for programs that run once, which should compile fast; it must be false under a trace.
     """
     if isinstance(sharding, NamedSharding):
         spec = PartitionSpec(*(None,) * grouped, *sharding.spec)
         sharding = sharding.update(spec=spec)
         types = dict(zip(sharding.mesh.axis_names, sharding.mesh.axis_types, strict=True))
         if AxisType.Explicit in types.values():
-            # Otherwise, under an ambient mesh, every value on the way would be whole on every device.
+            # Without `auto_axes`, under an ambient mesh, every value on the way would be whole on every device.
+            # Its `out_sharding` may name Explicit axes only.
             entries = [each if isinstance(each, tuple) else (each,) for each in spec]
             explicit = [
                 tuple(axis for axis in each if types.get(axis) == AxisType.Explicit) or None for each in entries
@@ -37,14 +38,16 @@ def jitted(make: Callable[[Any], Any], sharding: Any, *, grouped: int = 0, brief
 
 def lowered(function: Any, argument: Any) -> Any:
     """Returns the jitted function lowered for an argument; the function itself where `jit` is disabled."""
+    # What `jax.disable_jit` is for would be lost by lowering: running line by line, with values to print.
     disabled = jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
     return function if disabled else function.lower(argument)
 
 
 def compiled_together(programs: Iterable[Any]) -> Iterator[Callable[..., Any]]:
-    """Yields each program, compiled if it is lowered: several at the same time, since XLA needs no Python for that.
+    """Yields each program; those that are lowered are compiled, several at the same time.
 
-    Settings such as `jax.default_device` belong to a thread. They are settled when a program is lowered.
+    XLA does not hold Python's lock while it compiles. Settings such as `jax.default_device` belong to a thread; they
+    have taken effect when a program is lowered, so the threads here need not know them.
     """
     with ThreadPoolExecutor() as pool:
         soon = [pool.submit(each.compile) if isinstance(each, jax.stages.Lowered) else each for each in programs]
@@ -53,5 +56,5 @@ def compiled_together(programs: Iterable[Any]) -> Iterator[Callable[..., Any]]:
 
 
 def moved(value: Any, sharding: Any) -> Any:
-    """Returns `value` on `sharding`, also under a trace; the value itself where there is none."""
+    """Returns `value` on `sharding`, also under a trace; without a sharding, the value itself."""
     return value if sharding is None else jitted(jnp.asarray, sharding)(value)

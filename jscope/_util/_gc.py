@@ -1,7 +1,7 @@
-"""No search for garbage while many objects are made that stay.
+"""Python need not look for garbage while many objects are made that stay.
 
-Python looks for cycles whenever enough new objects have come. Restoring thousands of small arrays makes so many, and so
-does tracing a deep model to find out its variables. Next to none of them are garbage, and looking takes a good part of
+It looks for cycles whenever enough new objects have been made. Restoring thousands of small arrays makes that many, and
+so does tracing a deep model to find its variables. Almost none of them are garbage, and the search takes a good part of
 the time.
 """
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Turns the garbage collector off for a while; also a decorator.
+    """Turns the garbage collector off inside a `with` block or, as a decorator, inside a function.
 
     >>> with gc_paused():
     ...     gc.isenabled()
@@ -27,5 +27,5 @@ def gc_paused() -> Iterator[None]:
     try:
         yield
     finally:
-        if enabled:
+        if enabled:  # A user may have turned it off for good.
             gc.enable()

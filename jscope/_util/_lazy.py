@@ -1,7 +1,7 @@
-"""What is imported when it is first used, so that `import jscope` takes a few hundredths of a second.
+"""What is slow to import is imported on first use, so that `import jscope` takes a few hundredths of a second.
 
 Namespaces that not every model needs are found here by `jscope.__getattr__`. `jax.extend` imports Pallas, which takes
-as long as all of jscope, so the first call of a model imports it.
+as long as all of jscope, so it is imported by the first call of a model.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Lists the namespaces, too, so that completion finds them."""
+    """Lists what `jscope` has, including the namespaces, so that completion finds them."""
     return sorted({*vars(sys.modules["jscope"]), *NAMESPACES})
 
 
 def trace_state() -> Any:
-    """Returns a token of the running JAX trace, to compare with `==`. Keeps no trace alive."""
+    """Returns a token of the running JAX trace, to compare with `==`. It does not keep the trace alive."""
     return _opaque_trace_state()()
 
 

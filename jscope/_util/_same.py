@@ -1,7 +1,7 @@
-"""When two initializers are the same.
+"""Two functions are the same if they are made of the same parts.
 
-`normal(0.02)` inside a layer is a new function on every call. Told apart by identity, each layer's would
-be compiled anew; so functions compare by what makes them: code, closure and defaults, recursively.
+`normal(0.02)` inside a layer is a new function on every call. If functions were told apart by identity, one would be
+compiled for each layer; so they compare by what they are made of: code, closure and defaults, recursively.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ById:
-    """Something that only equals itself. Holds it, so that no other object gets its id."""
+    """A value that equals only itself. It is kept alive, so that its id is not given to another object."""
 
     value: Any
 
@@ -30,9 +30,9 @@ class ById:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Same:
-    """A callable that equals all that are made of the same parts.
+    """A callable that equals every other that is made of the same parts.
 
-    `by_value` is false where only the identity of some part could tell.
+    `by_value` is false if some part could only be compared by identity.
     """
 
     function: Any
@@ -47,7 +47,7 @@ class Same:
 
 
 def same(function: Any) -> Same:
-    """Returns `function` as something that compares by what it does.
+    """Returns `function` in a form that compares by its parts.
 
     >>> def normal(scale):
     ...     return lambda key, shape, dtype: scale
@@ -55,17 +55,19 @@ def same(function: Any) -> Same:
     (True, False)
     """
     opaque: list[Any] = []
-    return Same(function, _parts(function, opaque, ()), by_value=not opaque)
+    return Same(function, _pieces(function, opaque, ()), by_value=not opaque)
 
 
-def _parts(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
-    """Takes a value apart into hashable pieces; what resists goes into `opaque` and stands for itself."""
+def _pieces(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
+    """Takes a value apart into hashable pieces; one that cannot be taken apart goes into `opaque`, and is a piece."""
+    # A recursive function is one of its own parts. Where it was met first is the same for all functions of that form.
     if id(value) in seen:
         return "recursion", seen.index(id(value))
-    inner = functools.partial(_parts, opaque=opaque, seen=(*seen, id(value)))
+    inner = functools.partial(_pieces, opaque=opaque, seen=(*seen, id(value)))
     match value:
         case None | bool() | int() | str() | bytes() | np.dtype():
             return type(value), value
+        # By repr, since 0.0 == -0.0, and NaN does not equal itself.
         case float() | complex():
             return type(value), repr(value)
         case type() | types.BuiltinFunctionType() | types.ModuleType() if _is_constant(value):
@@ -80,6 +82,7 @@ def _parts(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
             return types.MethodType, inner(value.__func__), inner(value.__self__)
         case _ if is_dataclass(value) and not isinstance(value, type):
             return type(value), *(inner(getattr(value, item.name)) for item in fields(value) if item.compare)
+        # A function of a library, such as `jnp.zeros`; but one that JAX made, such as `normal(0.02)`, has a closure.
         case _ if _is_constant(value) and callable(value) and not getattr(value, "__closure__", None):
             return ById(value)
         case types.FunctionType():
@@ -91,20 +94,23 @@ def _parts(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
 def _of_function(function: types.FunctionType, inner: Callable[[Any], Hashable]) -> Hashable:
     """Takes a function apart: its code, and the values that the code reads from around it."""
     cells = [inner(_contents(cell)) for cell in function.__closure__ or ()]
-    named = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+    # Globals count by their present values: a function that reads `SCALE` is another one once `SCALE` has changed.
+    named = {
+        name: function.__globals__[name] for name in _global_names(function.__code__) if name in function.__globals__
+    }
     return function.__code__, *cells, *map(inner, (function.__defaults__, function.__kwdefaults__, named))
 
 
-def _names(code: types.CodeType) -> Iterator[str]:
+def _global_names(code: types.CodeType) -> Iterator[str]:
     """Yields the names that a code object, or one inside it, may look up in the globals."""
     yield from code.co_names
     for const in code.co_consts:
         if isinstance(const, types.CodeType):
-            yield from _names(const)
+            yield from _global_names(const)
 
 
 def _is_constant(value: Any) -> bool:
-    """Whether something comes from a library whose attributes nobody changes."""
+    """Whether a value belongs to a library whose attributes nobody changes, so that its identity is its value."""
     home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
     return str(home).partition(".")[0] in {"jax", "jaxlib", "numpy", "builtins", "jscope", "math", "ml_dtypes"}
 
@@ -112,5 +118,5 @@ def _is_constant(value: Any) -> bool:
 def _contents(cell: types.CellType) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # Not assigned yet: whatever it will be, it is not known to be the same.
+    except ValueError:  # It has not been assigned yet, so it cannot be known to be the same as anything.
         return object()

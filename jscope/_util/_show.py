@@ -1,4 +1,4 @@
-"""What scopes and specs look like when printed: names, shapes and dtypes, never values."""
+"""A printed scope or spec shows names, shapes and dtypes, never values."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def describe(path: str, rng: bool, specs: Iterable[Any], params: Mapping[str, Any], state: Mapping[str, Any]) -> str:
     """Returns the repr of a scope: its path, and the variables below it."""
+    # While collecting there are specs, but no params; in `apply` it is the other way round.
     lines = [str(spec) for spec in specs if _path.relative(spec.path, path)]
     for kind, tree in (("param", params), ("state", state)):
         lines += [f"{kind} `{name}`: {_brief(value)}" for name, value in _path.items(tree, path)]

@@ -1,6 +1,6 @@
-"""What the Python stack tells for messages: where a call came from, and inside which JAX transform.
+"""The Python stack tells messages where a call came from, and inside which JAX transform.
 
-Only names and numbers are taken from it; no frame is kept alive.
+Only names and numbers are taken from it: a frame that was kept alive would keep its arrays and tracers alive.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def _is_of(frame: types.FrameType, package: str) -> bool:
     return frame.f_globals.get("__name__", "").partition(".")[0] == package
 
 
+# JAX's functions by the names that they have on the stack: inside `jax.vmap(f)` that is `vmap_f`, for example.
 _LIFTS = {
     "scan": "scan",
     "while_loop": "while_loop",
@@ -39,8 +40,10 @@ _LIFTS = {
 
 
 def lift_for_here() -> str:
-    """Returns the lift to use in place of the JAX transform that was entered last."""
+    """Returns the lift to use instead of the JAX transform that was entered last."""
     frame, found = sys._getframe(1), None
+    # Outwards from here, through the first run of JAX's frames that has a transform in it. The outermost match of the
+    # run is the function that the user called: `jax.lax.map` runs `scan`, for example.
     while frame is not None and not (found and not _is_of(frame, "jax")):
         if _is_of(frame, "jax"):
             found = _LIFTS.get(frame.f_code.co_name, found)

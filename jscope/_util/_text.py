@@ -1,4 +1,4 @@
-"""How messages speak of names: what a scope is called, what a misspelt name may have meant."""
+"""Messages call things by the same names everywhere, and suggest what a misspelt name may have meant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jscope.errors import InvalidArgumentError
 
 
 def scope_at(path: str) -> str:
-    """Returns how messages call the scope at a path.
+    """Returns what messages call the scope at a path.
 
     >>> scope_at("a"), scope_at("")
     ('the scope `a`', 'the root scope')
@@ -28,8 +28,8 @@ def pattern(regex: str | re.Pattern[str], role: str = "") -> re.Pattern[str]:
         return re.compile(regex)
     except (re.error, TypeError) as error:
         raise InvalidArgumentError(
-            f"{role}{regex!r} is no regular expression: {error}.\nIt is searched for in paths such as `encoder/w`; a "
-            "plain name matches wherever it stands."
+            f"{role}{regex!r} is not a regular expression: {error}.\n"
+            "It is searched for in paths such as `encoder/w`; a plain name matches wherever it stands."
         ) from error
 
 

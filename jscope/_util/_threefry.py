@@ -1,9 +1,9 @@
-"""What needs many keys: `jax.random.fold_in` for all of them at once, and a function of each.
+"""Many keys are made at once, on the host, with the bits of `jax.random.fold_in`.
 
 JAX's default generator is Threefry-2x32 with 20 rounds: "Parallel Random Numbers: As Easy as 1, 2, 3" (Salmon et al.,
-2011). Here it runs on the host: making the keys of all variables is a few thousand integer operations, but compiling a
-program for it would take longer than all the rest of a small model's start. A test holds it to `jax.random.fold_in`,
-bit by bit. Keys of other generators, and those that are traced, are left to JAX.
+2011). Making the keys of all variables takes a few thousand integer operations, but compiling a program for that would
+take longer than everything else at the start of a small model. A test compares the keys with those of
+`jax.random.fold_in`, bit by bit. Keys of other generators, and traced keys, are left to JAX.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PARITY = np.uint32(0x1BD11BDA)
 
 
 def fold_in(data: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Folds a uint32 `[n]` into the data of keys, uint32 `[..., 2]`; returns that of the new keys, uint32 `[n, 2]`.
+    """Folds numbers, uint32 `[n]`, into the data of keys, uint32 `[2]` or `[n, 2]`; returns the new data, `[n, 2]`.
 
     >>> import jax
     >>> key = jax.random.key(7)
@@ -28,6 +28,7 @@ def fold_in(data: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     >>> bool((new == jax.random.key_data(jax.random.fold_in(key, 5))).all())
     True
     """
+    # `jax.random.fold_in` encrypts the block (0, number) with the key (a, b).
     a, b = (data[..., lane] for lane in (0, 1))
     schedule = a, b, a ^ b ^ _PARITY
     x, y = np.broadcast_arrays(schedule[0], numbers + schedule[1])
@@ -54,7 +55,7 @@ def fold_all(key: jax.Array, pairs: np.ndarray) -> Any:
     True
     """
     data = jax.random.key_data(key)
-    # Under a trace, the data of a key from outside is traced, too.
+    # Under a trace, even the data of a key from outside the trace is traced.
     if isinstance(data, Tracer) or not is_threefry(jax.random.key_impl(key)):
         return _fold_pairs(key, pairs)
     return fold_in(fold_in(np.asarray(data), pairs[:, 0]), pairs[:, 1])
@@ -66,11 +67,11 @@ def _fold_pairs(key: jax.Array, pairs: jax.Array) -> jax.Array:
 
 
 def mapped(function: Callable[[Any], Any], random: Hashable) -> Callable[[Any], Any]:
-    """Returns the function of many random keys, or of their data, that gives each what `function` gives it alone."""
+    """Returns a function of many random keys, or of their data, that does to each what `function` does to one."""
     # Threefry promises the same numbers under `vmap` as without it; rbg does not.
     return jax.vmap(function) if is_threefry(random) else lambda rows: jax.lax.map(function, rows)
 
 
 def is_threefry(random: Hashable) -> bool:
-    """Whether this is what `jax.random.key_impl` says of a Threefry key."""
+    """Whether `random`, a result of `jax.random.key_impl`, is Threefry."""
     return str(random) == "threefry2x32"

@@ -37,7 +37,7 @@ def init_from_checkpoint(
       params: A nested dict of arrays by name: params, or state.
       checkpoint: A path as for `load_checkpoint`, whatever the format; or a reader; or a dict of arrays by name.
       assignment_map: From names in the checkpoint to names of variables, or from scopes to scopes, which end in `/`;
-        `/` alone is the root. A dict, or pairs. Pairs are taken in the order of the names in the checkpoint; later
+        `/` by itself is the root. A dict, or pairs. Pairs are taken in the order of the names in the checkpoint; later
         ones win.
 
     Raises:

@@ -15,10 +15,10 @@ import jax
 from jscope import _path, tree
 from jscope._specs import Specs
 from jscope._util._gc import gc_paused
-from jscope.checkpoint import _exit, _fit, _leaves
+from jscope.checkpoint import _fit, _leaves, _processes
 from jscope.checkpoint._errors import CheckpointExistsError, CorruptCheckpointError, UnsupportedCheckpointError
 from jscope.checkpoint._files import is_temporary, refusals
-from jscope.checkpoint._lock import Lock
+from jscope.checkpoint._processes import Lock, together
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._step import (
     CURRENT,
@@ -32,7 +32,6 @@ from jscope.checkpoint._step import (
     steps,
     write_step,
 )
-from jscope.checkpoint._together import together
 from jscope.errors import InvalidArgumentError
 
 _ADVICE = "If this is what you mean: `jscope.checkpoint.restore(like, path)` can rename, select, initialize and cast."
@@ -72,7 +71,7 @@ class Checkpointer:
         Args:
           directory: Where steps are, or will be. One `Checkpointer` at a time writes to it, from its first `save` on.
           keep: How many steps to keep; None is all.
-          every: `save` does nothing at steps that are no multiple of this.
+          every: `save` does nothing at steps that are not a multiple of this.
           store: `"safetensors"` writes one file, and returns when it is on the disk. `"orbax"` returns when the arrays
             may change again, and writes on; it also takes arrays that are sharded over processes (all of them call
             `save`, with a directory that all of them see).
@@ -83,10 +82,11 @@ class Checkpointer:
             raise InvalidArgumentError(f'store={store!r} is neither "safetensors" nor "orbax".')
         self.directory = Path(directory)
         self._keep, self._every = keep, every
-        self._orbax = importlib.import_module("jscope.checkpoint.orbax") if store == "orbax" else None
+        self._orbax = importlib.import_module("jscope.checkpoint._orbax._store") if store == "orbax" else None
         self._lock: Lock | None = None
         self._pending: Any = None
         self._saving = -1
+        _processes.disown_after_fork(self._disown)
 
     def save(self, step: int, /, *, specs: Specs | None = None, force: bool = False, **items: Any) -> bool:
         """Saves what was given by name as this step: params, state, the optimizer's state, a random key, ...
@@ -94,11 +94,11 @@ class Checkpointer:
         Args:
           step: Its number, which no finished step has.
           specs: The specs of the model, kept beside as JSON: see `specs`.
-          force: Saves at a step that is no multiple of `every`, too: the last one, say.
+          force: Whether to save even where `every` says not to: the last step, say.
           **items: Any pytrees of arrays, random keys and Python numbers.
 
         Returns:
-          Whether it was saved, or begun to be: false where `every` says no.
+          Whether it was saved, or saving has begun; False where `every` says not to save.
 
         Raises:
           CheckpointExistsError: This step is there already.
@@ -107,12 +107,14 @@ class Checkpointer:
           UnsupportedCheckpointError: A leaf cannot be saved, or needs the other store.
         """
         if not isinstance(step, int) or isinstance(step, bool) or step < 0:
-            raise InvalidArgumentError(f"A step is a number from 0 on, not {step!r} of type `{type(step).__name__}`.")
+            raise InvalidArgumentError(
+                f"A step must be a non-negative int, not {step!r} of type `{type(step).__name__}`."
+            )
         if step % self._every and not force:
             return False
         with together(f"`{self.path(step)}` is not saved", shared=self._orbax is not None):
             self.wait()
-            arrays, kinds = _leaves.encode(_leaves.flatten(dict(items)))
+            arrays, kinds = _leaves.to_arrays(_leaves.flatten(dict(items)))
             self._check_processes(arrays)
             self._prepare(step)
         metadata = _leaves.with_kinds({VERSION: CURRENT, STEP: str(step)}, kinds)
@@ -122,7 +124,7 @@ class Checkpointer:
             return True
         entries = metadata if specs is None else metadata | {SPECS: specs.to_json()}
         self._pending, self._saving = self._orbax.save(self.path(step), arrays, entries), step
-        if not _exit.awaited(self.wait):
+        if not _processes.awaited(self.wait):
             self.wait()
         return True
 
@@ -131,9 +133,9 @@ class Checkpointer:
         """Returns what was saved as a step, by name; of the latest step, if none is given.
 
         Args:
-          step: Which step.
+          step: The number of the step.
           **like: For each item that is wanted, its structure: `Specs`, or a pytree of arrays or
-            `jax.ShapeDtypeStruct`s, whose shardings tell where to put values. `...` gives an item as it was stored,
+            `jax.ShapeDtypeStruct`s, whose shardings tell where to put values. `...` returns an item as it was stored,
             in nested dicts of NumPy arrays. Without any, all items come so.
 
         Raises:
@@ -147,11 +149,11 @@ class Checkpointer:
         like = dict(like) or dict.fromkeys(items.values(), ...)
         stored = {name: name for name in names if like.get(items[name], None) is ...}
         shaped = {item: each for item, each in like.items() if each is not ...}
-        wishes = {name: _fit.wish(name, leaf) for name, leaf in _leaves.flatten(shaped).items()}
+        wanted = {name: _fit.wanted_leaf(name, leaf) for name, leaf in _leaves.flatten(shaped).items()}
         asked = {name: name for name in names if items[name] in shaped}
         title = f"Step {reader.metadata.get(STEP)} in `{self.directory}` is not what is to be restored:"
-        _fit.check(wishes, _fit.contents(reader, asked), title=title, advice=_ADVICE)
-        values = _fit.take(reader, asked | stored, wishes | _fit.contents(reader, stored))
+        _fit.check(wanted, _fit.found_leaves(reader, asked), title=title, advice=_ADVICE)
+        values = _fit.take(reader, asked | stored, wanted | _fit.found_leaves(reader, stored))
         as_stored = tree.unflatten({name: values[name] for name in stored})
         rebuilt = _leaves.rebuild(shaped, values.__getitem__)
         return {item: as_stored.get(item, {}) if each is ... else rebuilt[item] for item, each in like.items()}
@@ -177,7 +179,7 @@ class Checkpointer:
         """Waits until what is being saved is on the disk, and raises what went wrong."""
         pending, self._pending = self._pending, None
         if pending is not None:
-            _exit.forget(self.wait)
+            _processes.forget(self.wait)
             pending.result()
             self._prune(self._saving)
 
@@ -198,6 +200,13 @@ class Checkpointer:
 
     def __repr__(self) -> str:
         return f"Checkpointer({str(self.directory)!r}, {len(self.steps())} steps)"
+
+    def _disown(self) -> None:
+        """In a forked child: the lock is the parent's, and so are the threads that save."""
+        self._pending = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _open(self, step: int | None) -> Reader:
         self.wait()
@@ -238,7 +247,7 @@ class Checkpointer:
             shutil.rmtree(doomed, ignore_errors=True)
 
     def _is_first(self) -> bool:
-        """Says whether this process does what only one should."""
+        """Whether this process does what only one should."""
         return self._orbax is None or jax.process_index() == 0
 
     def _check_processes(self, arrays: Mapping[str, Any]) -> None:
@@ -252,4 +261,4 @@ class Checkpointer:
 
 def _check_count(role: str, count: Any) -> None:
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise InvalidArgumentError(f"{role}={count!r} must be a number from 1 on.")
+        raise InvalidArgumentError(f"{role}={count!r} must be a positive int.")

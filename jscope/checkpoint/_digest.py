@@ -1,60 +1,14 @@
-"""Digests of arrays: a checksum against accidents, cheap enough to be computed always.
-
-It is CRC-32C where the processor's instructions for it can be had (`google-crc32c`), which reads as fast as memory;
-otherwise zlib's CRC-32. A digest says which it is, and either can be compared everywhere.
-"""
+"""One digest for texts and tables of contents, in every format: of arrays, each format has its own."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import numpy as np
-
-from jscope.checkpoint._bundle._crc32c import crc32c, extend
-
-_FUNCTIONS: Mapping[str, Callable[[Any], int]] = {"crc32c": crc32c, "crc32": zlib.crc32}
-_OWN = "crc32" if extend is None else "crc32c"
-UNKNOWN = f"{_OWN}:{0:08x}"
-"""Stands for a digest that is not known yet, in as many characters."""
-
-_LARGE, _WORKERS = 1 << 20, 2
-"""From so many bytes on, a digest is computed in one of so many threads."""
+import hashlib
 
 
-def digest(data: np.ndarray) -> str:
-    """Returns the digest of an array of bytes.
+def hexdigest(data: bytes) -> str:
+    """Returns BLAKE2b of some bytes, 128 bits of it, as 32 characters.
 
-    >>> digest(np.frombuffer(b"123456789", np.uint8)) in ("crc32c:e3069283", "crc32:cbf43926")
-    True
+    >>> hexdigest(b"")
+    'cae66941d9efbd404e4d88758ea67670'
     """
-    return _as(_OWN, data)
-
-
-def agrees(data: np.ndarray, expected: str) -> bool:
-    """Says whether an array of bytes has a digest.
-
-    >>> agrees(np.frombuffer(b"123456789", np.uint8), "crc32:cbf43926"), agrees(np.zeros(9, np.uint8), "md5:0")
-    (True, False)
-    """
-    name = expected.partition(":")[0]
-    return name in _FUNCTIONS and _as(name, data) == expected
-
-
-def in_threads(function: Callable[[Any], Any], items: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
-    """Returns `function` of every item; those of many bytes are computed in threads.
-
-    >>> in_threads(abs, [-1, -2], [1, 1 << 30])
-    [1, 2]
-    """
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        pairs = zip(items, sizes, strict=True)
-        pending = [pool.submit(function, item) if size >= _LARGE else None for item, size in pairs]
-        results = zip(items, pending, strict=True)
-        return [function(item) if future is None else future.result() for item, future in results]
-
-
-def _as(name: str, data: np.ndarray) -> str:
-    return f"{name}:{_FUNCTIONS[name](data):08x}"
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -9,7 +9,7 @@
         ├── CheckpointLockedError      (RuntimeError)       another writer is at work in this directory
         └── CheckpointWriteError       (OSError)            the disk is full, the directory read-only
 
-What does not fit the *model* is no fault of the checkpoint: that is a `StructureMismatchError`, and a variable that is
+What does not fit the *model* is not the checkpoint's fault: that is a `StructureMismatchError`, and a variable that is
 asked for by a wrong name a `MissingVariableError`.
 """
 

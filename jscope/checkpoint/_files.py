@@ -16,6 +16,7 @@ from pathlib import Path
 
 from jscope.checkpoint._errors import CheckpointExistsError, CheckpointWriteError
 
+# Quotas, and the limit of a process or file system on one file, call for the same advice.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -29,7 +30,7 @@ def temporary(path: Path) -> Path:
 
 
 def is_temporary(name: str) -> bool:
-    """Says whether a file of this name was left by a write that never ended.
+    """Whether a file of this name was left by a write that never ended.
 
     >>> is_temporary(".100.tmp-00ff"), is_temporary("100")
     (True, False)
@@ -39,12 +40,13 @@ def is_temporary(name: str) -> bool:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path to write a file to, which then takes the place of `path`; on error nothing changes."""
+    """Yields a temporary path to write a file to, which then replaces `path`; on error nothing changes."""
     scratch = temporary(path)
     try:
         with refusals(path):
             yield scratch
             os.replace(scratch, path)
+            # The rename is in the directory, not in the file: without this, a loss of power may undo it.
             sync(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
@@ -52,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def creating(path: Path) -> Iterator[Path]:
-    """Gives a temporary directory to write to, which then becomes the new directory `path`; on error nothing changes.
+    """Yields a temporary directory to write to, which then becomes the new directory `path`; on error nothing changes.
 
     Raises:
       CheckpointExistsError: `path` is there already.
@@ -62,6 +64,7 @@ def creating(path: Path) -> Iterator[Path]:
         with refusals(path):
             scratch.mkdir(parents=True)
             yield scratch
+            # The names of the files in it, before it is seen; whoever writes the files syncs their bytes.
             sync(scratch)
             _check_free(path)
             os.rename(scratch, path)
@@ -125,4 +128,4 @@ def _advice(error: OSError, path: Path) -> str:
 
 
 def _existing(path: Path) -> Path:
-    return next(place for place in (path, *path.absolute().parents) if place.exists())
+    return next(each for each in (path, *path.absolute().parents) if each.exists())

@@ -18,7 +18,7 @@ from jscope._check import differences
 from jscope._spec import VariableSpec
 from jscope._types import Shape
 from jscope.checkpoint import _leaves
-from jscope.checkpoint._place import HOST, Place, load, place_of, put
+from jscope.checkpoint._put import HOST, Target, put, read_onto, target_of
 from jscope.checkpoint._reader import Reader
 from jscope.errors import DTypeMismatchError, InvalidArgumentError, StructureMismatchError
 
@@ -26,13 +26,13 @@ _WIDTH = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Leaf:
     """What one leaf should be: what is stored for it, its kind, and where it goes."""
 
     shape: Shape
     dtype: np.dtype
     kind: str | None
-    place: Place
+    target: Target
 
     @property
     def stored(self) -> tuple[Shape, np.dtype, str | None]:
@@ -45,13 +45,13 @@ class Wish:
         return self.kind is not None and not _leaves.is_key_kind(self.kind)
 
 
-def wish(name: str, leaf: Any, place: Place = None) -> Wish:
+def wanted_leaf(name: str, leaf: Any, target: Target = None) -> Leaf:
     """Returns what a leaf wants to be restored to."""
     kind = _leaves.kind_of(leaf)
-    place = place_of(leaf) if place is None else place
+    target = target_of(leaf) if target is None else target
     if _leaves.is_key_kind(kind):
         data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
-        return Wish(data.shape, np.dtype(data.dtype), kind, place)
+        return Leaf(data.shape, np.dtype(data.dtype), kind, target)
     if kind is None and not (hasattr(leaf, "dtype") and hasattr(leaf, "shape")):
         raise InvalidArgumentError(
             f"`{name}` is wanted as a `{type(leaf).__name__}`, which no checkpoint has.\nGive arrays, "
@@ -59,37 +59,40 @@ def wish(name: str, leaf: Any, place: Place = None) -> Wish:
         )
     if kind is not None:
         leaf = np.asarray(leaf)
-    return Wish(tuple(leaf.shape), np.dtype(leaf.dtype), kind, place)
+    return Leaf(tuple(leaf.shape), np.dtype(leaf.dtype), kind, target)
 
 
-def contents(reader: Reader, names: Mapping[str, str]) -> dict[str, Wish]:
+def found_leaves(reader: Reader, names: Mapping[str, str]) -> dict[str, Leaf]:
     """Returns what a checkpoint has, by jscope's names; `names` tells those in the checkpoint."""
+    # To list the shapes of a large checkpoint costs, and nothing may be wanted of it.
     if not names:
         return {}
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     kinds = _leaves.kinds_in(reader.metadata)
-    return {new: Wish(tuple(shapes[old]), np.dtype(dtypes[old]), kinds.get(old), HOST) for new, old in names.items()}
+    return {new: Leaf(tuple(shapes[old]), np.dtype(dtypes[old]), kinds.get(old), HOST) for new, old in names.items()}
 
 
 def check(
-    wishes: Mapping[str, Wish], found: Mapping[str, Wish], *, title: str, advice: str = "", cast: bool = False
+    wanted: Mapping[str, Leaf], found: Mapping[str, Leaf], *, title: str, advice: str = "", cast: bool = False
 ) -> None:
     """Raises one report of everything missing, unexpected, mis-shaped and mis-typed, if there is anything.
 
     Raises:
       StructureMismatchError: With the report.
     """
-    agreed = {name: _adapted(each, wishes.get(name), cast) for name, each in found.items()}
-    lines = [*_differences(wishes, agreed), *_cut(wishes)]
+    agreed = {name: _adapted(each, wanted.get(name), cast) for name, each in found.items()}
+    lines = [*_differences(wanted, agreed), *_cut(wanted)]
     if lines:
         raise StructureMismatchError("\n".join([title, *lines, advice]).rstrip())
 
 
-def _differences(wishes: Mapping[str, Wish], found: Mapping[str, Wish]) -> list[str]:
-    if wishes.keys() == found.keys() and all(each.stored == found[name].stored for name, each in wishes.items()):
+def _differences(wanted: Mapping[str, Leaf], found: Mapping[str, Leaf]) -> list[str]:
+    # The usual case, at a fraction of what a report costs for thousands of variables.
+    if wanted.keys() == found.keys() and all(each.stored == found[name].stored for name, each in wanted.items()):
         return []
-    other = {name: each for name, each in wishes.items() if name in found and found[name].kind != each.kind}
-    same = {name: each for name, each in wishes.items() if name not in other}
+    # Of another kind is one line, not two about its shape and dtype.
+    other = {name: each for name, each in wanted.items() if name in found and found[name].kind != each.kind}
+    same = {name: each for name, each in wanted.items() if name not in other}
     lines = differences(
         {name: VariableSpec(name, each.shape, each.dtype, "") for name, each in same.items()},
         {name: jax.ShapeDtypeStruct(each.shape, each.dtype) for name, each in found.items() if name not in other},
@@ -99,12 +102,12 @@ def _differences(wishes: Mapping[str, Wish], found: Mapping[str, Wish]) -> list[
     ]
 
 
-def _cut(wishes: Mapping[str, Wish]) -> list[str]:
+def _cut(wanted: Mapping[str, Leaf]) -> list[str]:
     """Returns a line for each array that JAX would cut to 32 bits."""
     return [
-        f"  dtype:      `{name}` is wanted in {each.dtype}, which JAX has with `jax_enable_x64` alone"
-        for name, each in wishes.items()
-        if each.dtype.itemsize >= 8 and each.place is not HOST and _canonical(each.dtype) != each.dtype
+        f"  dtype:      `{name}` is wanted in {each.dtype}, which JAX has only with `jax_enable_x64`"
+        for name, each in wanted.items()
+        if each.dtype.itemsize >= 8 and each.target is not HOST and _canonical(each.dtype) != each.dtype
     ]
 
 
@@ -112,25 +115,26 @@ def _canonical(dtype: np.dtype) -> np.dtype:
     return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
 
 
-def take(reader: Reader, names: Mapping[str, str], wishes: Mapping[str, Wish]) -> dict[str, Any]:
-    """Returns the leaves of these wishes, which were checked before."""
+def take(reader: Reader, names: Mapping[str, str], wanted: Mapping[str, Leaf]) -> dict[str, Any]:
+    """Returns the leaves of these wanted, which were checked before."""
     dtypes = reader.get_variable_to_dtype_map()
     # Converted on the host: JAX would cut 64 bits first.
-    others = {name: each for name, each in wishes.items() if not each.is_number and dtypes[names[name]] != each.dtype}
-    arrays = load(reader, {names[name]: HOST if name in others else each.place for name, each in wishes.items()})
-    values = {name: arrays[names[name]] for name in wishes}
+    others = {name: each for name, each in wanted.items() if not each.is_number and dtypes[names[name]] != each.dtype}
+    arrays = read_onto(reader, {names[name]: HOST if name in others else each.target for name, each in wanted.items()})
+    values = {name: arrays[names[name]] for name in wanted}
     converted = {name: _converted(name, values[name], each.dtype) for name, each in others.items()}
-    values |= put(converted, {name: each.place for name, each in others.items()})
-    return {name: _leaves.decode(values[name], each.kind) for name, each in wishes.items()}
+    values |= put(converted, {name: each.target for name, each in others.items()})
+    return {name: _leaves.from_array(values[name], each.kind) for name, each in wanted.items()}
 
 
 def _converted(name: str, value: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Returns an array in another dtype; numbers may be rounded, but none is lost."""
+    # What overflows is found below, with the name of the variable.
     with np.errstate(over="ignore"):
         new = value.astype(dtype)
     lost = (
         new.astype(value.dtype) != value
-        if jnp.issubdtype(dtype, jnp.integer)
+        if jnp.issubdtype(dtype, jnp.integer)  # Which must come back the same; floats may be rounded, not overflow.
         else np.isfinite(value) & ~np.isfinite(new)
     )
     if np.any(lost):
@@ -138,16 +142,16 @@ def _converted(name: str, value: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return new
 
 
-def _adapted(found: Wish, wanted: Wish | None, cast: bool) -> Wish:
+def _adapted(found: Leaf, asked: Leaf | None, cast: bool) -> Leaf:
     """Returns what is found as what it may be taken for: Python numbers take any dtype that holds them."""
-    if wanted is None:
+    if asked is None:
         return found
-    numbers = found.shape == wanted.shape == () and (found.is_number or wanted.is_number)
-    free = numbers and None in (found.kind, wanted.kind) and _width(found.dtype) == _width(wanted.dtype)
+    numbers = found.shape == asked.shape == () and (found.is_number or asked.is_number)
+    free = numbers and None in (found.kind, asked.kind) and _width(found.dtype) == _width(asked.dtype)
     if free:
-        found = replace(found, kind=wanted.kind)
-    if free or (cast and found.kind is None and _width(found.dtype) <= _width(wanted.dtype)):
-        return replace(found, dtype=wanted.dtype)
+        found = replace(found, kind=asked.kind)
+    if free or (cast and found.kind is None and _width(found.dtype) <= _width(asked.dtype)):
+        return replace(found, dtype=asked.dtype)
     return found
 
 
@@ -158,7 +162,7 @@ def _width(dtype: np.dtype) -> int:
     return _WIDTH["i"] if jnp.issubdtype(dtype, jnp.integer) else _WIDTH.get(dtype.kind, -1)
 
 
-def _kind(each: Wish) -> str:
+def _kind(each: Leaf) -> str:
     if each.kind is None:
         return f"an array {each.dtype}{list(each.shape)}"
     return f"a Python `{each.kind}`" if each.is_number else f"a random key ({each.kind.partition(':')[2]})"

@@ -1,8 +1,8 @@
 """Any pytree as arrays by name, and back.
 
-The name of a leaf is its path: `enc/w` in nested dicts, `0/mu/enc/w` in the state of an optimizer. What is no array is
-stored as one, and its *kind* beside it says what it was: a random key (as its data), a Python number. None and empty
-containers have no leaves; they come back with the structure that `rebuild` is given.
+The name of a leaf is its path: `enc/w` in nested dicts, `0/mu/enc/w` in the state of an optimizer. What is not an
+array is stored as one, and its *kind* beside it says what it was: a random key (as its data), a Python number. None
+and empty containers have no leaves; they come back with the structure that `rebuild` is given.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def flatten(item: Any) -> dict[str, Any]:
       NameConflictError: Two leaves have one name, or one's name is a prefix of another's.
       InvalidNameError: A name is not printable, or has an empty part.
     """
+    # `tree.flatten` would find the prefixes, but take two leaves of one name for one: a dict keeps the last.
     flat: dict[str, Any] = {}
     for name, leaf in _leaves(item, ""):
         if name in flat:
@@ -54,6 +55,7 @@ def rebuild(like: Any, leaf_of: Callable[[str], Any], at: str = "") -> Any:
     """
     if _is_array(like):
         return leaf_of(at)
+    # Not by `jax.tree`, which would sort the keys: the order of a model's variables is that of their creation.
     if _is_names(like):
         return {key: rebuild(value, leaf_of, _path.child(at, key)) for key, value in like.items()}
 
@@ -64,10 +66,10 @@ def rebuild(like: Any, leaf_of: Callable[[str], Any], at: str = "") -> Any:
     return jax.tree_util.tree_map_with_path(replace, like, is_leaf=_is_names)
 
 
-def encode(flat: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def to_arrays(flat: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns the leaves as arrays (of NumPy or JAX), and the kinds of those that were none.
 
-    >>> encode({"w": np.float32(1.5), "step": 3})
+    >>> to_arrays({"w": np.float32(1.5), "step": 3})
     ({'w': array(1.5, dtype=float32), 'step': array(3)}, {'step': 'int'})
 
     Raises:
@@ -82,10 +84,10 @@ def encode(flat: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     return arrays, kinds
 
 
-def decode(value: Any, kind: str | None) -> Any:
+def from_array(value: Any, kind: str | None) -> Any:
     """Returns the leaf that was stored as an array.
 
-    >>> decode(np.array(3), "int")
+    >>> from_array(np.array(3), "int")
     3
     """
     if kind is None:
@@ -103,17 +105,18 @@ def kind_of(leaf: Any) -> str | None:
     """
     if is_key(leaf):
         return _KEY + _impl(leaf)
+    # The type itself, not a subclass of it: a bool is an int.
     return type(leaf).__name__ if type(leaf) in _NUMBERS.values() else None
 
 
 def is_key(leaf: Any) -> bool:
-    """Says whether a leaf is a typed random key, or stands for one."""
+    """Whether a leaf is a typed random key, or stands for one."""
     dtype = getattr(leaf, "dtype", None)
     return dtype is not None and not isinstance(dtype, np.dtype) and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def is_key_kind(kind: str | None) -> bool:
-    """Says whether a kind is that of a random key.
+    """Whether a kind is that of a random key.
 
     >>> is_key_kind("key:rbg"), is_key_kind("int")
     (True, False)
@@ -123,10 +126,12 @@ def is_key_kind(kind: str | None) -> bool:
 
 def as_array(name: str, leaf: Any) -> Any:
     """Returns a leaf as an array, or raises an error with its name."""
+    # A tracer is an instance of `jax.Array`, too.
     if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer):
         return leaf
     if isinstance(leaf, np.ndarray | np.generic | bool | int | float | complex):
         value = np.asarray(leaf)
+        # Objects, bytes, text, dates: an int beyond 64 bits becomes an object.
         if value.dtype.kind not in "OSUmM":
             return value
     if isinstance(leaf, Tracer):
@@ -177,12 +182,13 @@ def _leaves(item: Any, at: str) -> list[tuple[str, Any]]:
 
 
 def _is_array(item: Any) -> bool:
-    """Says whether this is a leaf of the most common kind, to ask JAX about the others alone."""
+    """Whether this is a leaf of the most common kind, so that only the others are passed to JAX."""
     return type(item) is not dict and isinstance(item, jax.ShapeDtypeStruct | VariableSpec | np.ndarray | jax.Array)
 
 
 def _is_names(item: Any) -> bool:
-    """Says whether this is a mapping that JAX would sort, or not look into."""
+    """Whether this is a mapping that JAX would sort, or not look into."""
+    # `all_leaves` asks whether JAX takes the mapping for a leaf: then nobody else would look into it.
     return isinstance(item, Mapping) and (type(item) is dict or jax.tree_util.all_leaves([item]))
 
 

@@ -27,9 +27,10 @@ def renamed(names: Iterable[str], rename: Rename) -> dict[str, str]:
 
     Raises:
       NameConflictError: Two names become one.
-      MissingVariableError: A regular expression is found in no name.
+      MissingVariableError: A regular expression does not match any name.
     """
     same = {name: name for name in names}
+    # An empty checkpoint has no name that an expression could match, which would be an error.
     if rename is None or not same:
         return same
     return tree.flatten(tree.rename(same, rename if callable(rename) else dict(rename)))

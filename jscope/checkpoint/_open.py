@@ -11,9 +11,9 @@ import numpy as np
 from jscope._util import _text
 from jscope.checkpoint import tensorbundle
 from jscope.checkpoint._errors import MissingCheckpointError
-from jscope.checkpoint._mapped import Mapped
 from jscope.checkpoint._reader import Reader
-from jscope.checkpoint._sharded import SUFFIX, Sharded
+from jscope.checkpoint._safetensors._index import SUFFIX, IndexReader
+from jscope.checkpoint._safetensors._reader import SafetensorsReader
 from jscope.checkpoint._step import is_step, open_step, steps
 
 _ORBAX = ("_METADATA", "_sharding", "manifest.ocdbt")
@@ -39,17 +39,17 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Reader:
       MissingCheckpointError: There is none of these.
       UnsupportedCheckpointError: It is of another kind, such as a pickle.
     """
-    place = Path(path)
-    if place.is_dir():
-        return _open_directory(place)
-    if place.name.endswith(SUFFIX) and place.is_file():
-        return Sharded(place)
-    if place.suffix == ".index" or place.with_name(place.name + ".index").is_file():
-        return _tensorflow(place)
-    if place.is_file():
-        return Mapped(place)
-    near = [entry.name for entry in place.parent.iterdir()] if place.parent.is_dir() else []
-    raise MissingCheckpointError(f"There is no checkpoint `{place}`.{_text.did_you_mean(place.name, near)}")
+    location = Path(path)
+    if location.is_dir():
+        return _open_directory(location)
+    if location.name.endswith(SUFFIX) and location.is_file():
+        return IndexReader(location)
+    if location.suffix == ".index" or location.with_name(location.name + ".index").is_file():
+        return _tensorflow(location)
+    if location.is_file():
+        return SafetensorsReader(location)
+    near = [entry.name for entry in location.parent.iterdir()] if location.parent.is_dir() else []
+    raise MissingCheckpointError(f"There is no checkpoint `{location}`.{_text.did_you_mean(location.name, near)}")
 
 
 def list_variables(path: str | os.PathLike[str]) -> list[tuple[str, list[int]]]:
@@ -78,25 +78,28 @@ def load_variable(path: str | os.PathLike[str], name: str) -> np.ndarray:
     return load_checkpoint(path).get_tensor(name)
 
 
-def _open_directory(place: Path) -> Reader:
-    names = sorted(entry.name for entry in place.iterdir())
+def _open_directory(location: Path) -> Reader:
+    names = sorted(entry.name for entry in location.iterdir())
     files = [name for name in names if name.endswith((SUFFIX, ".safetensors"))]
-    if is_step(place):
-        return open_step(place)
-    if finished := steps(place):
-        return open_step(place / str(finished[-1]))
+    # The order matters: a step has a safetensors file in it, and a directory of steps may have any other file.
+    if is_step(location):
+        return open_step(location)
+    if finished := steps(location):
+        return open_step(location / str(finished[-1]))
     if any(name in _TENSORFLOW or name.endswith(".index") for name in names):
-        return _tensorflow(place)
+        return _tensorflow(location)
     if indices := [name for name in files if name.endswith(SUFFIX)]:
-        return Sharded(place / indices[0])
+        return IndexReader(location / indices[0])
     if len(files) == 1:
-        return Mapped(place / files[0])
+        return SafetensorsReader(location / files[0])
     if any(name in _ORBAX for name in names):
-        return importlib.import_module("jscope.checkpoint.orbax").open(place)
+        return importlib.import_module("jscope.checkpoint._orbax._store").open(location)
     there = f"there are {', '.join(f'`{name}`' for name in names[:8])}" if names else "it is empty"
     which = " Say which file." if files else ""
-    raise MissingCheckpointError(f"In `{place}` there is no checkpoint of a format that jscope knows; {there}.{which}")
+    raise MissingCheckpointError(
+        f"In `{location}` there is no checkpoint of a format that jscope knows; {there}.{which}"
+    )
 
 
-def _tensorflow(place: Path) -> Reader:
-    return tensorbundle.open(place)
+def _tensorflow(location: Path) -> Reader:
+    return tensorbundle.open(location)

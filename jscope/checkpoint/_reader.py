@@ -36,7 +36,7 @@ class Reader(Protocol):
         ...
 
     def has_tensor(self, name: str, /) -> bool:
-        """Says whether there is an array of this name."""
+        """Whether there is an array of this name."""
         ...
 
     def get_tensor(self, name: str, /) -> np.ndarray:

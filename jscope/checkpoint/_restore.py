@@ -68,18 +68,19 @@ def restore(
     reader = path if isinstance(path, Reader) else load_checkpoint(path)
     leaves = _leaves.flatten(like)
     names = chosen(_sources(reader, rename, leaves), select)
-    places = _places(leaves, shardings)
-    wishes = {name: _fit.wish(name, leaf, places[name]) for name, leaf in leaves.items()}
-    asked = {name: wishes[name] for name in chosen(dict.fromkeys(wishes, ""), select)}
+    targets = _targets(leaves, shardings)
+    wanted_leaves = {name: _fit.wanted_leaf(name, leaf, targets[name]) for name, leaf in leaves.items()}
+    asked = {name: wanted_leaves[name] for name in chosen(dict.fromkeys(wanted_leaves, ""), select)}
     there = {name: each for name, each in asked.items() if name in names}
     # With nothing found, initial values for everything would hide that this is another model's checkpoint.
     taken = there if missing == "init" and there else asked
     title = f"`{reader.path}` does not fit the model:"
-    _fit.check(taken, _fit.contents(reader, names), title=title, advice=_ADVICE, cast=cast)
+    _fit.check(taken, _fit.found_leaves(reader, names), title=title, advice=_ADVICE, cast=cast)
     values = _fit.take(reader, names, taken)
     if missing == "init":
         lacking = like.select(lambda spec: spec.path not in values)
-        values |= tree.flatten(lacking.materialize(key, {name: places[name] for name in lacking.flat()}))
+        values |= tree.flatten(lacking.materialize(key, {name: targets[name] for name in lacking.flat()}))
+    # With some left out, the structure of `like` cannot be kept: it would need a value for each leaf.
     if len(values) < len(leaves):
         return tree.unflatten({name: values[name] for name in leaves if name in values})
     return _leaves.rebuild(like, values.__getitem__)
@@ -88,7 +89,7 @@ def restore(
 def _sources(reader: Reader, rename: Rename, wanted: Container[str]) -> dict[str, str]:
     """Returns the names in a checkpoint by the model's; of what a `Checkpointer` saved, those of params and state.
 
-    Who wants params alone is not told that the state is unexpected, nor the other way round.
+    Who wants only the params is not told that the state is unexpected, nor the other way round.
     """
     names = {name: name for name in reader.get_variable_to_shape_map()}
     if VERSION not in reader.metadata or not any(_path.relative(name, _VARIABLES[0]) for name in names):
@@ -101,7 +102,7 @@ def _sources(reader: Reader, rename: Rename, wanted: Container[str]) -> dict[str
     return {new: old for part in of_use or parts for new, old in part.items()}
 
 
-def _places(names: Iterable[str], shardings: Any) -> dict[str, Any]:
+def _targets(names: Iterable[str], shardings: Any) -> dict[str, Any]:
     """Returns what `shardings` says for each name."""
     if not isinstance(shardings, Mapping):
         return dict.fromkeys(names, shardings)

@@ -6,18 +6,18 @@ Orbax. It gets its name when it is complete, so whatever has the name of a step 
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jscope._specs import Specs
+from jscope.checkpoint._digest import hexdigest
 from jscope.checkpoint._errors import CorruptCheckpointError, MissingCheckpointError, UnsupportedCheckpointError
 from jscope.checkpoint._files import creating, write_text
-from jscope.checkpoint._mapped import Mapped
 from jscope.checkpoint._reader import Reader
-from jscope.checkpoint._write import write
+from jscope.checkpoint._safetensors._reader import SafetensorsReader
+from jscope.checkpoint._safetensors._writer import write_file
 
 VERSION, STEP, SPECS = "jscope.version", "jscope.step", "jscope.specs"
 """Entries of a step's metadata: the version of this layout, the number of the step, the specs or their digest."""
@@ -33,36 +33,39 @@ def steps(directory: Path) -> list[int]:
     if not directory.is_dir():
         return []
     names = [entry.name for entry in directory.iterdir() if entry.name.isdecimal()]
+    # `007` and digits of other scripts are not names that `save` gives.
     return sorted(int(name) for name in names if name == str(int(name)) and is_step(directory / name))
 
 
 def is_step(path: Path) -> bool:
-    """Says whether a directory is a finished step."""
+    """Whether a directory is a finished step."""
     return (path / ARRAYS).is_file() or (path / ORBAX).is_file()
 
 
 def write_step(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str], specs: Specs | None) -> None:
-    """Writes a step as safetensors; it takes its place when it is on the disk."""
+    """Writes a step as safetensors; it gets its name when it is on the disk."""
     with creating(path) as scratch:
         entries = dict(metadata)
         if specs is not None:
             text = specs.to_json()
             write_text(scratch / SPECS_FILE, text)
-            entries[SPECS] = _digest(text)
-        write(scratch / ARRAYS, arrays, entries)
+            # The digest lies in the header of the arrays, whose own digest covers it.
+            entries[SPECS] = hexdigest(text.encode())
+        write_file(scratch / ARRAYS, arrays, entries)
 
 
 def open_step(path: Path) -> Reader:
     """Returns a reader of one step."""
     if (path / ARRAYS).is_file():
-        reader: Reader = Mapped(path / ARRAYS)
+        reader: Reader = SafetensorsReader(path / ARRAYS)
     else:
-        reader = importlib.import_module("jscope.checkpoint.orbax").open(path)
+        reader = importlib.import_module("jscope.checkpoint._orbax._store").open(path)
     version, found = reader.metadata.get(VERSION, CURRENT), reader.metadata.get(STEP, path.name)
     if version != CURRENT:
         raise UnsupportedCheckpointError(
-            f"`{path}` is in version {version} of the layout, this jscope knows {CURRENT}."
+            f"`{path}` is in version {version} of the layout, and this jscope knows only {CURRENT}. Update jscope."
         )
+    # A copy under a name that is not a number, such as `best`, is welcome.
     if path.name.isdecimal() and found != path.name:
         raise CorruptCheckpointError(f"`{path}` holds step {found}, not {path.name}: files were swapped or renamed.")
     return reader
@@ -78,7 +81,7 @@ def read_specs(path: Path, reader: Reader) -> Specs:
     if not (path / SPECS_FILE).is_file():
         raise CorruptCheckpointError(f"`{path / SPECS_FILE}` is gone; it was saved with the step.")
     text = (path / SPECS_FILE).read_bytes().decode(errors="replace")
-    if _digest(text) != kept:
+    if hexdigest(text.encode()) != kept:
         raise CorruptCheckpointError(f"`{path / SPECS_FILE}` is not what was saved with the step.")
     return Specs.from_json(text)
 
@@ -89,7 +92,3 @@ def missing_step(directory: Path, step: int | None) -> MissingCheckpointError:
     what = f"no step {step}" if step is not None else "no checkpoint"
     listing = f"there are the steps {', '.join(map(str, there))}" if there else "there is none"
     return MissingCheckpointError(f"`{directory}` has {what}; {listing}.")
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -16,9 +16,9 @@ from typing import Any, TypeAlias
 from jscope import tree as _tree
 from jscope.checkpoint import _leaves
 from jscope.checkpoint._files import replacing
-from jscope.checkpoint._mapped import Mapped
 from jscope.checkpoint._names import Rename, Select, chosen, renamed
-from jscope.checkpoint._write import write
+from jscope.checkpoint._safetensors._reader import SafetensorsReader
+from jscope.checkpoint._safetensors._writer import write_file
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -41,9 +41,9 @@ def save(path: StrPath, tree: Any, *, metadata: Mapping[str, str] | None = None)
       UnsupportedCheckpointError: A leaf is none of these.
       CheckpointWriteError: The disk is full, or the directory read-only.
     """
-    arrays, kinds = _leaves.encode(_leaves.flatten(tree))
+    arrays, kinds = _leaves.to_arrays(_leaves.flatten(tree))
     with replacing(Path(path)) as scratch:
-        write(scratch, arrays, _leaves.with_kinds(metadata or {}, kinds))
+        write_file(scratch, arrays, _leaves.with_kinds(metadata or {}, kinds))
 
 
 def load(path: StrPath, *, select: Select = None, rename: Rename = None, verify: bool = True) -> dict[str, Any]:
@@ -68,10 +68,10 @@ def load(path: StrPath, *, select: Select = None, rename: Rename = None, verify:
     reader = open(path, verify=verify)
     names = chosen(renamed(reader.get_variable_to_shape_map(), rename), select)
     kinds, arrays = _leaves.kinds_in(reader.metadata), reader.get_arrays(names.values())
-    return _tree.unflatten({new: _leaves.decode(arrays[old], kinds.get(old)) for new, old in names.items()})
+    return _tree.unflatten({new: _leaves.from_array(arrays[old], kinds.get(old)) for new, old in names.items()})
 
 
-def open(path: StrPath, *, verify: bool = True) -> Mapped:
+def open(path: StrPath, *, verify: bool = True) -> SafetensorsReader:
     """Returns a reader of the file: its names, shapes, dtypes and metadata, and one array at a time.
 
     >>> import tempfile
@@ -80,4 +80,4 @@ def open(path: StrPath, *, verify: bool = True) -> Mapped:
     >>> open(path).get_variable_to_shape_map()
     {'enc/w': [2, 3]}
     """
-    return Mapped(Path(path), verify=verify)
+    return SafetensorsReader(Path(path), verify=verify)

@@ -70,7 +70,7 @@ def load(path: str | os.PathLike[str], *, select: Select = None, rename: Rename 
       NameConflictError: Two names stand for one variable. (Of `w` and `w/Adam`, the second is a slot: `load_slots`.)
     """
     with open(path) as reader:
-        return _loaded(reader, variables(reader), select, rename)
+        return _load_chosen(reader, variables(reader), select, rename)
 
 
 def load_slots(
@@ -90,7 +90,7 @@ def load_slots(
     """
     with open(path) as reader:
         slots = _by_slot(reader)
-        return {kind: _loaded(reader, slots[kind], select, rename) for kind in sorted(slots) if kind}
+        return {kind: _load_chosen(reader, slots[kind], select, rename) for kind in sorted(slots) if kind}
 
 
 def variables(reader: Reader) -> dict[str, str]:
@@ -121,10 +121,10 @@ def save(prefix: str | os.PathLike[str], tree: Mapping[str, Any], *, state_file:
 
     Raises:
       InvalidNameError: A name is empty or not printable.
-      UnsupportedCheckpointError: A value is no array, or of a dtype that TensorFlow does not have.
+      UnsupportedCheckpointError: A value is not an array, or has a dtype that TensorFlow lacks.
       CheckpointWriteError: The disk is full, or the directory read-only.
     """
-    write(prefix, _named(tree), state_file=state_file)
+    write(prefix, _flat_items(tree), state_file=state_file)
 
 
 def write(prefix: str | os.PathLike[str], items: Iterable[tuple[str, Any]], *, state_file: bool = True) -> None:
@@ -134,24 +134,24 @@ def write(prefix: str | os.PathLike[str], items: Iterable[tuple[str, Any]], *, s
         raise InvalidArgumentError(
             f"{prefix!r} is a directory. A prefix begins the names of files, as `{prefix}model.ckpt`."
         )
-    _writer.write(prefix, _checked(items))
+    _writer.write_bundle(prefix, _checked_items(items))
     if state_file:
         _writer.point_to(prefix)
 
 
-def _named(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _flat_items(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Returns the leaves of a tree by name. Unlike `tree.flatten`, lets one name be a prefix of another."""
     if not isinstance(values, Mapping):
         raise InvalidArgumentError(f"A checkpoint is saved from a nested dict of arrays, not from {values!r}.")
     return _path.items(_path.copy(values))
 
 
-def _checked(items: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+def _checked_items(items: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Yields the items, after looking at each name."""
     names: set[str] = set()
     for name, value in items:
         if not name or not name.isprintable():
-            raise InvalidNameError(f"{name!r} is no name for a variable: it must be printable, and not empty.")
+            raise InvalidNameError(f"{name!r} cannot name a variable: a name must be printable and not empty.")
         if name in names:
             raise NameConflictError(
                 f"`{name}` is there twice, perhaps in flat and in nested form. Leave one of them out."
@@ -178,7 +178,7 @@ def _by_slot(reader: Reader) -> dict[str, dict[str, str]]:
     return slots
 
 
-def _loaded(reader: BundleReader, paths: Mapping[str, str], select: Select, rename: Rename) -> dict[str, Any]:
+def _load_chosen(reader: BundleReader, paths: Mapping[str, str], select: Select, rename: Rename) -> dict[str, Any]:
     """Returns a nested dict of the chosen arrays, after checking all names and dtypes."""
     names = {new: paths[old] for new, old in chosen(renamed(paths, rename), select).items()}
     dtypes = reader.get_variable_to_dtype_map()

@@ -46,7 +46,7 @@ class Item:
 
     @property
     def dtype_name(self) -> str:
-        """Its dtype, as TensorFlow calls it where it is none of numpy's."""
+        """Its dtype, as TensorFlow calls it where it is not one of NumPy's."""
         return self.dtype.names[0] if self.dtype.names else "string" if self.dtype.hasobject else self.dtype.name
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ def items(reader: Reader, arguments: argparse.Namespace) -> dict[str, Item]:
         keys = tensorbundle.variables(reader)
         if left := len(shapes) - len(keys):
             _output.note(
-                f"{reader.path}: left out {left} that are no variables, such as slots of optimizers (see --raw)"
+                f"{reader.path}: left out {left} that are not variables, such as slots of optimizers (see --raw)"
             )
     return {
         name: Item(name, key, tuple(shapes[key]), np.dtype(dtypes[key]))

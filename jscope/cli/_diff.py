@@ -57,6 +57,7 @@ def _distance(x: np.ndarray, y: np.ndarray) -> tuple[str, str] | float:
         pieces = [array[start : start + PIECE] for array in flat]
         if _same_bytes(*pieces):
             continue
+        # `tree.diff` defines what is equal (a NaN to a NaN), so there is one definition.
         report = tree.diff({"x": pieces[0]}, {"x": pieces[1]})
         if report.changed:
             return report.changed[0][1:]

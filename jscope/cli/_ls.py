@@ -34,14 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
             header = (*header, "mean", "std", "min", "max", "not finite")
             rows = [(*row, *values) for row, values in zip(rows, _all_stats(reader, found), strict=True)]
         _output.table(header, rows)
-        _output.line(_total(found))
+        _output.line(_summary(found))
         if arguments.metadata:
             for key, value in reader.metadata.items():
                 _output.line(f"{key}: {value}")
     return 0
 
 
-def _total(found: dict[str, Item]) -> str:
+def _summary(found: dict[str, Item]) -> str:
     size, nbytes = (sum(getattr(item, name) for item in found.values()) for name in ("size", "nbytes"))
     return f"{_output.count(len(found), 'variable')}, {_output.count(size, 'element')}, {_output.count(nbytes, 'byte')}"
 
@@ -63,6 +63,7 @@ def _stats(array: np.ndarray) -> Sequence[str]:
     """Returns mean, standard deviation, least, greatest and how many are not finite; of absolutes, if complex."""
     count, mean, spread, least, greatest = 0, 0.0, 0.0, np.inf, -np.inf
     for values in _pieces(array):
+        # Chan's update: sums of squares of large values would lose the small differences.
         more, shift = values.size, values.mean() - mean
         mean += shift * more / (count + more)
         spread += values.var() * more + shift**2 * count * more / (count + more)

@@ -16,7 +16,7 @@ _BIG = 1 << 28
 """From so many bytes on, waiting is worth a progress bar."""
 
 _WIDEST = 80
-"""Longer names reach into the columns after theirs, and leave the other lines alone."""
+"""Longer names reach into the columns after theirs, and do not widen the others."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -52,6 +52,7 @@ def error(problem: BaseException) -> None:
 
 
 def _write(stream: TextIO, text: str) -> None:
+    # A terminal without Unicode shows escapes, where Python would raise in the middle of a table.
     encoding = stream.encoding or "utf8"
     stream.write(_printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 

@@ -22,7 +22,7 @@ from jscope._util import _text
 from jscope.checkpoint import CheckpointExistsError, Reader, tensorbundle
 from jscope.checkpoint._files import replacing
 from jscope.checkpoint._leaves import as_array, kinds_in, with_kinds
-from jscope.checkpoint._write import write
+from jscope.checkpoint._safetensors._writer import write_file
 from jscope.cli import _output
 from jscope.cli._contents import Item, add_options, items, opened
 from jscope.errors import InvalidArgumentError, MissingVariableError, NameConflictError
@@ -74,7 +74,7 @@ def add_to(commands: Any) -> None:
         add_options(parser)
         parser.add_argument("--force", action="store_true", help="replace what is there")
         parser.set_defaults(run=run, rules=[], dry_run=False)
-    map_help = "a variable, or a scope and all below it; may be given often, rules are applied in order"
+    map_help = "a variable, or a scope and all below it; may be given several times; rules are applied in order"
     rename.add_argument("--map", dest="rules", action="append", type=_mapping, metavar="OLD=NEW", help=map_help)
     regex_help = r"what is found of a regular expression, and what takes its place (\1 is the first group)"
     rename.add_argument("--regex", dest="rules", action="append", nargs=2, metavar=("REGEX", "NEW"), help=regex_help)
@@ -87,15 +87,16 @@ def run(arguments: argparse.Namespace) -> int:
     with opened(arguments.source) as reader:
         found = items(reader, arguments)
         if not found:
-            raise MissingVariableError(f"There is nothing to write: {arguments.select!r} is found in no name.")
+            raise MissingVariableError(f"There is nothing to write: {arguments.select!r} does not match any name.")
         new = _renamed(found, [each if isinstance(each, Rule) else Rule(*each, regex=True) for each in arguments.rules])
         if to != TENSORFLOW:
             tree.flatten(new)  # What is a prefix of another name could not be loaded again.
         if arguments.dry_run:
             _output.table(("old", "new"), [(item.name, name) for name, item in new.items() if item.name != name])
             return 0
+        # Replacing a directory cannot be done at once: a kill between would leave neither.
         if to == ORBAX or not arguments.force:
-            _check_free(arguments.target, to)
+            _check_nothing_there(arguments.target, to)
         with _output.progress("writing", sum(item.nbytes for item in new.values())) as advance:
             _WRITERS[to](arguments.target, reader, new, advance)
     _output.note(f"wrote {_output.count(len(new), 'variable')} to {arguments.target}")
@@ -126,7 +127,7 @@ def _renamed(found: Mapping[str, Item], rules: list[Rule]) -> dict[str, Item]:
     for rule in rules:
         changed = {old: rule.apply(name) for old, name in new.items()}
         if all(name is None for name in changed.values()):
-            raise MissingVariableError(f"`{rule}` meets no name.{_text.did_you_mean(rule.old, new.values())}")
+            raise MissingVariableError(f"`{rule}` does not match any name.{_text.did_you_mean(rule.old, new.values())}")
         new = {old: new[old] if name is None else name for old, name in changed.items()}
     renamed: dict[str, Item] = {}
     for old, name in new.items():
@@ -136,7 +137,7 @@ def _renamed(found: Mapping[str, Item], rules: list[Rule]) -> dict[str, Item]:
     return renamed
 
 
-def _check_free(target: str, to: str) -> None:
+def _check_nothing_there(target: str, to: str) -> None:
     """Raises where something would be replaced."""
     prefix = _prefix(target)
     paths = [f"{prefix}.index", *glob.glob(f"{glob.escape(prefix)}.data-*-of-*")] if to == TENSORFLOW else [target]
@@ -151,39 +152,42 @@ def _prefix(target: str) -> str:
 
 def _write_tensorflow(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
     """Writes one array after the other."""
-    if metadata := _metadata(reader):
-        _output.note(f"left out the metadata ({', '.join(metadata)}), for which TensorFlow has no place")
+    if metadata := _user_metadata(reader):
+        _output.note(f"left out the metadata ({', '.join(metadata)}), which TensorFlow's format cannot hold")
     tensorbundle.write(_prefix(target), _values(reader, new, advance))
 
 
 def _write_safetensors(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
     """Writes arrays that are views of the source where the format allows, so that they take no memory."""
     with replacing(Path(target)) as scratch:
-        write(scratch, dict(_values(reader, new, advance)), _entries(reader, new))
+        write_file(scratch, dict(_values(reader, new, advance)), _new_metadata(reader, new))
 
 
 def _write_orbax(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
     """Writes a directory; Orbax is what gives it its name when it is complete."""
-    orbax = importlib.import_module("jscope.checkpoint.orbax")
+    orbax = importlib.import_module("jscope.checkpoint._orbax._store")
     arrays = {name: as_array(name, value) for name, value in _values(reader, new, advance)}
-    orbax.save(Path(target), arrays, _entries(reader, new)).result()
+    orbax.save(Path(target), arrays, _new_metadata(reader, new)).result()
 
 
 _WRITERS = {SAFETENSORS: _write_safetensors, TENSORFLOW: _write_tensorflow, ORBAX: _write_orbax}
 
 
-def _entries(reader: Reader, new: Mapping[str, Item]) -> dict[str, str]:
-    """Returns the metadata to write, with the kinds of leaves that were no arrays."""
+def _new_metadata(reader: Reader, new: Mapping[str, Item]) -> dict[str, str]:
+    """Returns the metadata to write, with the kinds of the leaves that were not arrays."""
     kinds = kinds_in(reader.metadata)
-    return with_kinds(_metadata(reader), {name: kinds[item.key] for name, item in new.items() if item.key in kinds})
+    return with_kinds(
+        _user_metadata(reader), {name: kinds[item.key] for name, item in new.items() if item.key in kinds}
+    )
 
 
-def _metadata(reader: Reader) -> dict[str, str]:
+def _user_metadata(reader: Reader) -> dict[str, str]:
     """Returns what users stored beside the arrays: the rest is about the source as a whole, a step, say."""
     return {key: value for key, value in reader.metadata.items() if not key.startswith("jscope.")}
 
 
 def _values(reader: Reader, new: Mapping[str, Item], advance: Advance) -> Iterator[tuple[str, np.ndarray]]:
+    # One at a time, so that a checkpoint larger than memory can be converted.
     for name, item in new.items():
         yield name, reader.get_tensor(item.key)
         advance(item.nbytes)

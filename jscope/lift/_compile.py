@@ -10,7 +10,7 @@ import jax
 
 from jscope import _rng
 from jscope._scope import Scope
-from jscope.lift._pure import commit, explaining, is_collecting, pure, settled
+from jscope.lift._pure import commit, explaining, is_collecting, pure, with_values
 from jscope.lift._view import view
 
 
@@ -107,7 +107,7 @@ def _finished(
 
     @functools.wraps(function)
     def lifted(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
-        scope = settled(scope)
+        scope = with_values(scope)
         with explaining(scope, lift):
             out, effects = run(entering(scope), *args, **kwargs)
         commit(scope, effects)
@@ -118,6 +118,6 @@ def _finished(
 
 def _relative(scope: Scope) -> Scope:
     """Returns the scope as a root of its own, so that equal blocks at different paths are equal."""
-    if is_collecting(scope) or not all(getattr(g, "ignores_path", False) for g in scope._shared.getters):
+    if is_collecting(scope) or not all(getattr(g, "ignores_path", False) for g in scope._context.getters):
         return scope
-    return view(scope, scope._params, scope._state, anchor=_rng.anchor("", *scope.place()))
+    return view(scope, scope._params, scope._state, anchor=_rng.anchor("", *scope.hashes()))

@@ -11,8 +11,9 @@ import numpy as np
 
 from jscope import _path
 from jscope._scope import Scope
+from jscope._util._text import scope_at
 from jscope.errors import NativeTransformError, StateError
-from jscope.lift._pure import Effects, commit, explaining, is_collecting, place, pure, settled
+from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, with_values
 from jscope.lift._scan import at_index, joined
 from jscope.lift._view import lifted_view, view
 
@@ -32,7 +33,7 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], s
     Raises:
       StateError: The branches create different state.
     """
-    scope = settled(scope)
+    scope = with_values(scope)
     branches = (true_fn, false_fn)
     if is_collecting(scope):
         with explaining(scope, "cond"):
@@ -49,7 +50,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], scope: Scope, *op
     Raises:
       StateError: The branches create different state.
     """
-    scope = settled(scope)
+    scope = with_values(scope)
     if is_collecting(scope):
         with explaining(scope, "switch"):
             return jax.lax.switch(index, _collected(scope, branches), *operands)
@@ -65,7 +66,7 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
     Variables are shared by all iterations, state is carried, each iteration has random keys of its own. The condition
     may read variables, but neither create nor write any.
     """
-    scope = settled(scope)
+    scope = with_values(scope)
     with explaining(scope, "while_loop"):
         if is_collecting(scope):
             refusal = "in the condition of a while_loop: create it before the loop"
@@ -79,7 +80,7 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
             if effects.state or effects.sown:
                 written = ", ".join(f"`{_path.join(scope.path, name)}`" for name in [*effects.state, *effects.sown])
                 raise NativeTransformError(
-                    f"The condition of a while_loop over {place(scope)} writes {written}.\n"
+                    f"The condition of a while_loop over {scope_at(scope.path)} writes {written}.\n"
                     "Only the body may write: move it there, or before or after the loop."
                 )
             return out
@@ -103,7 +104,7 @@ def fori_loop(
 
     Variables are shared by all iterations, state is carried, each iteration has random keys of its own.
     """
-    scope = settled(scope)
+    scope = with_values(scope)
     with explaining(scope, "fori_loop"):
         if is_collecting(scope):
             return jax.lax.fori_loop(lower, upper, lambda i, val: body_fn(lifted_view(scope), i, val), init)
@@ -150,7 +151,7 @@ def _collected(scope: Scope, branches: Sequence[Callable[..., Any]]) -> list[Cal
             first = made.get(0, made[number])
             if made[number] != first:
                 raise StateError(
-                    f"Branches over {place(scope)} create different state: branch 0 {_listed(first)}, "
+                    f"Branches over {scope_at(scope.path)} create different state: branch 0 {_listed(first)}, "
                     f"branch {number} {_listed(made[number])}.\nCreate state before the branch, so "
                     "that it exists whichever is taken."
                 )

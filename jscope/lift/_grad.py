@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from jscope import _path
 from jscope._scope import Scope
 from jscope._util import _text
+from jscope._util._text import scope_at
 from jscope.errors import DTypeMismatchError, InvalidArgumentError, MissingVariableError
-from jscope.lift._pure import commit, explaining, is_collecting, place, pure, settled
+from jscope.lift._pure import commit, explaining, is_collecting, pure, with_values
 from jscope.lift._scan import joined
 from jscope.lift._view import lifted_view, view
 
@@ -57,7 +58,7 @@ def value_and_grad(
 
     @functools.wraps(function)
     def lifted(scope: Scope, /, *args: Any) -> Any:
-        scope = settled(scope)
+        scope = with_values(scope)
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         by_args = tuple(args[n - 1] for n in _checked(scope, numbers, len(args)))
         if is_collecting(scope):
@@ -110,7 +111,7 @@ def vjp(function: Callable[..., Any], scope: Scope, *args: Any, wrt: str | None 
     >>> float(grads["w"]), float(dx)
     (3.0, 2.0)
     """
-    scope = settled(scope)
+    scope = with_values(scope)
     if is_collecting(scope):
         out = function(lifted_view(scope), *args)
         return out, lambda _: (_collected(scope, wrt), *jax.tree.map(jnp.zeros_like, args))
@@ -137,7 +138,7 @@ def jvp(
 
     `variables` is a nested dict of tangents by name below the scope; variables that it leaves out have none.
     """
-    scope = settled(scope)
+    scope = with_values(scope)
     if is_collecting(scope):
         out = function(lifted_view(scope), *args)
         return out, jax.tree.map(jnp.zeros_like, out)
@@ -145,7 +146,7 @@ def jvp(
     params = dict(_path.items(scope._params))
     unknown = [name for name in moving if name not in params]
     if unknown:
-        raise MissingVariableError(f"jvp over {place(scope)}: there is no param {unknown} to have a tangent.")
+        raise MissingVariableError(f"jvp over {scope_at(scope.path)}: there is no param {unknown} to have a tangent.")
     chosen = {name: params.pop(name) for name in moving}
 
     def value(chosen: dict[str, Any], *args: Any) -> Any:
@@ -187,11 +188,11 @@ class custom_vjp:
             raise InvalidArgumentError(
                 "A custom_vjp needs its rules before it is called: `f.defvjp(forward, backward)`."
             )
-        scope = settled(scope)
+        scope = with_values(scope)
         if is_collecting(scope):
             return self.function(lifted_view(scope), *args)
         forward, backward = (pure(self._rules[0]), self._rules[1])
-        where = place(scope)
+        where = scope_at(scope.path)
 
         @jax.custom_vjp
         def run(params: Any, scope: Scope, args: tuple[Any, ...]) -> Any:
@@ -240,7 +241,9 @@ def _select(scope: Scope, params: dict[str, Any], wrt: str | None) -> dict[str, 
     chosen = {name: value for name, value in params.items() if re.search(wrt, _path.join(scope.path, name))}
     if not chosen:
         names = ", ".join(f"`{_path.join(scope.path, name)}`" for name in list(params)[:8])
-        raise MissingVariableError(f"wrt={wrt!r} selects no param of {place(scope)}. There is {names or 'none'}.")
+        raise MissingVariableError(
+            f"wrt={wrt!r} selects no param of {scope_at(scope.path)}. There is {names or 'none'}."
+        )
     for name, value in chosen.items():
         if not jnp.issubdtype(jnp.result_type(value), jnp.inexact):
             raise DTypeMismatchError(
@@ -254,13 +257,11 @@ def _collected(scope: Scope, wrt: str | None) -> dict[str, Any]:
     """Returns placeholders for the gradients of the params that were just collected."""
     frame = scope._frame()
     assert frame is not None
-    lifted = scope._shared.lifted
     found = {}
     for path, spec in frame.specs.items():
         name = _path.relative(path, scope.path)
         if name and spec.trainable:
-            skip = len(lifted.stack_of(path)) if lifted is not None else 0
-            found[name] = frame.placeholder(spec, spec.shape[skip:])
+            found[name] = frame.placeholder(spec, spec.shape[len(scope._context.stack_of(path)) :])
     return joined(_select(scope, found, wrt))
 
 
@@ -276,7 +277,7 @@ def _checked(scope: Scope, argnums: tuple[int, ...], count: int) -> tuple[int, .
     for n in argnums:
         if not 1 <= n <= count:
             raise InvalidArgumentError(
-                f"argnums={n} over {place(scope)}: the arguments after the scope are 1 to {count}. "
+                f"argnums={n} over {scope_at(scope.path)}: the arguments after the scope are 1 to {count}. "
                 "For variables, use `wrt`."
             )
     return argnums

@@ -17,10 +17,11 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 import jax
 
 from jscope import _path
-from jscope._frame import Crossing, Frame
+from jscope._context import Crossing
+from jscope._frame import Frame
 from jscope._scope import Scope
-from jscope._util import _text
 from jscope._util._same import Same, same
+from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, JscopeError
 from jscope.lift._view import lifted_view, view
 
@@ -70,7 +71,7 @@ class pure(Generic[P, R]):
     def __call__(self, scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Effects]:
         if is_collecting(scope):
             return self.fn(lifted_view(scope), *args, **kwargs), Effects({}, {})
-        scope = settled(scope)
+        scope = with_values(scope)
         with _inner_frame(scope) as frame:
             out = self.fn(view(scope, scope._params, frame.crossing.state, frame=frame), *args, **kwargs)
         after, old = dict(_path.items(frame.crossing.state)), dict(_path.items(scope._state))
@@ -92,27 +93,28 @@ def commit(scope: Scope, effects: Effects) -> None:
 def is_collecting(scope: Scope) -> bool:
     """Whether the body of a lift records variables now, and does not know their values already."""
     frame = scope._frame()
-    return scope.collecting and not (frame is not None and frame.known)
+    return scope.collecting and not (frame is not None and frame.replay is not None)
 
 
-def settled(scope: Scope) -> Scope:
+def with_values(scope: Scope) -> Scope:
     """Returns the scope to apply a lift to: where initial values that depend on data are computed, one with values."""
     if not isinstance(scope, Scope):
         raise InvalidArgumentError(
             f"A lift needs a scope first, `lifted(scope, *args)`, not a `{type(scope).__name__}`."
         )
     frame = scope._frame()
-    if not scope.collecting or frame is None or not frame.known:
+    if not scope.collecting or frame is None or frame.replay is None:
         return scope
-    for path, spec in frame.known.items():
+    replay = frame.replay
+    for path, spec in replay.specs.items():
         # What the lift would have collected is there from now on, for `reuse=True` and for reads.
         if _path.relative(path, scope.path):
             frame.specs.setdefault(path, spec)
     params, state = (
         _path.nested(
             (_below(scope, path), value)
-            for path, value in frame.values.items()
-            if _path.relative(path, scope.path) and frame.known[path].trainable is trainable
+            for path, value in replay.values.items()
+            if _path.relative(path, scope.path) and replay.specs[path].trainable is trainable
         )
         for trainable in (True, False)
     )
@@ -122,7 +124,7 @@ def settled(scope: Scope) -> Scope:
 def _inner_frame(scope: Scope) -> Frame:
     """Makes the frame for one run of a body, which commits to the frame of `scope`."""
     outer = scope._frame()
-    stateful, capturing = scope._shared.writes
+    stateful, capturing = scope._context.writes
     crossing = Crossing(scope.path, scope._params, _path.copy(scope._state) if stateful else {})
     return Frame(crossing=crossing, stateful=stateful, capturing=capturing, parent=outer)
 
@@ -140,12 +142,7 @@ def explaining(scope: Scope, lift: str) -> Iterator[None]:
         yield
     except Exception as error:
         if lift == "jit":
-            error.add_note(f"jscope: in `jscope.jit` over {place(scope)}; names inside begin there.")
+            error.add_note(f"jscope: in `jscope.jit` over {scope_at(scope.path)}; names inside begin there.")
         elif isinstance(error, TypeError | ValueError) and not isinstance(error, JscopeError):
-            error.add_note(f"jscope: in `jscope.{lift}` over {place(scope)}.")
+            error.add_note(f"jscope: in `jscope.{lift}` over {scope_at(scope.path)}.")
         raise
-
-
-def place(scope: Scope) -> str:
-    """Returns how messages call the scope of a lift."""
-    return _text.scope_at(scope.path)

@@ -21,8 +21,9 @@ from jscope import _path, _rng
 from jscope._scope import Scope
 from jscope._spec import StackAxis
 from jscope._util import _text
+from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
-from jscope.lift._pure import Effects, commit, explaining, is_collecting, place, pure, settled
+from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, with_values
 from jscope.lift._view import lifted_view, view
 
 EVERYTHING = ""
@@ -68,7 +69,7 @@ def scan(
       ShapeMismatchError: `xs`, `length` and the stacked variables disagree on the number of iterations.
     """
     _text.pattern(shared or "", "shared=")
-    scope = settled(scope)
+    scope = with_values(scope)
     size = _size(scope, xs, length, shared)
     loop = {"length": size, "reverse": reverse, "unroll": unroll}
     with explaining(scope, "scan"), restoring(scope, size, shared):
@@ -103,7 +104,7 @@ def _scan(
 def _pair(scope: Scope, out: Any) -> tuple[Any, Any]:
     if not isinstance(out, tuple | list) or len(out) != 2:
         raise InvalidArgumentError(
-            f"The body of a scan over {place(scope)} must return a pair `(carry, y)`, not {out!r}."
+            f"The body of a scan over {scope_at(scope.path)} must return a pair `(carry, y)`, not {out!r}."
         )
     return out[0], out[1]
 
@@ -141,7 +142,7 @@ def at_index(scope: Scope, index: Any) -> _rng.Anchor | None:
     """Returns the place of one copy of `scope`: its path with `index` as one more part."""
     if index is None:
         return None
-    lanes, salt = scope.place()
+    lanes, salt = scope.hashes()
     return _rng.anchor(scope.path, _rng.extend(lanes, (index,)), salt)
 
 
@@ -214,7 +215,7 @@ def one_size(sizes: dict[str, Any], what: str, scope: Scope, shared: str | None)
     found = ", ".join(f"{what}: {'no axis' if size is None else size}" for what, size in list(sizes.items())[:6])
     advice = stacking_advice(scope, next(iter(sizes.values())) or 0, shared)
     raise ShapeMismatchError(
-        "\n".join([f"{what} over {place(scope)} needs one leading size, but found {found}.", *advice])
+        "\n".join([f"{what} over {scope_at(scope.path)} needs one leading size, but found {found}.", *advice])
     )
 
 
@@ -225,7 +226,9 @@ def _size(scope: Scope, xs: Any, length: int | None, shared: str | None) -> int:
         sizes[f"xs{jax.tree_util.keystr(path)}"] = (*jnp.shape(leaf), None)[0]
     sizes |= variable_sizes(scope, shared)
     if not sizes:
-        raise ShapeMismatchError(f"scan over {place(scope)} does not know how often to run: give it `xs` or `length`.")
+        raise ShapeMismatchError(
+            f"scan over {scope_at(scope.path)} does not know how often to run: give it `xs` or `length`."
+        )
     return one_size(sizes, "scan", scope, shared)
 
 
@@ -236,7 +239,7 @@ def _checked_length(scope: Scope, length: Any) -> int:
         number = -1
     if number < 0:
         raise InvalidArgumentError(
-            f"scan over {place(scope)}: length={length!r} must be a Python int, at least 0. "
+            f"scan over {scope_at(scope.path)}: length={length!r} must be a Python int, at least 0. "
             "For a number that is computed, use `jscope.while_loop` or `jscope.fori_loop`."
         )
     return number

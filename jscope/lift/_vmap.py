@@ -15,8 +15,9 @@ from jscope import _path
 from jscope._scope import Scope
 from jscope._spec import StackAxis
 from jscope._util import _text
+from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, JscopeError, ShapeMismatchError
-from jscope.lift._pure import Effects, commit, explaining, is_collecting, place, pure, settled
+from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, with_values
 from jscope.lift._scan import EVERYTHING, at_index, divide, joined, one_size, restoring, variable_sizes
 from jscope.lift._view import lifted_view, view
 
@@ -66,7 +67,7 @@ def vmap(
 
     @functools.wraps(function)
     def lifted(scope: Scope, /, *args: Any) -> Any:
-        scope = settled(scope)
+        scope = with_values(scope)
         axes = in_axes if isinstance(in_axes, tuple | list) else (in_axes,) * len(args)
         size = _size(scope, args, axes, axis_size, common)
         with explaining(scope, "vmap"), restoring(scope, size, common):
@@ -127,21 +128,22 @@ def _size(scope: Scope, args: Any, axes: Any, axis_size: int | None, common: str
     sizes: dict[str, Any] = {} if axis_size is None else {"axis_size": axis_size}
     if len(axes) != len(args):
         raise InvalidArgumentError(
-            f"vmap over {place(scope)}: in_axes {axes} has {len(axes)} entries "
+            f"vmap over {scope_at(scope.path)}: in_axes {axes} has {len(axes)} entries "
             f"for {len(args)} arguments after the scope."
         )
     for number, (arg, axis) in enumerate(zip(args, axes, strict=True)):
         for leaf, at in _mapped_leaves(arg, axis):
             if not -jnp.ndim(leaf) <= at < jnp.ndim(leaf):
                 raise InvalidArgumentError(
-                    f"vmap over {place(scope)}: argument {number} of shape {jnp.shape(leaf)} "
+                    f"vmap over {scope_at(scope.path)}: argument {number} of shape {jnp.shape(leaf)} "
                     f"has no axis {at} to map over."
                 )
             sizes[f"argument {number}"] = jnp.shape(leaf)[at]
     sizes |= variable_sizes(scope, common)
     if not sizes:
         raise ShapeMismatchError(
-            f"vmap over {place(scope)} does not know the size of its batch: give it mapped arguments or `axis_size`."
+            f"vmap over {scope_at(scope.path)} does not know the size of its batch.\n"
+            "Give it mapped arguments or `axis_size`."
         )
     return one_size(sizes, "vmap", scope, common)
 

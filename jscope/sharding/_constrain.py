@@ -1,12 +1,12 @@
-"""Where activations go, by the same names and rules as variables.
+"""Activations are sharded by the same names and rules as variables.
 
-A layer names the axes of what it computes, and knows neither mesh nor rules. The mesh is JAX's ambient one
-(`jax.set_mesh`); the rules are given, or ambient too: `with jscope.sharding.using(rules):`. They are ambient in a way
-that JAX's caches can see (`jax.make_user_context`), so what was traced under other rules is traced anew.
+A layer names the axes of what it computes; it knows neither the mesh nor the rules. The mesh is JAX's ambient one
+(`jax.set_mesh`). The rules are an argument, or ambient too: `with jscope.sharding.using(rules):`. JAX's caches can see
+the ambient rules (`jax.make_user_context`), so what was traced under other rules is traced anew.
 
-Over *Auto* mesh axes, the compiler decides where everything goes, and `constrain` tells it. Over *Explicit* ones,
-shardings are part of types: `constrain` moves, and `out_sharding` answers where JAX asks. A layer that says both runs
-over either; where there is no mesh or no rules, both do nothing.
+Over *Auto* mesh axes, the compiler decides where everything goes, and `constrain` is an instruction to it. Over
+*Explicit* ones, shardings are part of types: `constrain` moves the array, and `out_sharding` is the answer where JAX
+asks for one. A layer that uses both runs over either kind; where there is no mesh or no rules, both do nothing.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ _ambient = jax.make_user_context(None)
 
 @contextlib.contextmanager
 def using(rules: Rules) -> Iterator[Rules]:
-    """Makes `rules` those of every `constrain` and `out_sharding` inside that is given none.
+    """Gives `rules` to every `constrain` and `out_sharding` inside that has none of its own.
 
     >>> with using(jscope.sharding.fsdp()):
     ...     y = jscope.sharding.constrain(jnp.zeros((8, 4)), ("batch", None))  # No mesh here: nothing happens.
+
+    Raises:
+      InvalidArgumentError: `rules` are not `Rules`.
     """
     with _ambient(checked_rules(rules)):
         yield rules
@@ -45,26 +48,27 @@ def constrain(x: jax.Array, axes: Axes, rules: Rules | None = None) -> jax.Array
     >>> y.sharding.spec == jax.sharding.PartitionSpec("data", "model")
     True
 
-    An axis without a name, or whose rule is None, is whole on every device afterwards. Over *Manual* mesh axes (inside
-    `jax.shard_map`) nothing happens.
+    Afterwards, an axis that has no name, or whose rule is None, is whole on every device. Over *Manual* mesh axes
+    (inside `jax.shard_map`) nothing happens.
 
     Args:
       x: An array.
       axes: A logical name, or None, for each of its axes.
-      rules: What goes where; those of `using` if None.
+      rules: Which name goes where. None takes those of `using`.
 
     Raises:
-      ShardingError: The array does not go where the rules say; see `Rules`.
+      ShardingError: The rules do not fit the array or the mesh; see `Rules`.
     """
     mesh, rules = jax.sharding.get_abstract_mesh(), _current(rules)
     if mesh.empty or rules is None:
         return x
     shape = jax.numpy.shape(x)
-    placed = rules.place(axes, mesh, shape, f"an array of shape {shape}")
-    explicit, auto = (_only(placed, mesh, kind) for kind in (AxisType.Explicit, AxisType.Auto))
+    split = rules.split(axes, mesh, shape, f"an array of shape {shape}")
+    # A mesh may have axes of both kinds, and JAX takes each kind by a function of its own.
+    explicit, auto = (_only(split, mesh, kind) for kind in (AxisType.Explicit, AxisType.Auto))
     if AxisType.Explicit in mesh.axis_types:
         x = jax.sharding.reshard(x, PartitionSpec(*explicit))
-        # What is split over explicit axes alone is settled.
+        # What is split over explicit axes only is settled, so the compiler is told nothing of it.
         auto = [PartitionSpec.UNCONSTRAINED if e and not a else a for e, a in zip(explicit, auto, strict=True)]
     if AxisType.Auto in mesh.axis_types:
         x = jax.lax.with_sharding_constraint(x, PartitionSpec(*auto))
@@ -74,32 +78,40 @@ def constrain(x: jax.Array, axes: Axes, rules: Rules | None = None) -> jax.Array
 def out_sharding(axes: Axes, rules: Rules | None = None) -> PartitionSpec | None:
     """Returns what `jnp.dot`, `jnp.einsum` and others take as `out_sharding`, for a result with axes of these names.
 
-    They need it where an axis that is summed over is split over an *Explicit* mesh axis: the result may then be whole,
-    or split anew. None where there is nothing to say: no rules, no mesh, no Explicit axis.
-
     >>> x, w = jnp.ones((8, 4)), jnp.ones((4, 2))
     >>> y = jnp.dot(x, w, out_sharding=out_sharding(("batch", None)))
 
+    They need it where an axis that is summed over is split over an *Explicit* mesh axis: the result could then be
+    whole, or split in another way. Returns None where there is nothing to say: no rules, no mesh, or no Explicit axis.
+
     Args:
       axes: A logical name, or None, for each axis of the result.
-      rules: What goes where; those of `using` if None.
+      rules: Which name goes where. None takes those of `using`.
+
+    Raises:
+      ShardingError: The rules do not fit the axes or the mesh; see `Rules`.
     """
     mesh, rules = jax.sharding.get_abstract_mesh(), _current(rules)
     if rules is None or AxisType.Explicit not in mesh.axis_types:
         return None
-    return PartitionSpec(*_only(rules.place(axes, mesh, None, "a result"), mesh, AxisType.Explicit))
+    return PartitionSpec(*_only(rules.split(axes, mesh, None, "a result"), mesh, AxisType.Explicit))
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """A custom getter: variables are stored by one set of rules and computed with by another.
 
-    With `scope.with_defaults(custom_getter=Gathered(tensor_parallel()))`, variables that are stored under
-    `tensor_parallel() | fsdp()` are put together over the data axis where they are read, a layer at a time, and their
-    gradients are summed and split again on the way back: fully sharded data parallelism as it is meant. Over Auto axes
-    the compiler may find this out by itself; over Explicit ones it must be said.
+    >>> def model(scope, x):
+    ...     scope = scope.with_defaults(custom_getter=Gathered(jscope.sharding.tensor_parallel()))
+    ...     return x @ scope.get_variable("w", (4, 2), axes=("embed", "mlp"))
+    >>> jscope.apply(model, {"w": jnp.ones((4, 2))}, jnp.ones((8, 4))).shape  # No mesh here: nothing is gathered.
+    (8, 2)
 
-    Variables are known by the `axes` of their `get_variable` call, or by path rules; others are read whole.
+    Variables that are stored by `tensor_parallel() | fsdp()` are put together over the data axis where they are read,
+    one layer at a time, and their gradients are summed and split again on the way back. That is fully sharded data
+    parallelism. Over Auto axes the compiler may find it by itself; over Explicit ones it must be asked for.
+
+    A variable's axes are those of its `get_variable` call, or those of a path rule; a variable without is read whole.
     """
 
     rules: Rules
@@ -110,15 +122,15 @@ class Gathered:
         return not self.rules.paths
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
-        """Returns the variable, constrained."""
+        """Returns the variable, split by `rules`."""
         value = getter(name, **options)
         return constrain(value, axes_for(name, self.rules, options.get("axes"), jax.numpy.ndim(value)), self.rules)
 
 
-def _only(placed: list[tuple[str, ...]], mesh: AnyMesh, kind: AxisType) -> list[Any]:
-    """Returns the entries of a `PartitionSpec` that speaks of the mesh axes of one kind."""
+def _only(split: list[tuple[str, ...]], mesh: AnyMesh, kind: AxisType) -> list[Any]:
+    """Returns the entries of a `PartitionSpec` that mentions only the mesh axes of one kind."""
     kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
-    return [entry(tuple(axis for axis in axes if kinds[axis] == kind)) for axes in placed]
+    return [entry(tuple(axis for axis in axes if kinds[axis] == kind)) for axes in split]
 
 
 def _current(rules: Rules | None) -> Rules | None:

@@ -1,7 +1,7 @@
-"""From the names of axes to the axes of a mesh.
+"""Rules say to which axes of a mesh the names of a variable's axes go.
 
 A model names the axes of its variables by what they mean (`"embed"`, `"mlp"`); a mesh names its axes by what they are
-for (`"data"`, `"model"`). `Rules` say which goes where, and are all that changes when a model moves from one machine to
+for (`"data"`, `"model"`). `Rules` connect the two, and are all that changes when a model moves from one machine to
 many, or from one kind of parallelism to another. They are a value: frozen, hashable, joined by `|`.
 """
 
@@ -25,8 +25,8 @@ MeshAxes: TypeAlias = str | tuple[str, ...] | None
 """One axis of a mesh, several (the array's axis is split over all of them), or none (it stays whole)."""
 
 Name: TypeAlias = str | EllipsisType
-Placed: TypeAlias = dict[int, tuple[str, ...]]
-"""The mesh axes of those axes of an array that have found their place."""
+Taken: TypeAlias = dict[int, tuple[str, ...]]
+"""The mesh axes that axes of one array have taken so far, by the number of the axis."""
 
 Fallback: TypeAlias = Literal["error", "replicate"]
 
@@ -44,20 +44,24 @@ class Rules:
     >>> rules.partition(("embed", "mlp"), mesh, (16, 64)) == jax.sharding.PartitionSpec(None, "model")
     True
 
-    The rules of a name are tried in order, and the first that fits wins. One fits where its mesh axes are not used by
-    another axis of the same array and their sizes divide the size of the axis; None always fits. So
-    `[("heads", "model"), ("heads", None)]` splits heads where that is possible. The name `...` stands for every name
-    that no rule has; without it, a name that no rule has is an error, unless there is no rule at all.
+    The rules for a name are tried in order, and the first that fits wins. A rule fits an axis if its mesh axes are not
+    used by another axis of the same array, and if the product of their sizes divides the size of the axis; None always
+    fits. So `[("heads", "model"), ("heads", None)]` splits heads where that is possible. The name `...` stands for
+    every name without a rule of its own. Where there is no such rule either, such a name is an error, unless there are
+    no rules at all.
 
     Attributes:
       names: Pairs `(logical name, mesh axes)`, or a mapping. Names that stand first choose first.
-      paths: Pairs `(regular expression, axes)`, or a mapping: logical names for the variables whose path matches, in
-        place of those in the code. The first match counts. For stacked variables, the axes of one copy suffice.
+      paths: Pairs `(regular expression, axes)`, or a mapping: logical names for the variables whose path matches,
+        instead of those in the code. The first match counts. For stacked variables, name the axes of one copy.
       fsdp: Mesh axes over which to split each variable once more, along the largest axis that the rules left whole and
         that they divide (of equal ones, the first). Where there is no such axis, the variable stays as it is.
-        Axes that lifts have stacked are left alone.
-      min_size: Variables with fewer elements are left alone by `fsdp`.
-      fallback: What happens to an axis that none of its rules fits: `"error"`, or `"replicate"`: it stays whole.
+        Axes that lifts have stacked are never split this way.
+      min_size: `fsdp` does not touch variables with fewer elements than this.
+      fallback: What happens to an axis that none of its rules fits: `"error"` raises, `"replicate"` leaves it whole.
+
+    Raises:
+      InvalidArgumentError: An argument does not have the form above.
     """
 
     names: tuple[tuple[Name, MeshAxes], ...]
@@ -76,52 +80,66 @@ class Rules:
         fallback: Fallback = "error",
     ) -> None:
         if fallback not in get_args(Fallback):
-            raise InvalidArgumentError(f"Rules: fallback={fallback!r} is none of {get_args(Fallback)}.")
+            raise InvalidArgumentError(f"Rules: fallback={fallback!r} must be one of {get_args(Fallback)}.")
         if not isinstance(min_size, int):
-            raise InvalidArgumentError(f"Rules: min_size={min_size!r} is no number of elements.")
+            raise InvalidArgumentError(f"Rules: min_size={min_size!r} must be an int, a number of elements.")
+        # Given as mappings or lists, kept as tuples: rules are compared, hashed and seen by JAX's caches.
         fields = {"names": _names(names), "paths": _paths(paths), "fsdp": _mesh_axes(fsdp, "fsdp")}
         for name, value in {**fields, "min_size": min_size, "fallback": fallback}.items():
             object.__setattr__(self, name, value)
 
     def __or__(self, other: Rules) -> Rules:
         """Returns the rules of both; those of `self` are tried first. `fallback` is `self`'s."""
+        # The threshold belongs to the axes that it was given with.
         fsdp = (self.fsdp, self.min_size) if self.fsdp is not None else (other.fsdp, other.min_size)
         names, paths = self.names + other.names, self.paths + other.paths
         return Rules(names, paths=paths, fsdp=fsdp[0], min_size=fsdp[1], fallback=self.fallback)
 
     def partition(self, axes: Axes, mesh: AnyMesh, shape: Shape | None = None) -> PartitionSpec:
-        """Returns how an array with these logical axes is split: for a batch of inputs, say.
+        """Returns how an array with these logical axes is split, a batch of inputs for example.
+
+        >>> mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+        >>> Rules({"batch": "data"}).partition(("batch", None), mesh) == jax.sharding.PartitionSpec("data", None)
+        True
 
         Args:
           axes: A logical name, or None, for each axis.
           mesh: A mesh that has all mesh axes of the rules.
-          shape: The array's shape; without it, nothing is said of axes that cannot be divided.
+          shape: The array's shape; without it, whether the sizes can be divided is not checked.
 
         Raises:
-          ShardingError: The mesh lacks an axis of the rules, a name has no rule, or none that fits.
+          ShardingError: The mesh lacks an axis of the rules, a name has no rule, or none of its rules fits.
         """
-        return PartitionSpec(*map(entry, self.place(axes, mesh, shape, "an array")))
+        return PartitionSpec(*map(entry, self.split(axes, mesh, shape, "an array")))
 
-    def place(self, axes: Axes, mesh: AnyMesh, shape: Shape | None, what: str) -> list[tuple[str, ...]]:
-        """Returns the mesh axes of each axis: what `partition` returns, in one form."""
+    def split(self, axes: Axes, mesh: AnyMesh, shape: Shape | None, what: str) -> list[tuple[str, ...]]:
+        """Returns the mesh axes that each axis is split over: what `partition` returns, always as tuples.
+
+        Errors call the array `what`. Otherwise, the arguments and errors are those of `partition`.
+        """
         self.check(mesh)
         axes = checked_axes(axes, shape, what)
         sizes = (None,) * len(axes) if shape is None else shape
-        placed: Placed = {i: () for i, axis in enumerate(axes) if axis is None}
+        taken: Taken = {i: () for i, axis in enumerate(axes) if axis is None}
         # Names that stand first choose first, whatever the order of the axes.
         for name, target in self._in_order(axes, what):
             for i, axis in enumerate(axes):
-                if i not in placed and self._means(name, axis) and not _refusal(target, sizes[i], placed, mesh):
-                    placed[i] = as_tuple(target)
-        left = [i for i in range(len(axes)) if i not in placed]
+                if i not in taken and self._means(name, axis) and not _refusal(target, sizes[i], taken, mesh):
+                    taken[i] = as_tuple(target)
+        left = [i for i in range(len(axes)) if i not in taken]
         if left and self.fallback == "error":
-            raise self._unfit(left[0], axes, sizes, placed, mesh, what)
-        return [placed.get(i, ()) for i in range(len(axes))]
+            raise self._unfit(left[0], axes, sizes, taken, mesh, what)
+        return [taken.get(i, ()) for i in range(len(axes))]
 
     def check(self, mesh: AnyMesh) -> None:
-        """Raises unless the mesh has all the axes that the rules speak of."""
+        """Checks that the mesh has all the axes that the rules speak of.
+
+        Raises:
+          ShardingError: It lacks one.
+          InvalidArgumentError: `mesh` is not a mesh.
+        """
         if not isinstance(mesh, Mesh | AbstractMesh):
-            raise InvalidArgumentError(f"A mesh is made by `jax.make_mesh`; {mesh!r} is none.")
+            raise InvalidArgumentError(f"A mesh is made by `jax.make_mesh`; {mesh!r} is not one.")
         for name, target in (*self.names, ("fsdp", self.fsdp)):
             for axis in as_tuple(target):
                 if axis not in mesh.shape:
@@ -132,7 +150,8 @@ class Rules:
                     )
 
     def _in_order(self, axes: Axes, what: str) -> list[tuple[Name, MeshAxes]]:
-        """Returns the rules, that for `...` last, after checking that there is one for each axis."""
+        """Returns the rules, with that for `...` last, after checking that there is one for each axis."""
+        # Rules without names, such as `Rules(fsdp="data")`, are for any model, whatever names it has.
         if not self.names:
             return [(..., None)]
         known = {str(name) for name, _ in self.names if name is not ...}
@@ -140,31 +159,32 @@ class Rules:
             if axis is not None and not any(self._means(name, axis) for name, _ in self.names):
                 raise ShardingError(
                     f"No rule says where the axis `{axis}` of {what} goes.{_text.did_you_mean(axis, known)}\n"
-                    f'Add one: `"{axis}": None` leaves it whole, `...: None` all that have no rule. '
+                    f'Add one: `"{axis}": None` leaves it whole; `...: None` leaves all axes whole that have no rule. '
                     f"There are rules for: {', '.join(sorted(known)) or 'no name'}."
                 )
         return sorted(self.names, key=lambda rule: rule[0] is ...)
 
     def _means(self, name: Name, axis: str | None) -> bool:
-        """Whether a rule for `name` is one for this axis."""
+        """Whether a rule for `name` applies to this axis."""
         return name == axis or (name is ... and all(axis != other for other, _ in self.names))
 
     def _unfit(
-        self, i: int, axes: Axes, sizes: Sequence[int | None], placed: Placed, mesh: AnyMesh, what: str
+        self, i: int, axes: Axes, sizes: Sequence[int | None], taken: Taken, mesh: AnyMesh, what: str
     ) -> ShardingError:
         rules = [target for name, target in self.names if self._means(name, axes[i])]
-        reasons = [f"{_plus(target)!r} does not fit: {_refusal(target, sizes[i], placed, mesh)}" for target in rules]
+        reasons = [f"{_plus(target)!r} does not fit: {_refusal(target, sizes[i], taken, mesh)}" for target in rules]
         return ShardingError(
             f"Axis {i} (`{axes[i]}`) of {what} cannot be split as the rules say. {'; '.join(reasons)}.\n"
-            f'Add a rule `("{axes[i]}", None)` after the others, which leaves such an axis whole; or for all of them, '
+            f'Add a rule `("{axes[i]}", None)` after the others, which leaves such an axis whole; or, for all axes, '
             'say `Rules(..., fallback="replicate")`. Or change the size, or the mesh.'
         )
 
 
 def fsdp(data: str = "data", *, min_size: int = 1024) -> Rules:
-    """Returns rules for data-parallel training with every variable split over the data axis, too.
+    """Returns rules for fully sharded data parallelism: batches and variables are split over the data axis.
 
-    Needs no names in the model, and leaves those that there are alone but for `"batch"`.
+    They need no names in the model, and ignore all names but `"batch"`. Each variable of at least `min_size` elements
+    is split along its largest axis that the size of the mesh axis divides.
 
     >>> mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     >>> specs = jscope.transform(lambda scope: scope.get_variable("w", (16, 64))).specs()
@@ -177,8 +197,8 @@ def fsdp(data: str = "data", *, min_size: int = 1024) -> Rules:
 def tensor_parallel(model: str = "model", *, data: str = "data") -> Rules:
     """Returns rules that split wide layers over the model axis, and batches over the data axis.
 
-    The names are the customary ones: `"batch"`, `"vocab"`, `"mlp"` (hidden features), `"heads"` (of attention); others
-    stay whole. For both at once: `tensor_parallel() | fsdp()`.
+    The names are the customary ones: `"batch"`, `"vocab"`, `"mlp"` (hidden features), `"heads"` (of attention); axes
+    with other names stay whole. For both kinds of parallelism at once: `tensor_parallel() | fsdp()`.
 
     >>> tensor_parallel().names[:2]
     (('batch', 'data'), ('vocab', 'model'))
@@ -186,34 +206,35 @@ def tensor_parallel(model: str = "model", *, data: str = "data") -> Rules:
     return Rules({"batch": data, "vocab": model, "mlp": model, "heads": model, ...: None})
 
 
-def _refusal(target: MeshAxes, size: int | None, placed: Placed, mesh: AnyMesh) -> str | None:
+def _refusal(target: MeshAxes, size: int | None, taken: Taken, mesh: AnyMesh) -> str | None:
     """Returns why a rule does not fit an axis of this size, or None where it does."""
-    for i, taken in placed.items():
-        if both := [axis for axis in as_tuple(target) if axis in taken]:
+    for i, mesh_axes in taken.items():
+        if both := [axis for axis in as_tuple(target) if axis in mesh_axes]:
             return f"`{both[0]}` is taken by axis {i}"
-    # Inside `shard_map`, what is split over a manual axis has the shape of one part.
+    # Inside `shard_map`, an array that is split over a manual axis has the shape of one part already.
     manual = {axis for axis, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Manual}
     parts = math.prod(mesh.shape[axis] for axis in as_tuple(target) if axis not in manual)
     if size is not None and size % parts:
-        return f"{size} is no multiple of {parts}, the size of `{_plus(target)}`"
+        return f"{size} is not a multiple of {parts}, the size of `{_plus(target)}`"
     return None
 
 
 def entry(axes: tuple[str, ...]) -> MeshAxes:
-    """Returns the entry of a `PartitionSpec` for an axis that is split over these."""
+    """Returns the entry of a `PartitionSpec` for an axis that is split over these mesh axes."""
     return axes if len(axes) > 1 else axes[0] if axes else None
 
 
 def axes_for(path: str, rules: Rules, axes: Axes | None, ndim: int, stack: Axes = ()) -> Axes:
-    """Returns the logical axes of a variable: those that a path rule gives it, or else its own, or no names."""
+    """Returns the logical axes of a variable: those of a path rule, otherwise its own, otherwise no names."""
     axes = next((each for regex, each in rules.paths if re.search(regex, path)), axes)
     if axes is None:
         axes = (None,) * (ndim - len(stack))
+    # A path rule names the axes of one copy; a spec's own axes include the stacked ones.
     return (*stack, *axes) if len(axes) == ndim - len(stack) else axes
 
 
 def checked_rules(rules: Any) -> Rules:
-    """Returns rules, after checking that they are."""
+    """Returns `rules`, after checking that they are `Rules`."""
     if not isinstance(rules, Rules):
         raise InvalidArgumentError(f"rules must be `jscope.sharding.Rules`, not {rules!r}.")
     return rules
@@ -221,11 +242,12 @@ def checked_rules(rules: Any) -> Rules:
 
 def checked_axes(axes: Any, shape: Shape | None, what: str) -> Axes:
     """Returns logical axes as a tuple, after checking that they are names, as many as the shape has axes."""
+    # A string is a sequence of strings, too: `"ab"` would pass for the two names "a" and "b".
     if isinstance(axes, str) or not all(axis is None or isinstance(axis, str) for axis in tuple(axes)):
         raise InvalidArgumentError(f'axes={axes!r} of {what} must be a tuple of names and None: ("batch", None).')
     if shape is not None and len(tuple(axes)) != len(shape):
         raise ShardingError(
-            f"axes={tuple(axes)!r} of {what} does not fit its shape {shape}, which has another number of axes.\n"
+            f"axes={tuple(axes)!r} of {what} does not fit its shape {shape}, which has {len(shape)} axes.\n"
             "Name each of them; None leaves one without a name."
         )
     return tuple(axes)
@@ -235,7 +257,7 @@ def _names(names: Any) -> tuple[tuple[Name, MeshAxes], ...]:
     pairs = _pairs(names, 'Rules: names must be a mapping or pairs such as `{"embed": "data"}`')
     for name, _ in pairs:
         if not (name is ... or isinstance(name, str)):
-            raise InvalidArgumentError(f"Rules: {name!r} is no name of an axis: a string, or `...` for all others.")
+            raise InvalidArgumentError(f"Rules: {name!r} must be the name of an axis, or `...` for all other names.")
     return tuple((name, _mesh_axes(target, str(name))) for name, target in pairs)
 
 
@@ -258,13 +280,13 @@ def _mesh_axes(target: Any, name: str) -> MeshAxes:
     axes = as_tuple(tuple(target) if isinstance(target, list) else target)
     if not isinstance(axes, tuple) or not all(isinstance(axis, str) for axis in axes) or len(set(axes)) < len(axes):
         raise InvalidArgumentError(
-            f"Rules: {name!r} goes to {target!r}, which is no mesh axis, no tuple of different ones, and not None."
+            f"Rules: {name!r} goes to {target!r}, which is neither a mesh axis nor a tuple of different ones nor None."
         )
     return entry(axes)
 
 
 def as_tuple(target: Any) -> tuple[str, ...]:
-    """Returns the mesh axes of a rule, none, one or several, as a tuple."""
+    """Returns the mesh axes of a rule as a tuple, be it none, one or several."""
     return () if target is None else (target,) if isinstance(target, str) else target
 
 

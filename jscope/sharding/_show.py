@@ -1,7 +1,6 @@
-"""Who holds what: shapes and shardings as text, never values.
+"""What each device holds, as text made from shapes and shardings, never from values.
 
-Everything here reads metadata only. So it works for arrays whose parts are on other machines, and for what has no
-values yet: specs with shardings.
+So it works for arrays whose parts are on other machines, and for specs with shardings, which have no values yet.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from jscope import _path
 from jscope._specs import Specs
 from jscope._types import Shape
 from jscope._util._show import table
-from jscope.sharding._place import flat, matched
 from jscope.sharding._rules import ShardingError
+from jscope.sharding._shardings import flat, matched
 
 Device: TypeAlias = Any
 """A `jax.Device`, which type checkers do not take for a type."""
@@ -43,7 +42,7 @@ class Held:
 
     @property
     def cuts(self) -> list[int]:
-        """Into how many parts each axis is cut."""
+        """The number of parts that each axis is cut into."""
         return [size // part if part else 1 for size, part in zip(self.shape, self.part, strict=True)]
 
     @property
@@ -64,7 +63,7 @@ class Held:
 
 
 def show(tree: Any, shardings: Any = None) -> str:
-    """Returns a table of how each variable is split, and of how much each device holds.
+    """Returns a table that shows how each variable is split, and how many bytes each device holds.
 
     >>> mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
     >>> def layer(scope):
@@ -79,15 +78,18 @@ def show(tree: Any, shardings: Any = None) -> str:
     2 arrays of 4,352 bytes: 640 bytes on each of 8 devices
 
     Args:
-      tree: Any pytree of arrays (global ones, too) or of `jax.ShapeDtypeStruct`s with shardings; or specs.
-      shardings: Of specs, or of what has none: what `shardings` returns, or one sharding for all.
+      tree: Any pytree of arrays (also of those that are spread over several processes) or of
+        `jax.ShapeDtypeStruct`s with shardings; or specs.
+      shardings: For specs and other trees whose leaves have no shardings: what `jscope.sharding.shardings` returns,
+        or one sharding for all.
 
     Raises:
       ShardingError: A leaf has no sharding.
+      StructureMismatchError: `tree` and `shardings` differ in their names.
     """
     held, rows = list(_held(tree, shardings)), []
     for one in held:
-        parts = math.prod(one.cuts)
+        parts = math.prod(one.cuts)  # How many different parts there are; each may be on several devices.
         copies = len(one.sharding.device_set) // parts
         rows.append((one.name, str(one), one.split, str(parts), str(copies), f"{one.bytes:,}"))
     header = ("name", "array", "split", "parts", "copies", "bytes on a device")
@@ -106,7 +108,7 @@ def bytes_per_device(tree: Any, shardings: Any = None) -> dict[Device, int]:
 
 
 def picture(array: Any, sharding: Sharding | None = None) -> str:
-    """Returns a map of one array: the ids of the devices that hold each part.
+    """Returns a map of one array that shows the ids of the devices that hold each part.
 
     >>> mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
     >>> split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("model", None))
@@ -116,16 +118,20 @@ def picture(array: Any, sharding: Sharding | None = None) -> str:
     0:4      0, 2, 4, 6
     4:8      1, 3, 5, 7
 
-    The rows are the parts of the first axis that is split, the columns those of the others. Where there are several
-    processes, `1:2048` is device 2048, in process 1.
+    The rows are the parts of the first axis that is split, the columns those of the other split axes. Where there are
+    several processes, `1:2048` is device 2048, in process 1.
 
     Args:
-      array: An array or a `jax.ShapeDtypeStruct`.
-      sharding: Its sharding, where it has none.
+      array: An array, a `jax.ShapeDtypeStruct` or a spec.
+      sharding: Its sharding, where `array` does not have one.
+
+    Raises:
+      ShardingError: There is no sharding.
     """
     (one,) = _held({"array": array}, sharding)
     split = [i for i, cut in enumerate(one.cuts) if cut > 1]
     cells: dict[tuple[Any, ...], list[Device]] = {}
+    # A cell of the map is one part; several devices are in it where they hold copies of that part.
     for device, index in one.sharding.devices_indices_map(one.shape).items():
         cells.setdefault(tuple(_range(index[i], one.shape[i]) for i in split), []).append(device)
     starts = [range(0, one.shape[i], one.part[i]) for i in split]
@@ -142,25 +148,28 @@ def picture(array: Any, sharding: Sharding | None = None) -> str:
 
 def _held(tree: Any, shardings: Any) -> Iterator[Held]:
     """Yields every array of a tree with its sharding; specs in the order in which they were created."""
-    for name, leaf, place in _placed(tree, shardings):
-        if not isinstance(place, Sharding):
+    for name, leaf, sharding in _with_shardings(tree, shardings):
+        if not isinstance(sharding, Sharding):
             raise ShardingError(
-                f"`{name}` ({type(leaf).__name__}) has no sharding.\nPass the shardings as the second argument: "
-                "`jscope.sharding.show(specs, shardings)`, or arrays that are on their devices."
+                f"`{name}` ({type(leaf).__name__}) has no sharding.\n"
+                "Pass the shardings as the second argument, `jscope.sharding.show(specs, shardings)`, "
+                "or pass arrays that are on their devices."
             )
-        yield Held(name, tuple(leaf.shape), leaf.dtype, place)
+        yield Held(name, tuple(leaf.shape), leaf.dtype, sharding)
 
 
-def _placed(tree: Any, shardings: Any) -> list[tuple[str, Any, Any]]:
+def _with_shardings(tree: Any, shardings: Any) -> list[tuple[str, Any, Any]]:
+    """Returns `(path, leaf, sharding)` of every leaf; the sharding is None where there is none."""
     leaves = dict(flat(tree)) if isinstance(tree, Specs) else _named(tree)
     if shardings is None:
         return [(name, leaf, getattr(leaf, "sharding", None)) for name, leaf in leaves.items()]
-    places = matched(leaves, shardings if isinstance(shardings, Sharding) else _named(shardings))
-    return [(name, leaf, places[name]) for name, leaf in leaves.items()]
+    found = matched(leaves, shardings if isinstance(shardings, Sharding) else _named(shardings))
+    return [(name, leaf, found[name]) for name, leaf in leaves.items()]
 
 
 def _named(tree: Any) -> dict[str, Any]:
     """Returns the leaves of any pytree by path."""
+    # Not `tree.flatten`: the state of an optimizer has tuples and dataclasses in it.
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator=_path.SEPARATOR): leaf for path, leaf in leaves}
 
@@ -190,5 +199,5 @@ def _range(index: slice, size: int) -> str:
 
 
 def _ids(devices: list[Device]) -> str:
-    several = jax.process_count() > 1
+    several = jax.process_count() > 1  # With one process, its number would only be noise.
     return ", ".join(f"{device.process_index}:{device.id}" if several else str(device.id) for device in devices)

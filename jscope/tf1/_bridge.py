@@ -39,12 +39,12 @@ def is_call_running() -> bool:
 
 def reuse_of(scope: Scope) -> Any:
     """Returns the reuse flag that explicit code gave to a scope."""
-    return scope._shared.defaults.reuse
+    return scope._context.defaults.reuse
 
 
 def has_getters(scope: Scope) -> bool:
     """Whether explicit code gave custom getters to a scope."""
-    return bool(scope._shared.getters)
+    return bool(scope._context.getters)
 
 
 def create(scope: Scope, path: str, site: str, **options: Any) -> None:
@@ -56,7 +56,7 @@ def create(scope: Scope, path: str, site: str, **options: Any) -> None:
 
 def find(scope: Scope, path: str, shape: Any = None) -> Any:
     """Returns the variable with this full path in `apply`, after checking its shape, through the core's getters."""
-    getters = scope._shared.getters
+    getters = scope._context.getters
     if not getters:
         return _find_stored(scope, path, shape)
     end: Any = _EndOfGetters(scope)
@@ -65,12 +65,12 @@ def find(scope: Scope, path: str, shape: Any = None) -> Any:
 
 def read(scope: Scope, path: str, *, trainable: bool) -> Any:
     """Returns the value of a variable that exists: while collecting, its placeholder."""
-    shared = scope._shared
-    if not shared.collecting:
+    context = scope._context
+    if not context.collecting:
         return find(scope, path)
     # Every use of a handle reads it. Where neither a getter nor a lift changes what is read, the frame has the answer,
     # and the checks of a request, which this is not, are left out.
-    if not shared.getters and shared.lifted is None:
+    if not context.getters and context.lifted is None:
         frame = scope._frame()
         if frame is not None and path in frame.specs:
             spec = frame.specs[path]
@@ -112,10 +112,8 @@ def specs(scope: Scope) -> Mapping[str, Any]:
 
 def writer(scope: Scope, path: str) -> Callable[[Any], None]:
     """Returns the function that writes a state variable, or raises where what is written could not get out."""
-    shared = scope._shared
-    frame = _write.writable(scope._frame(), shared.crossing, shared.lifted, f"assigned `{path}`")
-    stacked = len(shared.lifted.stack_of(path)) if shared.lifted is not None else 0
-    return functools.partial(_write.assign, frame, path, stack=stacked)
+    _write.writable(scope._context, f"assigned `{path}`")
+    return functools.partial(_write.assign, scope._context, path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +141,7 @@ class _EndOfGetters:
 def _ask(scope: Scope, path: str, site: str, options: dict[str, Any]) -> Any:
     """Asks the core for a variable while collecting."""
     # Whether a request may create or must reuse is TensorFlow's business, and was decided before: the core allows both.
-    return through(scope._shared.getters, End(scope, site), path, options | {"reuse": AUTO_REUSE})
+    return through(scope._context.getters, End(scope, site), path, options | {"reuse": AUTO_REUSE})
 
 
 def _find_stored(scope: Scope, path: str, shape: Any) -> Any:

@@ -84,7 +84,7 @@ def kill_once(directory, store, delay):
 def main(store, count, directory):
     """Kills `count` processes at random moments, and prints how many had saved something."""
     if store == "orbax":
-        import jscope.checkpoint.orbax  # noqa: F401 (before the forks)
+        import jscope.checkpoint._orbax._store  # noqa: F401 (before the forks)
     delays = random.Random(0)
     base = 0.1 if store == "safetensors" else 1.0
     saved = sum(kill_once(Path(directory), store, base * delays.uniform(0.5, 2)) for _ in range(int(count)))

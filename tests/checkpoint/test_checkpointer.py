@@ -167,7 +167,7 @@ def test_a_later_layout_is_not_guessed_at(open_run, monkeypatch):
     with open_run() as checkpoints:
         checkpoints.save(0, x=1)
         with pytest.raises(
-            checkpoint.UnsupportedCheckpointError, match="in version 2 of the layout, this jscope knows 1"
+            checkpoint.UnsupportedCheckpointError, match="in version 2 of the layout, and this jscope knows only 1"
         ):
             checkpoints.restore()
 
@@ -213,7 +213,7 @@ def test_a_step_is_never_overwritten(open_run):
 
 
 def test_a_step_that_does_not_exist_lists_those_that_do(open_run):
-    """And an empty or absent directory is no error before one restores."""
+    """And an empty or absent directory is not an error before one restores."""
     checkpoints = open_run()
     assert (checkpoints.steps(), checkpoints.latest_step()) == ([], None)
     with pytest.raises(checkpoint.MissingCheckpointError, match="has no checkpoint; there is none"):
@@ -231,7 +231,7 @@ def test_what_does_not_fit_is_one_report(open_run, monkeypatch):
     with open_run() as checkpoints:
         checkpoints.save(5, params={"enc": {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}, "old": 1.5}, key=KEY(0), lr=0.5)
         checkpoints.wait()
-        monkeypatch.setattr(_fit, "load", None)
+        monkeypatch.setattr(_fit, "read_onto", None)
         like = {"enc": {"W": jnp.ones((2, 3)), "b": jnp.ones(3, jnp.int8)}, "old": jnp.ones(2)}
         with pytest.raises(errors.StructureMismatchError) as caught:
             checkpoints.restore(params=like, key=jnp.ones(2), lr={"peak": 1.0})
@@ -260,7 +260,7 @@ def test_values_that_jax_would_cut_are_reported(open_run):
 
 
 def test_python_numbers_take_the_dtype_that_is_wanted(open_run):
-    """As in JAX: an int may become an int32 or an int; a float is no int."""
+    """As in JAX: an int may become an int32 or an int; a float is not an int."""
     with open_run() as checkpoints:
         checkpoints.save(0, step=3, rate=0.5, count=jnp.int32(4))
         back = checkpoints.restore(step=jnp.int32(0), rate=np.float32(0), count=0)
@@ -336,10 +336,10 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path, store):
 
 
 MISUSE = {
-    "keep": (lambda d: Checkpointer(d, keep=0), "keep=0 must be a number from 1 on"),
+    "keep": (lambda d: Checkpointer(d, keep=0), "keep=0 must be a positive int"),
     "every": (lambda d: Checkpointer(d, every=True), "every=True must be"),
     "store": (lambda d: Checkpointer(d, store="zip"), "store='zip' is neither"),
-    "negative": (lambda d: Checkpointer(d).save(-1), "A step is a number from 0 on, not -1"),
+    "negative": (lambda d: Checkpointer(d).save(-1), "A step must be a non-negative int, not -1"),
     "text": (lambda d: Checkpointer(d).save("1"), "not '1' of type `str`"),
 }
 

@@ -28,7 +28,7 @@ def step(tmp_path):
 
 
 def test_others_can_read_what_is_written(step):
-    """As a nested dict, by Orbax alone."""
+    """As a nested dict, by Orbax without jscope."""
     abstract = {"n": np.zeros(50, int), "w": TREE["w"], "enc": {"b": TREE["enc"]["b"], "four": ocp.PLACEHOLDER}}
     found = ocp.load(str(step), {"params": abstract, "key": ocp.PLACEHOLDER})
     chex.assert_trees_all_equal(found["params"]["w"], TREE["w"])

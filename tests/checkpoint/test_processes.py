@@ -38,7 +38,7 @@ def test_a_killed_process_loses_no_finished_step(tmp_path, store):
 
 
 def test_damage_of_an_orbax_step_is_never_a_wrong_value(tmp_path):
-    """Flipped bits, truncation, missing files. Orbax alone gives wrong values then: it keeps no digests."""
+    """Flipped bits, truncation, missing files. Orbax by itself gives wrong values then: it keeps no digests."""
     program = Path(__file__).parent / "damaging.py"
     command = [sys.executable, program, tmp_path, "60"]
     done = subprocess.run(command, capture_output=True, text=True, env=ENV, check=False)
@@ -47,18 +47,28 @@ def test_damage_of_an_orbax_step_is_never_a_wrong_value(tmp_path):
     assert "WRONG" not in done.stdout
 
 
-SAVE = """
-import sys, jax.numpy as jnp
-from jscope.checkpoint import Checkpointer
-checkpoints = Checkpointer(sys.argv[1], store="orbax")
-checkpoints.save(1, params={f"w{i}": jnp.full(1 << 18, i) for i in range(8)})
-"""
+ENDINGS = {"end": 0, "sys.exit": 3, "exception": 1, "fork": 0, "in atexit": 0, "SIGINT": -2, "SIGTERM": -15}
+"""Ways for a process to end right after `save` returned, and the exit status of each."""
 
 
 def test_a_process_that_ends_has_saved(tmp_path):
-    """Right after `save` returned, with nobody waiting: the interpreter does, however it ends."""
-    assert run(SAVE + "raise SystemExit(3)", tmp_path).returncode == 3
-    assert Checkpointer(tmp_path).restore(1)["params"]["w7"].tolist() == [7] * (1 << 18)
+    """Right after `save` returned, with nobody waiting: the interpreter does, however it ends. See `exits.py`.
+
+    A signal that kills leaves the old step, and the new one whole or not at all. What is begun when the interpreter has
+    shut down fails at once, and says so.
+    """
+    program = Path(__file__).parent / "exits.py"
+    command = [sys.executable, program, tmp_path, *ENDINGS]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENV, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{ending}: {status}" for ending, status in ENDINGS.items()], done.stderr
+    assert "CheckpointWriteError" in done.stderr
+    for ending in ENDINGS:
+        steps = Checkpointer(tmp_path / ending).steps()
+        assert steps == [1, 2] or (steps == [1] and ending in ("in atexit", "SIGTERM")), (ending, done.stderr)
+        for step in steps:
+            saved = Checkpointer(tmp_path / ending).restore(step)["params"]
+            assert all((array == step).all() for array in saved.values()), ending
 
 
 FULL = """
@@ -81,7 +91,10 @@ save(1, random)
 assert checkpoints.steps() == [0, 1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
 if store == "orbax":
-    checkpoints.save(2, x=random)
+    try:
+        checkpoints.save(2, x=random)
+    except checkpoint.CheckpointWriteError as error:  # Where a save cannot go on after the program, it is over here.
+        print(repr(error), file=sys.stderr)
 """
 
 

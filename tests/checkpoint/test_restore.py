@@ -61,7 +61,7 @@ def test_a_like_tells_what_is_wanted(path, like):
 
 def test_everything_that_does_not_fit_is_one_report(path, monkeypatch):
     """With the nearest names, before any array is read."""
-    monkeypatch.setattr(_fit, "load", None)
+    monkeypatch.setattr(_fit, "read_onto", None)
 
     def other(scope):
         (scope / "enc").get_variable("w", (8, 3))
@@ -95,7 +95,7 @@ def test_a_selection_is_all_that_is_taken(path):
 
 
 def test_what_the_checkpoint_lacks_is_initialized(path):
-    """And only that: with the values that `init` gives; selected variables alone come from the checkpoint."""
+    """And only that: with the values that `init` gives; only selected variables come from the checkpoint."""
     files.save(path, {"enc": SAVED["enc"]})
     found = checkpoint.restore(SPECS, path, missing="init", key=KEY)
     chex.assert_trees_all_equal(found, {**INITIAL, "enc": SAVED["enc"]})
@@ -123,7 +123,7 @@ def test_only_what_is_lacking_is_computed(path):
 
 
 def test_initializing_everything_is_refused(path):
-    """Where nothing fits, the checkpoint is another model's; and a typo is no reason to train anew."""
+    """Where nothing fits, the checkpoint is another model's; and a typo is not a reason to train anew."""
     files.save(path, {"encoder": SAVED["enc"]})
     with pytest.raises(errors.StructureMismatchError, match=r"missing: +`enc/w`.*near: `encoder/w`"):
         checkpoint.restore(SPECS, path, missing="init", key=KEY)
@@ -244,7 +244,7 @@ def test_the_parts_of_a_large_model_are_one_checkpoint(tmp_path):
 
 
 BROKEN = {
-    "no index": ("{}", "is no index of safetensors files"),
+    "no index": ("{}", "is not an index of safetensors files"),
     "a file elsewhere": ('{"weight_map": {"w": "../x.safetensors"}}', "it names files elsewhere"),
     "an absolute file": ('{"weight_map": {"w": "/etc/passwd"}}', "it names files elsewhere"),
     "no names": ('{"weight_map": {"w": 3}}', "it names files elsewhere"),
@@ -254,7 +254,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_wrong_index_is_refused(tmp_path, case):
-    """It may name files beside it alone, and must be right."""
+    """It may name only files beside it, and must be right."""
     text, match = BROKEN[case]
     files.save(tmp_path / "a.safetensors", {"w": 1})
     (tmp_path / "model.safetensors.index.json").write_text(text)

@@ -14,8 +14,8 @@ import safetensors.numpy
 
 import jscope
 from jscope import checkpoint, errors
-from jscope.checkpoint import _dtypes, _header
 from jscope.checkpoint import safetensors as st
+from jscope.checkpoint._safetensors import _dtypes, _header
 
 DTYPES = [*_dtypes.CODES.values(), *_dtypes.VIEWS]
 SHAPES = [(), (0, 3), (2, 3), (64, 5)]

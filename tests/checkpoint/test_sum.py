@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from jscope.checkpoint import _sum
-from jscope.checkpoint._sum import digest
+from jscope.checkpoint._orbax import _sum
+from jscope.checkpoint._orbax._sum import element_sum
 
 SHAPES = [(), (1,), (5,), (3, 4), (2, 3, 4)]
 DTYPES = [
@@ -38,8 +38,8 @@ def random_array(shape, dtype):
 
 
 def digest_on_devices(array):
-    """Returns what `digest` does for an array that is sharded over processes."""
-    return _sum._text(_sum._on_devices(array))
+    """Returns what `element_sum` does for an array that is sharded over processes."""
+    return _sum._shown(_sum._on_devices(array))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -50,20 +50,20 @@ def test_devices_sum_what_the_host_sums(dtype):
         for shape in (*SHAPES, (8, 3)):
             array = random_array(shape, dtype)
             place = jax.NamedSharding(mesh, jax.P("d") if shape == (8, 3) else jax.P())
-            assert digest(array) == digest_on_devices(jax.device_put(array, place)), shape
-            assert digest(array.T.copy().T) == digest(jnp.asarray(array)) == digest(array)
+            assert element_sum(array) == digest_on_devices(jax.device_put(array, place)), shape
+            assert element_sum(array.T.copy().T) == element_sum(jnp.asarray(array)) == element_sum(array)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "bfloat16", "float32", "float64"])
 def test_every_bit_counts(dtype):
     """In both lanes."""
     array = random_array((3, 5), dtype)
-    good = digest(array)
+    good = element_sum(array)
     for at in range(array.nbytes):
         for bit in range(8):
             bad = array.copy()
             bad.view(np.uint8).reshape(-1)[at] ^= 1 << bit
-            found = digest(bad)
+            found = element_sum(bad)
             assert found[4:12] != good[4:12]
             assert found[12:] != good[12:]
 
@@ -72,14 +72,14 @@ def test_every_place_counts():
     """Swapped elements, rows, blocks of a long axis, and another shape of the same numbers."""
     array = np.arange(12, dtype=np.int32).reshape(3, 4)
     others = [array[::-1], array[:, ::-1], array[[1, 0, 2]], array.T, array.reshape(4, 3), array.reshape(-1)]
-    assert len({digest(each) for each in (array, *others)}) == 1 + len(others)
+    assert len({element_sum(each) for each in (array, *others)}) == 1 + len(others)
     size = 3 * _sum._BLOCK + 5
     long = np.zeros(size, np.uint8)
-    digests = {digest(long)}
+    digests = {element_sum(long)}
     for at in (0, 1, _sum._BLOCK - 1, _sum._BLOCK, 2 * _sum._BLOCK, 2 * _sum._BLOCK + 1, size - 1):
         one = long.copy()
         one[at] = 1
-        digests.add(digest(one))
+        digests.add(element_sum(one))
     assert len(digests) == 8
 
 
@@ -90,10 +90,14 @@ def test_large_arrays_are_summed_in_pieces(shape):
     """To what they are as a whole, on devices; in the memory of the host, too."""
     array = np.random.default_rng(0).random(shape, np.float32)
     place = jax.NamedSharding(jax.make_mesh((1,), ("d",)), jax.P(), memory_kind="pinned_host")
-    assert digest(array) == digest_on_devices(array) == digest_on_devices(jax.device_put(array, place))
+    assert element_sum(array) == digest_on_devices(array) == digest_on_devices(jax.device_put(array, place))
 
 
 def test_a_digest_stays_what_it_is():
     """Checkpoints have it."""
-    assert digest(np.float32([[1, 2], [3, 4]])) == "sum:647762c01c8252c0"
-    assert digest(jnp.ones(3, ml_dtypes.bfloat16)) == digest(np.ones(3, ml_dtypes.bfloat16)) == "sum:dcdc5c8033541680"
+    assert element_sum(np.float32([[1, 2], [3, 4]])) == "sum:647762c01c8252c0"
+    assert (
+        element_sum(jnp.ones(3, ml_dtypes.bfloat16))
+        == element_sum(np.ones(3, ml_dtypes.bfloat16))
+        == "sum:dcdc5c8033541680"
+    )

@@ -68,7 +68,7 @@ def test_slots_are_trees_like_the_params():
 
 
 def test_names_of_tensorflow_2():
-    """They lose their ending and their escapes; what is no variable is left out; slots are told by optimizer."""
+    """They lose their ending and their escapes; what is not a variable is left out; slots are told by optimizer."""
     assert tensorbundle.open(DATA / "objects").has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
     tree = tensorbundle.load(DATA / "objects", select="^model")
     assert same(tree["model"]["layer"]["w"], np.float32([[1, 2]]))
@@ -202,8 +202,8 @@ def test_arrays_outlive_the_reader(tmp_path):
     [
         (np.zeros(2, "M8[s]"), r"`a/w` is of dtype datetime64\[s\], which TensorFlow does not have"),
         (jax.random.key(0), r"`a/w` is a random key.*key_data"),
-        (object(), r"`a/w` is a `object`, no array"),
-        (None, r"`a/w` is a `NoneType`, no array"),
+        (object(), r"`a/w` is a `object`, not an array"),
+        (None, r"`a/w` is a `NoneType`, not an array"),
     ],
 )
 def test_what_cannot_be_saved_is_named(tmp_path, value, message):
@@ -219,7 +219,7 @@ def test_names_to_save(tmp_path):
     """By name one may be a prefix of another; none is empty, unprintable, or there twice."""
     tensorbundle.save(tmp_path / "m", {"w": np.ones(1), "w/Adam": np.zeros(1)})
     for name in ("", "a\0b", "a\nb"):
-        with pytest.raises(errors.InvalidNameError, match="is no name for a variable"):
+        with pytest.raises(errors.InvalidNameError, match="cannot name a variable"):
             tensorbundle.save(tmp_path / "m", {name: np.ones(1)})
     with pytest.raises(errors.NameConflictError, match="`a/b` is there twice"):
         tensorbundle.save(tmp_path / "m", {"a/b": np.ones(1), "a": {"b": np.ones(1)}})

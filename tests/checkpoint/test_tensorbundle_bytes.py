@@ -141,13 +141,13 @@ def test_snappy_says_what_is_wrong(data, message):
 @given(st.dictionaries(st.binary(min_size=1, max_size=30), st.binary(max_size=30)))
 def test_a_table_is_read_as_it_was_written(items):
     """In the order of its keys."""
-    assert dict(_table.read(_table.write(sorted(items.items())))) == items
+    assert dict(_table.decode_table(_table.encode_table(sorted(items.items())))) == items
 
 
 def test_a_table_of_many_blocks():
     """As many as it takes."""
     items = [(f"key/{i:07}".encode(), b"value" * 3) for i in range(20_000)]
-    assert list(_table.read(_table.write(items))) == items
+    assert list(_table.decode_table(_table.encode_table(items))) == items
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
@@ -183,8 +183,8 @@ def compressed(table):
         out.extend(block + b"\1" + mask(crc32c(block + b"\1")).to_bytes(4, "little"))
         return handle
 
-    handle = append(compress(_table._encoded(list(_table.read(table)), 16)))
-    index = append(compress(_table._encoded([(b"\xff", handle)], 1)))
+    handle = append(compress(_table._encoded_block(list(_table.decode_table(table)), 16)))
+    index = append(compress(_table._encoded_block([(b"\xff", handle)], 1)))
     return bytes(out) + (handle + index).ljust(40, b"\0") + _table.MAGIC
 
 
@@ -218,9 +218,9 @@ def big_endian(prefix):
     raw = b"\x03" + stored + b"abc"
     entries["string"] = Entry(7, (), 0, len(data), len(raw), mask(crc32c(lengths + stored + b"abc")))
     (prefix.parent / f"{prefix.name}.data-00000-of-00001").write_bytes(data + raw)
-    items = dict(_table.read(Index(entries, {}).encode()))
+    items = dict(_table.decode_table(Index(entries, {}).encode()))
     items[b""] = encode_integer(1, 1) + encode_integer(2, 1) + encode_bytes(3, encode_integer(1, 1))
-    (prefix.parent / f"{prefix.name}.index").write_bytes(_table.write(items.items()))
+    (prefix.parent / f"{prefix.name}.index").write_bytes(_table.encode_table(items.items()))
 
 
 def test_big_endian_checkpoints(tmp_path):
@@ -244,18 +244,21 @@ def index_of(**entries):
     [
         (b"", "it has 0 bytes"),
         (b"\0" * 100, "its last bytes are not those of an index"),
-        (_table.write([]), "a table, but not of a checkpoint"),
-        (_table.write([(b"", b"")]), "it names 0 data files"),
-        (_table.write([(b"", encode_integer(1, 1 << 30))]), "it names 1073741824 data files"),
-        (_table.write([(b"", encode_integer(1, 1) + encode_bytes(3, encode_integer(2, 9)))]), "reader of version 9"),
-        (_table.write([(b"", encode_integer(1, 1)), (b"\xff", b"")]), r"the name b'\xff' is not UTF-8"),
-        (_table.write([(b"", encode_integer(1, 1)), (b"w", b"\x0b")]), "a field is of the unknown kind 3"),
-        (_table.write([(b"", encode_integer(1, 1)), (b"w", b"\x08")]), "a number does not end"),
-        (_table.write([(b"", encode_integer(1, 1)), (b"w", b"\x12\x09")]), "a field runs over the end"),
-        (_table.write([(b"", encode_integer(1, 1)), (b"w", b"\x10\x01")]), "holds a number in place of bytes"),
-        (_table.write([(b"", encode_integer(1, 1)), (b"w", b"\x0a\x00")]), "holds bytes in place of a number"),
-        (_table.write([(b"b", b""), (b"a", b"")]), "it is a table, but not of a checkpoint"),
-        (_table.write([(b"", encode_integer(1, 1)), (b"b", b""), (b"a", b"")]), "its keys are not in order"),
+        (_table.encode_table([]), "a table, but not of a checkpoint"),
+        (_table.encode_table([(b"", b"")]), "it names 0 data files"),
+        (_table.encode_table([(b"", encode_integer(1, 1 << 30))]), "it names 1073741824 data files"),
+        (
+            _table.encode_table([(b"", encode_integer(1, 1) + encode_bytes(3, encode_integer(2, 9)))]),
+            "reader of version 9",
+        ),
+        (_table.encode_table([(b"", encode_integer(1, 1)), (b"\xff", b"")]), r"the name b'\xff' is not UTF-8"),
+        (_table.encode_table([(b"", encode_integer(1, 1)), (b"w", b"\x0b")]), "a field is of the unknown kind 3"),
+        (_table.encode_table([(b"", encode_integer(1, 1)), (b"w", b"\x08")]), "a number does not end"),
+        (_table.encode_table([(b"", encode_integer(1, 1)), (b"w", b"\x12\x09")]), "a field runs over the end"),
+        (_table.encode_table([(b"", encode_integer(1, 1)), (b"w", b"\x10\x01")]), "holds a number in place of bytes"),
+        (_table.encode_table([(b"", encode_integer(1, 1)), (b"w", b"\x0a\x00")]), "holds bytes in place of a number"),
+        (_table.encode_table([(b"b", b""), (b"a", b"")]), "it is a table, but not of a checkpoint"),
+        (_table.encode_table([(b"", encode_integer(1, 1)), (b"b", b""), (b"a", b"")]), "its keys are not in order"),
         (
             index_of(w=Entry(1, (1 << 50,), 0, 0, 1 << 52)),
             "it has 4503599627370496 bytes at 0 of `m.data-00000-of-00001`, which has only 64",

@@ -151,7 +151,7 @@ def hostile(folder, entries, data=b"\0" * 64):
     """Writes a checkpoint that is formally in order, whatever its entries say."""
     header = encode_integer(1, 1) + encode_bytes(3, encode_integer(1, 1))
     items = {b"": header} | {key: message(entry) for key, entry in entries.items()}
-    (folder / "m.index").write_bytes(_table.write(sorted(items.items())))
+    (folder / "m.index").write_bytes(_table.encode_table(sorted(items.items())))
     (folder / "m.data-00000-of-00001").write_bytes(data)
     return folder / "m"
 

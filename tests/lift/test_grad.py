@@ -169,7 +169,7 @@ def test_wrt_must_select_something(collect):
 
 def test_wrt_must_be_a_regex():
     """A pattern that does not compile is refused."""
-    with pytest.raises(errors.InvalidArgumentError, match=r"wrt='\(' is no regular expression"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"wrt='\(' is not a regular expression"):
         on_a(jscope.grad(product, "("))
 
 

@@ -225,7 +225,7 @@ def test_length_must_be_a_count(length):
 
 def test_shared_must_be_a_regex():
     """A pattern that does not compile is refused where it is given."""
-    with pytest.raises(errors.InvalidArgumentError, match=r"shared='\(' is no regular expression"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"shared='\(' is not a regular expression"):
         jscope.init(model, KEY(0), X, shared="(")
 
 

@@ -149,7 +149,7 @@ def test_unknown_options_are_refused():
 
 def test_shared_must_be_a_regex():
     """A pattern that does not compile is refused where it is given."""
-    with pytest.raises(errors.InvalidArgumentError, match=r"shared='\*' is no regular expression"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"shared='\*' is not a regular expression"):
         jscope.vmap(times_w, shared="*")
 
 
@@ -167,7 +167,7 @@ def test_in_axes_must_exist():
 
 def test_the_size_must_be_known():
     """With nothing mapped, `axis_size` tells the size."""
-    with pytest.raises(errors.ShapeMismatchError, match=r"scope `m` does not know the size.*`axis_size`"):
+    with pytest.raises(errors.ShapeMismatchError, match=r"scope `m` does not know the size.*\n.*`axis_size`"):
         mapped(times_w, None).init(KEY(0), X)
 
 

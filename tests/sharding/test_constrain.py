@@ -75,7 +75,7 @@ def test_what_cannot_be_split_is_named():
     """The shape, the axis, and why."""
     with jax.set_mesh(MESH), sharding.using(SPLIT):
         with pytest.raises(
-            ShardingError, match=r"Axis 0 \(`batch`\) of an array of shape \(7, 4\) .* 7 is no multiple of 4"
+            ShardingError, match=r"Axis 0 \(`batch`\) of an array of shape \(7, 4\) .* 7 is not a multiple of 4"
         ):
             sharding.constrain(jnp.zeros((7, 4)), ("batch", None))
         with pytest.raises(ShardingError, match=r"axes=\('batch', None\) of an array of shape \(8,\) does not fit"):

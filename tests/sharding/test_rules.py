@@ -46,7 +46,7 @@ def test_what_fits_nowhere_is_an_error_or_whole():
     ):
         spec_of(rules, (8, 8), ("a", "b"))
     with pytest.raises(
-        ShardingError, match=r"6 is no multiple of 4, the size of `data`.\nAdd a rule `\(\"a\", None\)`"
+        ShardingError, match=r"6 is not a multiple of 4, the size of `data`.\nAdd a rule `\(\"a\", None\)`"
     ):
         spec_of(rules, (6, 8), ("a", None))
     forgiving = replace(rules, fallback="replicate")
@@ -80,7 +80,7 @@ def test_the_mesh_must_have_the_axes_of_the_rules():
         sharding.shardings(jscope.specs(lambda s: None), MESH, Rules({"mlp": "modle"}))
     with pytest.raises(ShardingError, match="rule for `fsdp`"):
         sharding.shardings(SPECS, MESH, Rules(fsdp="x"))
-    with pytest.raises(errors.InvalidArgumentError, match=r"made by `jax.make_mesh`; 3 is none"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"made by `jax.make_mesh`; 3 is not one"):
         sharding.shardings(SPECS, 3, Rules())
 
 
@@ -155,21 +155,21 @@ def test_rules_are_values():
         (lambda: Rules([("a", "b", "c")]), "names must be a mapping or pairs"),
         (lambda: Rules(["ab"]), "names must be a mapping or pairs"),
         (lambda: Rules(3), "names must be a mapping or pairs"),
-        (lambda: Rules(min_size="1"), "min_size='1' is no number"),
+        (lambda: Rules(min_size="1"), "min_size='1' must be an int"),
         (lambda: sharding.shardings({}, MESH, {"mlp": "model"}), "rules must be `jscope.sharding.Rules`"),
-        (lambda: Rules({3: "data"}), "3 is no name of an axis"),
-        (lambda: Rules({"a": 3}), "'a' goes to 3, which is no mesh axis"),
-        (lambda: Rules({"a": ("data", "data")}), "no tuple of different ones"),
-        (lambda: Rules(paths={"(": ("a",)}), r"Rules: '\(' is no regular expression"),
+        (lambda: Rules({3: "data"}), "3 must be the name of an axis"),
+        (lambda: Rules({"a": 3}), "'a' goes to 3, which is neither a mesh axis"),
+        (lambda: Rules({"a": ("data", "data")}), "nor a tuple of different ones"),
+        (lambda: Rules(paths={"(": ("a",)}), r"Rules: '\(' is not a regular expression"),
         (lambda: Rules(paths={"w": "ab"}), "axes='ab' of the paths 'w' must be a tuple"),
-        (lambda: Rules(fallback="ignore"), "fallback='ignore' is none of"),
+        (lambda: Rules(fallback="ignore"), "fallback='ignore' must be one of"),
         (lambda: SPLIT.partition("batch", MESH), "axes='batch' of an array must be a tuple"),
         (lambda: SPLIT.partition((3,), MESH), r"axes=\(3,\) of an array must be a tuple"),
         (lambda: sharding.shardings(X, MESH, SPLIT), "Expected the specs of a model or a nested dict"),
         (lambda: sharding.shardings({"a": {"b": "c"}}, MESH, SPLIT), "`a/b` is 'c', which has no shape"),
         (lambda: sharding.constrain(X, ("batch", None), {"batch": "data"}), "rules must be `jscope.sharding.Rules`"),
         (lambda: sharding.using(None).__enter__(), "rules must be `jscope.sharding.Rules`"),
-        (lambda: sharding.shape_dtype({"w": X}, {"w": "data"}), "The sharding of `w` is 'data', which is no"),
+        (lambda: sharding.shape_dtype({"w": X}, {"w": "data"}), "The sharding of `w` is 'data', not a `jax"),
     ],
 )
 def test_mistakes_are_named(make, message):

@@ -60,7 +60,7 @@ class Entry:
         return math.prod(self.shape)
 
     def encode(self) -> bytes:
-        """Returns the entry as TensorFlow's `BundleEntryProto`; of what has no slices."""
+        """Returns an entry without slices as TensorFlow's `BundleEntryProto`."""
         dims = b"".join(encode_bytes(2, encode_integer(1, size)) for size in self.shape)
         out = encode_integer(1, self.dtype) + encode_bytes(2, dims) + encode_integer(3, self.shard)
         return out + encode_integer(4, self.offset) + encode_integer(5, self.size) + encode_four(6, self.crc)
@@ -86,25 +86,25 @@ class Index:
         """Returns the index as a file: of what was written here, so little-endian and without slices."""
         header = encode_integer(1, self.shards) + encode_bytes(3, encode_integer(1, _VERSION))
         named = sorted((name.encode(), entry) for name, entry in self.entries.items())
-        return _table.write([(HEADER, header), *((key, entry.encode()) for key, entry in named)])
+        return _table.encode_table([(HEADER, header), *((key, entry.encode()) for key, entry in named)])
 
 
 def parse(data: bytes) -> Index:
     """Returns what an index file says, after checking all that can be checked without the data."""
-    items = _table.read(data)
+    items = _table.decode_table(data)
     key, header = next(items, (None, b""))
     if key != HEADER:
         raise MalformedError("it is a table, but not of a checkpoint (TensorFlow's older format, perhaps)")
-    shards, byteorder = _header(header)
+    shards, byteorder = _parse_header(header)
     entries: dict[str, Entry] = {}
     slices: dict[bytes, Entry] = {}
     for key, value in items:
         if key.startswith(_HIDDEN):
-            slices[key] = _entry(value, shards)
+            slices[key] = _parse_entry(value, shards)
             continue
         name = _decoded(key)
         try:
-            entries[name] = _entry(value, shards)
+            entries[name] = _parse_entry(value, shards)
         except MalformedError as error:
             raise MalformedError(f"`{name}`: {error}") from None
     return Index(entries, slices, shards, byteorder)
@@ -138,7 +138,7 @@ def _decoded(key: bytes) -> str:
         raise MalformedError(f"the name {key!r} is not UTF-8") from None
 
 
-def _header(data: bytes) -> tuple[int, str]:
+def _parse_header(data: bytes) -> tuple[int, str]:
     """Returns the number of data files and the byte order."""
     found: dict[int, int] = {}
     for number, value in fields(data):
@@ -153,7 +153,7 @@ def _header(data: bytes) -> tuple[int, str]:
     return found[1], "big" if found.get(2) else "little"
 
 
-def _entry(data: bytes, shards: int) -> Entry:
+def _parse_entry(data: bytes, shards: int) -> Entry:
     """Returns one entry, checked."""
     found: dict[int, int] = {}
     shape: tuple[int, ...] = ()
@@ -188,8 +188,9 @@ def _extents(data: bytes) -> Iterator[Extent]:
 
 
 def _check(entry: Entry, shards: int) -> None:
-    """Raises for what no array can be, so that no later arithmetic and no allocation goes wild."""
+    """Raises for what cannot be an array, so that later arithmetic and allocations stay sane."""
     shape = entry.shape
+    # A size of 0 hides the others from a product, but not from what multiplies them later.
     if len(shape) > _AXES or min(shape, default=0) < 0 or math.prod(size or 1 for size in shape) * 16 > _BYTES:
         raise MalformedError(f"it claims the shape {list(shape)[:_AXES]}")
     if not 0 <= entry.shard < shards or not (0 <= entry.offset < _BYTES and 0 <= entry.size < _BYTES):

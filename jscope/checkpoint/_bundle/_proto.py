@@ -22,6 +22,7 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
     (300, 2)
     """
     value = 0
+    # Ten bytes of seven bits hold any 64: what goes on after them is damage.
     for i, byte in enumerate(data[at : at + 10]):
         value |= (byte & 0x7F) << 7 * i
         if byte < 0x80:
@@ -86,6 +87,7 @@ def encode_varint(value: int) -> bytes:
     >>> encode_varint(300).hex(), len(encode_varint(-1))
     ('ac02', 10)
     """
+    # Python's integers have no width; two's complement in 64 bits is what the format means.
     value &= (1 << 64) - 1
     out = bytearray()
     while value > 0x7F:

@@ -39,7 +39,7 @@ class BundleReader:
             self._index = _entries.parse(_index_bytes(prefix + _state.INDEX))
         except MalformedError as error:
             raise CorruptCheckpointError(
-                f"`{prefix}{_state.INDEX}` is no intact index of a TensorFlow checkpoint: {error}.\n"
+                f"`{prefix}{_state.INDEX}` is not an intact index of a TensorFlow checkpoint: {error}.\n"
                 "Copy it again from where it was saved, or take an earlier checkpoint."
             ) from error
 
@@ -65,7 +65,7 @@ class BundleReader:
         return {name: _dtypes.shown(entry.dtype) for name, entry in self._index.entries.items()}
 
     def has_tensor(self, name: str, /) -> bool:
-        """Says whether there is an array of this name."""
+        """Whether there is an array of this name."""
         return name in self._index.entries
 
     def get_tensor(self, name: str, /) -> np.ndarray:
@@ -74,7 +74,7 @@ class BundleReader:
         Raises:
           MissingVariableError: There is no such array.
           CorruptCheckpointError: Its bytes are not those that were saved.
-          UnsupportedCheckpointError: It holds what is no array of numbers or strings.
+          UnsupportedCheckpointError: It holds something other than numbers or strings.
           MissingCheckpointError: Its data file is not there.
         """
         entry = self._index.entries.get(name)
@@ -108,11 +108,12 @@ class BundleReader:
         """Returns an array, or a slice of one, that is in one piece."""
         raw = self._bytes(entry)
         if entry.dtype == _dtypes.STRING:
-            return _strings.decode(raw.tobytes(), entry, self._index.byteorder)
+            return _strings.decode_strings(raw.tobytes(), entry, self._index.byteorder)
         if mask(crc32c(raw)) != entry.crc:
             raise MalformedError("its checksum is wrong")
         dtype = _dtypes.numeric(entry.dtype)
         assert dtype is not None
+        # Any byte but 0 is true to TensorFlow, while NumPy needs 0 or 1.
         if dtype == np.bool_:
             return (raw != 0).reshape(entry.shape)
         if self._index.byteorder != sys.byteorder:
@@ -136,9 +137,10 @@ class BundleReader:
         dtype = np.dtype(object) if entry.dtype == _dtypes.STRING else _dtypes.numeric(entry.dtype)
         out, covered = np.empty(entry.shape, dtype), np.zeros(entry.shape, np.bool_)
         for extents, part in parts:
-            place = tuple(_place(extents, entry.shape))
-            out[place] = self._whole(part)
-            covered[place] = True
+            region = tuple(_region(extents, entry.shape))
+            out[region] = self._whole(part)
+            covered[region] = True
+        # As many elements as there are, and all covered: then none is covered twice.
         if length > entry.length or not covered.all():
             raise MalformedError("its slices overlap")
         return out
@@ -147,10 +149,10 @@ class BundleReader:
         """Returns the entry of one slice, checked against the variable that it is a slice of."""
         part = self._index.slices.get(_entries.slice_key(name, extents))
         if part is None:
-            raise MalformedError(f"its slice {_shown(extents)} is missing")
-        shape = tuple(place.stop - place.start for place in _place(extents, entry.shape))
+            raise MalformedError(f"its slice {_slice_text(extents)} is missing")
+        shape = tuple(region.stop - region.start for region in _region(extents, entry.shape))
         if part.shape != shape or part.dtype != entry.dtype or part.slices:
-            raise MalformedError(f"its slice {_shown(extents)} is of another shape or dtype")
+            raise MalformedError(f"its slice {_slice_text(extents)} is of another shape or dtype")
         return part
 
     def _bytes(self, entry: Entry) -> np.ndarray:
@@ -167,7 +169,7 @@ class BundleReader:
         if self._files is None:
             raise CheckpointError(f"`{self._prefix}` was closed. Open it again to read from it.")
         if shard not in self._files:
-            self._files[shard] = _mapped(self._data_file(shard))
+            self._files[shard] = _map_file(self._data_file(shard))
         return self._files[shard]
 
     def _data_file(self, shard: int) -> str:
@@ -175,16 +177,16 @@ class BundleReader:
 
 
 def _index_bytes(path: str) -> bytes:
-    file = _mapped(path)
+    file = _map_file(path)
     if len(file) > _MOST:
         raise MalformedError(f"it has {len(file):,} bytes")
     return file.tobytes()
 
 
-def _mapped(path: str) -> np.ndarray:
+def _map_file(path: str) -> np.ndarray:
     """Returns the bytes of a file, without reading them yet."""
     try:
-        # There is no mapping of nothing.
+        # An empty file cannot be mapped.
         return np.asarray(np.memmap(path, np.uint8, "r")) if os.path.getsize(path) else np.empty(0, np.uint8)
     except OSError as error:
         raise MissingCheckpointError(
@@ -192,16 +194,16 @@ def _mapped(path: str) -> np.ndarray:
         ) from error
 
 
-def _place(extents: tuple[Extent, ...], shape: tuple[int, ...]) -> Iterator[slice]:
+def _region(extents: tuple[Extent, ...], shape: tuple[int, ...]) -> Iterator[slice]:
     """Yields where a slice goes, axis by axis."""
     for (start, length), size in zip(extents, shape, strict=True):
         stop = size if length < 0 else start + length
         if not 0 <= start <= stop <= size:
-            raise MalformedError(f"its slice {_shown(extents)} reaches beyond it")
+            raise MalformedError(f"its slice {_slice_text(extents)} reaches beyond it")
         yield slice(start, stop)
 
 
-def _shown(extents: tuple[Extent, ...]) -> str:
+def _slice_text(extents: tuple[Extent, ...]) -> str:
     parts = ("" if length < 0 else f"{start}:{start + length}" for start, length in extents)
     return f"[{', '.join(part or ':' for part in parts)}]"
 

@@ -38,7 +38,7 @@ class Meaning:
 
 
 def meaning(name: str, names: Collection[str]) -> Meaning | None:
-    """Returns what a name among `names` stands for, or None for what is no variable.
+    """Returns what a name among `names` stands for, or None for what is not a variable.
 
     >>> names = ["net/w", "net/w/Adam", "train/net/w/Adam_1", "global_step"]
     >>> [meaning(name, names).slot for name in names]
@@ -52,19 +52,20 @@ def meaning(name: str, names: Collection[str]) -> Meaning | None:
         if not name.endswith(_VALUE):
             return None
         path, _, slot = name.removesuffix(_VALUE).partition(_SLOT)
-        return Meaning(_unescaped(path), slot)
-    return _by_place(name, names) or _by_kind(name, names) or Meaning(name)
+        return Meaning(_attribute_path(path), slot)
+    return _below_a_variable(name, names) or _of_a_known_kind(name, names) or Meaning(name)
 
 
-def _by_place(name: str, names: Collection[str]) -> Meaning | None:
+def _below_a_variable(name: str, names: Collection[str]) -> Meaning | None:
     """What is below a variable is its slot, whatever it is called."""
     above = next((prefix for prefix in reversed(list(_path.prefixes(name))) if prefix in names), None)
     return Meaning(above, _path.relative(name, above) or "") if above else None
 
 
-def _by_kind(name: str, names: Collection[str]) -> Meaning | None:
+def _of_a_known_kind(name: str, names: Collection[str]) -> Meaning | None:
     """An optimizer made in a scope of its own has put that before the name: then the usual names of slots tell."""
     kind, above = _path.last(name), _path.parent(name)
+    # `train/net/w/Adam`: leave out names from the front until a variable is found.
     while _KINDS.fullmatch(kind) and above:
         if above in names:
             return Meaning(above, kind)
@@ -72,6 +73,6 @@ def _by_kind(name: str, names: Collection[str]) -> Meaning | None:
     return None
 
 
-def _unescaped(path: str) -> str:
+def _attribute_path(path: str) -> str:
     """Returns a path of attributes with the characters that TensorFlow 2 writes otherwise."""
     return re.sub(r"\.\.|\.S", lambda match: _ESCAPES[match[0]], path)

@@ -43,7 +43,7 @@ def prefix_of(path: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(path)
     prefix = _in_directory(Path(text)) if os.path.isdir(text) else _FILE.sub("", text)
-    # A path with a NUL is no file, and asking for it would raise.
+    # A path with a NUL cannot be a file, and asking for it would raise a bare ValueError.
     if "\0" not in prefix and os.path.isfile(prefix + INDEX):
         return prefix
     if "\0" not in prefix and os.path.isfile(prefix) and _is_table(Path(prefix)):
@@ -62,7 +62,7 @@ def latest(state_file: Path) -> list[str]:
     except OSError as error:
         raise MissingCheckpointError(f"`{state_file}` cannot be read: {error.strerror}.") from error
     found = [
-        _unescaped(match)
+        _unquoted(match)
         for field in (b"model_checkpoint_path", b"all_model_checkpoint_paths")
         for match in re.findall(_FIELD % field, text, re.MULTILINE)
     ]
@@ -71,7 +71,7 @@ def latest(state_file: Path) -> list[str]:
 
 def state_text(prefixes: list[str]) -> str:
     """Returns the content of a state file: the latest prefix first in `prefixes`, as `latest` gives them."""
-    newest, *older = map(_escaped, prefixes)
+    newest, *older = map(_quoted, prefixes)
     lines = [f'model_checkpoint_path: "{newest}"']
     lines += [f'all_model_checkpoint_paths: "{each}"' for each in (*older, newest)]
     return "\n".join(lines) + "\n"
@@ -132,7 +132,7 @@ def _missing(path: str, prefix: str) -> str:
     )
 
 
-def _unescaped(text: bytes) -> str:
+def _unquoted(text: bytes) -> str:
     def meant(match: re.Match[bytes]) -> bytes:
         hexadecimal, octal, other = match.groups()
         if other is not None:
@@ -142,6 +142,6 @@ def _unescaped(text: bytes) -> str:
     return os.fsdecode(_ESCAPE.sub(meant, text))
 
 
-def _escaped(text: str) -> str:
+def _quoted(text: str) -> str:
     plain = {ord('"'): '\\"', ord("\\"): "\\\\"}
     return "".join(plain.get(byte, chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}") for byte in os.fsencode(text))

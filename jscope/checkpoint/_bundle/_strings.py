@@ -11,9 +11,10 @@ from jscope.checkpoint._bundle._entries import Entry
 from jscope.checkpoint._bundle._proto import MalformedError, encode_varint, varint
 
 
-def decode(raw: bytes, entry: Entry, byteorder: str) -> np.ndarray:
+def decode_strings(raw: bytes, entry: Entry, byteorder: str) -> np.ndarray:
     """Returns an array of `bytes` objects."""
     lengths, at = [], 0
+    # `entry.length` is bounded by the size of the entry, and that by the file: see `_entries._check`.
     for _ in range(entry.length):
         length, at = varint(raw, at)
         lengths.append(length)
@@ -31,7 +32,7 @@ def decode(raw: bytes, entry: Entry, byteorder: str) -> np.ndarray:
     return values.reshape(entry.shape)
 
 
-def encode(array: np.ndarray[Any, Any]) -> tuple[bytes, int]:
+def encode_strings(array: np.ndarray[Any, Any]) -> tuple[bytes, int]:
     """Returns an array of `bytes` or `str` as it is stored, and its masked checksum."""
     values = [value.encode() if isinstance(value, str) else bytes(value) for value in array.ravel().tolist()]
     lengths = [len(value) for value in values]

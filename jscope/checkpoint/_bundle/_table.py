@@ -19,19 +19,19 @@ _RESTARTS = 16  # Every 16th key is written in full.
 _BLOCK = 1 << 16
 
 
-def read(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def decode_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yields the keys and values of a table, in order."""
     if len(data) < FOOTER:
         raise MalformedError(f"it has {len(data)} bytes, fewer than the smallest index has")
     footer = data[-FOOTER:]
     if not footer.endswith(MAGIC):
         raise MalformedError("its last bytes are not those of an index: it is cut off, or something else")
-    _, _, at = _handle(footer, 0)
-    offset, size, _ = _handle(footer, at)
+    _, _, at = _parse_handle(footer, 0)
+    offset, size, _ = _parse_handle(footer, at)
     last = None
-    for _, handle in _entries(_block(data, offset, size)):
-        offset, size, _ = _handle(handle, 0)
-        for key, value in _entries(_block(data, offset, size)):
+    for _, handle in _items_of_block(_checked_block(data, offset, size)):
+        offset, size, _ = _parse_handle(handle, 0)
+        for key, value in _items_of_block(_checked_block(data, offset, size)):
             # Without this, an index that names one block many times would take forever.
             if last is not None and key <= last:
                 raise MalformedError("its keys are not in order")
@@ -39,40 +39,41 @@ def read(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             last = key
 
 
-def write(items: Iterable[tuple[bytes, bytes]]) -> bytes:
+def encode_table(items: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Returns the table of keys and values, which must be in order.
 
-    >>> dict(read(write([(b"a", b"1"), (b"ab", b"2")])))
+    >>> dict(decode_table(encode_table([(b"a", b"1"), (b"ab", b"2")])))
     {b'a': b'1', b'ab': b'2'}
     """
     out = bytearray()
-    index = [(block[-1][0], _appended(out, _encoded(block, _RESTARTS))) for block in _grouped(items)]
-    empty = _appended(out, _encoded([], _RESTARTS))
-    footer = empty + _appended(out, _encoded(index, 1))
+    index = [(block[-1][0], _append(out, _encoded_block(block, _RESTARTS))) for block in _grouped(items)]
+    # Readers ask for a block of metadata, which may be empty.
+    empty = _append(out, _encoded_block([], _RESTARTS))
+    footer = empty + _append(out, _encoded_block(index, 1))
     return bytes(out) + footer.ljust(FOOTER - len(MAGIC), b"\0") + MAGIC
 
 
-def _handle(data: bytes, at: int) -> tuple[int, int, int]:
+def _parse_handle(data: bytes, at: int) -> tuple[int, int, int]:
     """Returns offset and size of a block, and where they end."""
     offset, at = varint(data, at)
     size, at = varint(data, at)
     return offset, size, at
 
 
-def _block(data: bytes, offset: int, size: int) -> bytes:
+def _checked_block(data: bytes, offset: int, size: int) -> bytes:
     """Returns the content of one block, after comparing the checksum."""
     end = offset + size
     if end + _TRAILER > len(data):
         raise MalformedError("it names a block beyond its end")
     if mask(crc32c(data[offset : end + 1])) != int.from_bytes(data[end + 1 : end + _TRAILER], "little"):
         raise MalformedError("the checksum of a block is wrong")
-    kind = data[end]
+    kind = data[end]  # The checksum covers it, so it is not damage: 0 is plain, 1 is snappy.
     if kind > 1:
         raise MalformedError(f"a block is compressed in the unknown way {kind}")
     return decompress(data[offset:end]) if kind else data[offset:end]
 
 
-def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _items_of_block(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yields the keys and values of one block."""
     end = len(block) - 4 - 4 * int.from_bytes(block[-4:], "little")
     if end < 0:
@@ -103,11 +104,12 @@ def _grouped(items: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes,
         yield group
 
 
-def _encoded(items: list[tuple[bytes, bytes]], restarts: int) -> bytes:
+def _encoded_block(items: list[tuple[bytes, bytes]], restarts: int) -> bytes:
     """Returns one block."""
     out, starts, last = bytearray(), [0], b""
     for i, (key, value) in enumerate(items):
         shared = 0
+        # Keys in full are where a reader that searches can begin; this one reads all.
         if i % restarts == 0:
             starts[i // restarts :] = [len(out)]
         else:
@@ -118,7 +120,7 @@ def _encoded(items: list[tuple[bytes, bytes]], restarts: int) -> bytes:
     return bytes(out) + b"".join(n.to_bytes(4, "little") for n in (*starts, len(starts)))
 
 
-def _appended(out: bytearray, block: bytes) -> bytes:
+def _append(out: bytearray, block: bytes) -> bytes:
     """Appends a block and its checksum, and returns the handle."""
     handle = encode_varint(len(out)) + encode_varint(len(block))
     out += block + b"\0" + mask(crc32c(block + b"\0")).to_bytes(4, "little")

@@ -25,7 +25,7 @@ from jscope.checkpoint._files import refusals, replacing, sync, temporary
 _ALIGNMENT = 64
 
 
-def write(prefix: str, items: Iterable[tuple[str, Any]]) -> None:
+def write_bundle(prefix: str, items: Iterable[tuple[str, Any]]) -> None:
     """Writes a checkpoint of named values.
 
     Raises:
@@ -37,8 +37,9 @@ def write(prefix: str, items: Iterable[tuple[str, Any]]) -> None:
     entries: dict[str, Entry] = {}
     try:
         with refusals(Path(prefix)):
-            _written(scratch[data], lambda file: entries.update(_arrays(file, items)))
-            _written(scratch[index], lambda file: file.write(Index(entries, {}).encode()))
+            # Both complete and on the disk before either gets its name.
+            _write_to_disk(scratch[data], lambda file: entries.update(_write_arrays(file, items)))
+            _write_to_disk(scratch[index], lambda file: file.write(Index(entries, {}).encode()))
             # The index last, since it is what readers look for.
             for path in (data, index):
                 os.replace(scratch[path], path)
@@ -57,10 +58,10 @@ def point_to(prefix: str) -> None:
     older = [name for name in (*known[1:], *known[:1]) if os.path.abspath(path.parent / name) != os.path.abspath(path)]
     text = _state.state_text([path.name, *older])
     with replacing(state_file) as scratch:
-        _written(scratch, lambda file: file.write(text.encode()))
+        _write_to_disk(scratch, lambda file: file.write(text.encode()))
 
 
-def _written(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+def _write_to_disk(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     """Makes a file, and makes sure that it is on the disk."""
     with path.open("xb") as file:
         fill(file)
@@ -68,12 +69,12 @@ def _written(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
         os.fsync(file.fileno())
 
 
-def _arrays(file: IO[bytes], items: Iterable[tuple[str, Any]]) -> dict[str, Entry]:
+def _write_arrays(file: IO[bytes], items: Iterable[tuple[str, Any]]) -> dict[str, Entry]:
     """Writes values one after the other, and returns the entry of each."""
     entries: dict[str, Entry] = {}
     end = 0
     for name, value in items:
-        shape, number, raw, crc = _stored(name, value)
+        shape, number, raw, crc = _encoded_value(name, value)
         offset = -(-end // _ALIGNMENT) * _ALIGNMENT
         file.write(bytes(offset - end))
         file.write(raw)
@@ -82,11 +83,11 @@ def _arrays(file: IO[bytes], items: Iterable[tuple[str, Any]]) -> dict[str, Entr
     return entries
 
 
-def _stored(name: str, value: Any) -> tuple[tuple[int, ...], int, Any, int]:
+def _encoded_value(name: str, value: Any) -> tuple[tuple[int, ...], int, Any, int]:
     """Returns shape, dtype, bytes and masked checksum of a value."""
     array = _as_array(name, value)
     if array.dtype.kind in "OSU":
-        raw, crc = _strings.encode(array)
+        raw, crc = _strings.encode_strings(array)
         return array.shape, _dtypes.STRING, raw, crc
     number = _dtypes.number_of(array.dtype.newbyteorder("="))
     if number is None:
@@ -106,7 +107,7 @@ def _as_array(name: str, value: Any) -> np.ndarray:
     array = np.asarray(value)
     if array.dtype == object and not all(isinstance(each, bytes | str) for each in array.ravel().tolist()):
         raise UnsupportedCheckpointError(
-            f"`{name}` is a `{type(value).__name__}`, no array of numbers or strings. Leave it out, or make it one."
+            f"`{name}` is a `{type(value).__name__}`, not an array of numbers or strings. Leave it out, or make it one."
         )
     return array
 

@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from jscope.checkpoint import _place
-from jscope.checkpoint._place import HOST, put
+from jscope.checkpoint import _put
+from jscope.checkpoint._put import HOST, put
 
 
 def on_mesh(kind, spec):
@@ -27,7 +27,7 @@ PLACES = {
 def test_many_small_arrays(kind):
     """As `jax.device_put` puts them: dtype, place, whether committed."""
     place = PLACES[kind]()
-    count = _place._MANY
+    count = _put._MANY
     arrays = {f"w{i}": np.full(8, i, np.float32) for i in range(count + 5)}
     arrays |= {f"n{i}": np.full(4, i % 100, np.int8) for i in range(count)}
     arrays |= {f"b{i}": np.full((4, 2), i, ml_dtypes.bfloat16) for i in range(3)}
@@ -48,7 +48,7 @@ def test_many_small_arrays(kind):
 
 def test_the_default_device_is_asked_for_each_time():
     """What is compiled for one is not taken for another."""
-    arrays = {f"w{i}": np.full(8, i, np.float32) for i in range(_place._MANY)}
+    arrays = {f"w{i}": np.full(8, i, np.float32) for i in range(_put._MANY)}
     for device in jax.devices()[:3]:
         with jax.default_device(device):
             assert put(arrays, dict.fromkeys(arrays))["w3"].devices() == {device}
@@ -56,7 +56,7 @@ def test_the_default_device_is_asked_for_each_time():
 
 def test_no_memory_is_shared():
     """Even where `jax.device_put` would: arrays may be views of a file that is closed, or replaced."""
-    count = _place._MANY + 5
+    count = _put._MANY + 5
     buffer = np.zeros((count + 1) * 64, np.uint8)
     lines = buffer[-buffer.ctypes.data % 64 :][: count * 64].view(np.float32).reshape(count, 16)
     found = put({f"w{i}": line for i, line in enumerate(lines)}, {f"w{i}": None for i in range(len(lines))})
@@ -66,7 +66,7 @@ def test_no_memory_is_shared():
 
 def test_under_a_mesh_or_without_jit():
     """One device is one device, and an array is one of JAX."""
-    arrays = {f"w{i}": np.full(8, i, np.float32) for i in range(_place._MANY)}
+    arrays = {f"w{i}": np.full(8, i, np.float32) for i in range(_put._MANY)}
     device = jax.sharding.SingleDeviceSharding(jax.devices()[1])
     with jax.set_mesh(jax.make_mesh((4,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))):
         for place in (None, device):

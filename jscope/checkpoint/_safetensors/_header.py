@@ -10,7 +10,6 @@ they lie. Their metadata has a digest of each array, and one of all the rest of 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -20,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from jscope._types import Shape
-from jscope.checkpoint import _dtypes
+from jscope.checkpoint._digest import hexdigest
 from jscope.checkpoint._errors import CorruptCheckpointError, UnsupportedCheckpointError
+from jscope.checkpoint._safetensors import _dtypes
 
 ALIGNMENT = 64
 LIMIT = 100_000_000
@@ -65,7 +65,7 @@ class Header:
     start: int
 
 
-def encode(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
+def encode_header(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
     """Returns the bytes of a file before the first array."""
     rows = {name: _row(entry) for name, entry in entries.items()}
     dtypes = {name: real for name, entry in entries.items() if (real := _dtypes.view_of(entry.dtype))}
@@ -73,11 +73,12 @@ def encode(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
     own = {DIGEST: _NONE, **metadata, DIGESTS: json.dumps({name: entry.digest for name, entry in entries.items()})}
     own |= {DTYPES: json.dumps(dtypes)} if dtypes else {}
     text = json.dumps({METADATA: own} | rows, separators=(",", ":")).encode()
+    # JSON may end in spaces, so this is a valid file for every reader.
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
-    return len(text).to_bytes(8, "little") + text.replace(_NONE.encode(), _digest(text).encode(), 1)
+    return len(text).to_bytes(8, "little") + text.replace(_NONE.encode(), hexdigest(text).encode(), 1)
 
 
-def decode(read: Callable[[int, int], bytes], size: int, path: str) -> Header:
+def decode_header(read: Callable[[int, int], bytes], size: int, path: str) -> Header:
     """Returns the header of a file of `size` bytes, of which `read(begin, end)` gives some.
 
     Raises:
@@ -87,13 +88,14 @@ def decode(read: Callable[[int, int], bytes], size: int, path: str) -> Header:
     if size < 8:
         raise CorruptCheckpointError(f"`{path}` has {size} bytes; a safetensors file has at least 8. It was truncated.")
     length = int.from_bytes(read(0, 8), "little")
+    # Before anything of this size is read.
     if length > min(size - 8, LIMIT):
         raise CorruptCheckpointError(
-            f"`{path}` is no safetensors file, or was truncated: its header claims {length:,} bytes, and the file has "
-            f"{size:,} (a header may have {LIMIT:,} at most)."
+            f"`{path}` is not a safetensors file, or was truncated: its header claims {length:,} bytes, and the file "
+            f"has {size:,} (a header may have {LIMIT:,} at most)."
         )
     try:
-        return _header(read(8, 8 + length), size)
+        return _checked_header(read(8, 8 + length), size)
     except UnsupportedCheckpointError as error:
         raise UnsupportedCheckpointError(f"`{path}`: {error}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -103,20 +105,21 @@ def decode(read: Callable[[int, int], bytes], size: int, path: str) -> Header:
         ) from error
 
 
-def _header(text: bytes, size: int) -> Header:
-    table = json.loads(text.decode(), object_pairs_hook=_unique)
+def _checked_header(text: bytes, size: int) -> Header:
+    table = json.loads(text.decode(), object_pairs_hook=_without_duplicates)
     metadata, start = table.pop(METADATA, {}), 8 + len(text)
     if not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("the metadata holds something other than strings")
     user, digest = {key: value for key, value in metadata.items() if key not in OWN}, metadata.get(DIGEST, "")
-    if len(user) < len(metadata) and digest != _digest(text.replace(digest.encode(), _NONE.encode(), 1)):
+    # Only files of jscope have a digest; one that has any of its entries must have the right one.
+    if len(user) < len(metadata) and digest != hexdigest(text.replace(digest.encode(), _NONE.encode(), 1)):
         raise ValueError(
             "it does not have the digest that jscope gave it (a program that rewrites the file must leave out the "
             f"metadata {', '.join(OWN)})"
         )
     digests, dtypes = (json.loads(metadata.get(key, "{}")) for key in (DIGESTS, DTYPES))
-    entries = {name: _entry(name, row, digests.get(name), dtypes.get(name)) for name, row in table.items()}
-    _check_places(entries, size - start)
+    entries = {name: _checked_entry(name, row, digests.get(name), dtypes.get(name)) for name, row in table.items()}
+    _check_layout(entries, size - start)
     return Header(entries, user, start)
 
 
@@ -125,8 +128,9 @@ def _row(entry: Entry) -> dict[str, Any]:
     return {"dtype": entry.code, "shape": list(shape), "data_offsets": [entry.begin, entry.end]}
 
 
-def _entry(name: str, row: Any, digest: str | None, real: str | None) -> Entry:
+def _checked_entry(name: str, row: Any, digest: str | None, real: str | None) -> Entry:
     code, shape, offsets = row["dtype"], row["shape"], row["data_offsets"]
+    # `type(n) is int`, since JSON's true is an int to Python; the bound keeps products within 64 bits for NumPy.
     numbers = [*shape, *offsets]
     if len(offsets) != 2 or len(shape) > 64 or not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
         raise ValueError(f"`{name}` has the shape {shape} and the offsets {offsets}")
@@ -142,7 +146,7 @@ def _entry(name: str, row: Any, digest: str | None, real: str | None) -> Entry:
     return Entry(*meant, code, offsets[0], offsets[1], digest)
 
 
-def _check_places(entries: Mapping[str, Entry], size: int) -> None:
+def _check_layout(entries: Mapping[str, Entry], size: int) -> None:
     """Raises unless the arrays lie side by side and fill the file."""
     end, before = 0, "the header"
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
@@ -154,11 +158,7 @@ def _check_places(entries: Mapping[str, Entry], size: int) -> None:
         raise ValueError(f"the arrays take {end:,} bytes, and the file has {size:,} for them")
 
 
-def _digest(text: bytes) -> str:
-    return hashlib.blake2b(text, digest_size=16).hexdigest()
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         raise ValueError("a name is there twice")

@@ -8,7 +8,6 @@ saving takes three times as long.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -26,6 +25,7 @@ import numpy as np
 from jscope import _path, tree
 from jscope._types import Shape
 from jscope._util import _text
+from jscope.checkpoint._digest import hexdigest
 from jscope.checkpoint._errors import (
     CheckpointError,
     CheckpointWriteError,
@@ -33,9 +33,9 @@ from jscope.checkpoint._errors import (
     UnsupportedCheckpointError,
 )
 from jscope.checkpoint._files import refusals
-from jscope.checkpoint._place import HOST, Place, put
-from jscope.checkpoint._sum import KIND, digest
-from jscope.checkpoint._together import together
+from jscope.checkpoint._orbax._sum import KIND, element_sum
+from jscope.checkpoint._processes import together
+from jscope.checkpoint._put import HOST, Target, put
 from jscope.errors import MissingVariableError
 
 try:
@@ -44,14 +44,14 @@ except ImportError as error:
     raise ImportError('`store="orbax"` needs `pip install jscope[orbax]`.') from error
 
 TABLE, DIGEST = "jscope.arrays", "jscope.digest"
-"""Entries of the metadata: shape, dtype and digest of each array; and a digest of all entries."""
+"""Entries of the metadata: the shape, dtype and digest of each array; and a digest of all entries."""
 
 _METADATA_FILE = "_CHECKPOINT_METADATA"
 _VIEWS = ("uint4", "uint2", "int2", "float8_e4m3")
 """The dtypes that are stored as `uint8`, since Orbax lacks them."""
 
 _EMPTY = {"empty": np.zeros((), np.int8)}
-"""What is stored where there is no array: Orbax refuses to store nothing."""
+"""What is stored in place of nothing, which Orbax refuses to store."""
 
 
 class Pending(Protocol):
@@ -65,7 +65,7 @@ class Pending(Protocol):
 def save(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> Pending:
     """Begins to write a new directory. Called by all processes; returns when arrays may be donated or overwritten."""
     stored = {name: _storable(array) for name, array in arrays.items()}
-    table = {name: [str(array.dtype), list(array.shape), digest(stored[name])] for name, array in arrays.items()}
+    table = {name: [str(array.dtype), list(array.shape), element_sum(stored[name])] for name, array in arrays.items()}
     entries = {**metadata, TABLE: json.dumps(table)}
     kept = {_escaped(name): array for name, array in stored.items() if array.size}
     context = ocp.Context()
@@ -90,16 +90,18 @@ class OrbaxReader:
     def __init__(self, path: Path) -> None:
         self.path = str(path)
         with _reading(self.path):
-            self._entries = _entries(path)
+            self._entries = _stored_metadata(path)
             if TABLE in self._entries:
-                self._table = _table_of(self._entries[TABLE])
+                self._table = _rows(self._entries[TABLE])
                 self._tree: Any = tree.unflatten(
                     {_escaped(name): name for name, row in self._table.items() if row.size}
                 )
             else:
                 found = ocp.metadata(str(path.absolute())).metadata
-                self._tree = jax.tree_util.tree_map_with_path(lambda where, _: _name(where), found, is_leaf=_is_array)
-                leaves = zip(jax.tree.leaves(self._tree), jax.tree.leaves(found, is_leaf=_is_array), strict=True)
+                self._tree = jax.tree_util.tree_map_with_path(
+                    lambda where, _: _name_at(where), found, is_leaf=_has_shape
+                )
+                leaves = zip(jax.tree.leaves(self._tree), jax.tree.leaves(found, is_leaf=_has_shape), strict=True)
                 self._table = {name: _Row(np.dtype(leaf.dtype), tuple(leaf.shape)) for name, leaf in leaves}
 
     @property
@@ -116,7 +118,7 @@ class OrbaxReader:
         return {name: row.dtype for name, row in self._table.items()}
 
     def has_tensor(self, name: str) -> bool:
-        """Says whether there is an array of this name."""
+        """Whether there is an array of this name."""
         return name in self._table
 
     def get_tensor(self, name: str) -> np.ndarray:
@@ -126,31 +128,32 @@ class OrbaxReader:
             raise MissingVariableError(f"There is no array `{name}` in `{self.path}`.{hint}")
         return self.load({name: HOST})[name]
 
-    def load(self, places: Mapping[str, Place]) -> dict[str, Any]:
-        """Returns arrays in their places; each process reads the parts that it holds."""
+    def load(self, targets: Mapping[str, Target]) -> dict[str, Any]:
+        """Returns arrays in their targets; each process reads the parts that it holds."""
         # For one device, Orbax is faster on the host.
-        apart = {name: place if _is_spread(place) else HOST for name, place in places.items()}
+        apart = {name: target if _is_spread(target) else HOST for name, target in targets.items()}
 
         def wanted(name: str) -> Any:
             return self._table[name].abstract(apart[name]) if name in apart else ocp.PLACEHOLDER
 
         loaded: dict[str, Any] = {}
-        with together(f"`{self.path}` is not read", shared=any(map(_is_shared, places.values()))):
-            if any(self._table[name].size for name in places):
+        with together(f"`{self.path}` is not read", shared=any(map(_is_shared, targets.values()))):
+            if any(self._table[name].size for name in targets):
                 with _reading(self.path):
                     found = ocp.load(str(Path(self.path).absolute()), jax.tree.map(wanted, self._tree))
                 loaded = dict(zip(jax.tree.leaves(self._tree), jax.tree.leaves(found), strict=True))
-            self._verify({name: array for name, array in loaded.items() if name in places})
-        arrays = {name: self._finished(name, loaded.get(name)) for name in places}
-        rest = {name: place for name, place in places.items() if place is not apart[name]}
+            # Within `together`: a digest is wrong in all processes or in none, an error of Orbax perhaps only in one.
+            self._verify({name: array for name, array in loaded.items() if name in targets})
+        arrays = {name: self._in_its_dtype(name, loaded.get(name)) for name in targets}
+        rest = {name: target for name, target in targets.items() if target is not apart[name]}
         return arrays | put({name: arrays[name] for name in rest}, rest)
 
     def close(self) -> None:
         """Does nothing: no file is kept open."""
 
-    def _finished(self, name: str, array: Any) -> Any:
+    def _in_its_dtype(self, name: str, array: Any) -> Any:
         row = self._table[name]
-        return _as(row.dtype, array) if row.size else np.zeros(row.shape, row.dtype)
+        return _viewed(row.dtype, array) if row.size else np.zeros(row.shape, row.dtype)
 
     def _verify(self, loaded: Mapping[str, Any]) -> None:
         """Compares the digests: of all arrays, before any difference is an error, since processes sum together."""
@@ -161,7 +164,7 @@ class OrbaxReader:
                 f"The arrays in `{self.path}` have digests such as {unknown!r}, which this version of jscope does not "
                 "know. Restore them with the version that saved them."
             )
-        found = {name: digest(array) for name, array in loaded.items() if name in expected}
+        found = {name: element_sum(array) for name, array in loaded.items() if name in expected}
         for name, each in found.items():
             if each != expected[name]:
                 raise CorruptCheckpointError(
@@ -182,12 +185,12 @@ class _Row:
     def size(self) -> int:
         return math.prod(self.shape)
 
-    def abstract(self, place: Place) -> Any:
+    def abstract(self, target: Target) -> Any:
         """Returns what tells Orbax where to put the array."""
         dtype = np.dtype(np.uint8 if self.dtype.name in _VIEWS else self.dtype)
-        if place is HOST:
+        if target is HOST:
             return np.broadcast_to(np.zeros((), dtype), self.shape)
-        return jax.ShapeDtypeStruct(self.shape, dtype, sharding=place)
+        return jax.ShapeDtypeStruct(self.shape, dtype, sharding=target)
 
 
 class _Saving:
@@ -204,26 +207,27 @@ class _Saving:
 def _storable(array: Any) -> Any:
     """Returns an array as one that Orbax can store: on the host, unless it is sharded over processes."""
     if isinstance(array, jax.Array) and (not array.is_fully_addressable or jax.process_count() == 1):
-        return _as(np.dtype(np.uint8), array) if array.dtype.name in _VIEWS else array
+        return _viewed(np.dtype(np.uint8), array) if array.dtype.name in _VIEWS else array
     host = np.array(array, order="C")  # A copy: the caller may overwrite its own while Orbax writes.
     return host.view(np.uint8) if host.dtype.name in _VIEWS else host
 
 
-def _as(dtype: np.dtype, array: Any) -> Any:
+def _viewed(dtype: np.dtype, array: Any) -> Any:
     """Returns the same bytes as another dtype of one byte; the array itself, if it has that dtype."""
     if array.dtype == dtype:
         return array
     if isinstance(array, np.ndarray):
         return array.view(dtype)
+    # An integer of less than a byte keeps its shape only as a value: a bitcast would pack several into one.
     wide = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.floating)
     return jax.lax.bitcast_convert_type(array, dtype) if wide else array.astype(dtype)
 
 
 def _digest_of(entries: Mapping[str, str]) -> str:
-    return hashlib.blake2b(json.dumps(entries, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return hexdigest(json.dumps(entries, sort_keys=True).encode())
 
 
-def _entries(path: Path) -> dict[str, str]:
+def _stored_metadata(path: Path) -> dict[str, str]:
     """Returns the metadata that are strings, after comparing those of jscope with their digest."""
     file = path / _METADATA_FILE
     custom = json.loads(file.read_bytes()).get("custom_metadata") if file.exists() else None
@@ -234,27 +238,27 @@ def _entries(path: Path) -> dict[str, str]:
     return entries
 
 
-def _table_of(text: str) -> dict[str, _Row]:
+def _rows(text: str) -> dict[str, _Row]:
     return {
         name: _Row(np.dtype(dtype), tuple(shape), digest) for name, (dtype, shape, digest) in json.loads(text).items()
     }
 
 
-def _name(where: Any) -> str:
+def _name_at(where: Any) -> str:
     return jax.tree_util.keystr(where, simple=True, separator=_path.SEPARATOR)
 
 
-def _is_spread(place: Place) -> bool:
-    """Says whether an array in this place is in parts, or on several devices."""
-    return isinstance(place, jax.sharding.Sharding) and (len(place.device_set) > 1 or _is_shared(place))
+def _is_spread(target: Target) -> bool:
+    """Whether an array on this target is in parts, or on several devices."""
+    return isinstance(target, jax.sharding.Sharding) and (len(target.device_set) > 1 or _is_shared(target))
 
 
-def _is_shared(place: Place) -> bool:
-    """Says whether an array in this place is in several processes."""
-    return isinstance(place, jax.sharding.Sharding) and not place.is_fully_addressable
+def _is_shared(target: Target) -> bool:
+    """Whether an array on this target is in several processes."""
+    return isinstance(target, jax.sharding.Sharding) and not target.is_fully_addressable
 
 
-def _is_array(leaf: Any) -> bool:
+def _has_shape(leaf: Any) -> bool:
     return hasattr(leaf, "shape")
 
 

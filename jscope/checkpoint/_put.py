@@ -20,7 +20,7 @@ class Host(enum.Enum):
 
 
 HOST = Host.HOST
-Place: TypeAlias = "Sharding | Host | None"
+Target: TypeAlias = "Sharding | Host | None"
 """A sharding, `HOST`, or None: JAX's default device."""
 
 _MANY, _SMALL, _BATCH = 1000, 1 << 12, 64
@@ -28,16 +28,16 @@ _MANY, _SMALL, _BATCH = 1000, 1 << 12, 64
 
 
 @runtime_checkable
-class Placing(Protocol):
-    """A reader that puts arrays in their places itself, each process its own parts: Orbax."""
+class TargetedReader(Protocol):
+    """A reader that puts arrays in their targets itself, each process its own parts: Orbax."""
 
-    def load(self, places: Mapping[str, Place], /) -> dict[str, Any]:
-        """Returns the arrays of these names, each in its place."""
+    def load(self, targets: Mapping[str, Target], /) -> dict[str, Any]:
+        """Returns the arrays of these names, each in its target."""
         ...
 
 
 @runtime_checkable
-class Batched(Protocol):
+class BatchReader(Protocol):
     """A reader that reads several arrays faster than one after the other."""
 
     def get_arrays(self, names: Any, /) -> dict[str, np.ndarray]:
@@ -45,56 +45,59 @@ class Batched(Protocol):
         ...
 
 
-def place_of(leaf: Any) -> Place:
-    """Returns the place of an array, or that which an abstract array asks for.
+def target_of(leaf: Any) -> Target:
+    """Returns the target of an array, or that which an abstract array asks for.
 
-    >>> place_of(np.zeros(2)), place_of(jax.ShapeDtypeStruct((2,), "float32"))
+    >>> target_of(np.zeros(2)), target_of(jax.ShapeDtypeStruct((2,), "float32"))
     (<Host.HOST: 'host'>, None)
     """
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return leaf.sharding
     if isinstance(leaf, np.ndarray | np.generic | bool | int | float | complex):
         return HOST
+    # Whoever has not said where an array goes must not find it committed to one device afterwards.
     if isinstance(leaf, jax.Array) and not leaf.committed:
         return None
     return getattr(leaf, "sharding", None)
 
 
-def load(reader: Reader, places: Mapping[str, Place]) -> dict[str, Any]:
-    """Reads arrays and puts them in their places."""
-    if isinstance(reader, Placing):
-        return reader.load(places)
-    if isinstance(reader, Batched):
-        return put(reader.get_arrays(places), places)
-    return put({name: reader.get_tensor(name) for name in places}, places)
+def read_onto(reader: Reader, targets: Mapping[str, Target]) -> dict[str, Any]:
+    """Reads arrays and puts them in their targets."""
+    if isinstance(reader, TargetedReader):
+        return reader.load(targets)
+    if isinstance(reader, BatchReader):
+        return put(reader.get_arrays(targets), targets)
+    return put({name: reader.get_tensor(name) for name in targets}, targets)
 
 
-def put(arrays: Mapping[str, np.ndarray], places: Mapping[str, Place]) -> dict[str, Any]:
-    """Returns arrays of NumPy in their places; on the host, copies that one may write to.
+def put(arrays: Mapping[str, np.ndarray], targets: Mapping[str, Target]) -> dict[str, Any]:
+    """Returns arrays of NumPy in their targets; on the host, copies that one may write to.
 
     >>> put({"a": np.ones(2), "b": np.ones(2)}, {"a": HOST, "b": None})
     {'a': array([1., 1.]), 'b': Array([1., 1.], dtype=float32)}
     """
     placed: dict[str, Any] = {}
     groups: dict[Any, list[str]] = {}
-    targets: dict[Place, Any] = {}
-    for name, place in places.items():
-        if place is HOST:
+    devices: dict[Target, Any] = {}
+    for name, target in targets.items():
+        if target is HOST:
+            # A copy: what was read is a read-only view of a file that may be replaced.
             placed[name] = np.array(arrays[name])
-        elif place is None or place.is_fully_addressable:
-            if place not in targets:
-                targets[place] = _device(place)
-            groups.setdefault((targets[place], arrays[name].shape, arrays[name].dtype), []).append(name)
+        elif target is None or target.is_fully_addressable:
+            if target not in devices:
+                devices[target] = _device_of(target)
+            groups.setdefault((devices[target], arrays[name].shape, arrays[name].dtype), []).append(name)
         else:
-            placed[name] = jax.make_array_from_callback(arrays[name].shape, place, arrays[name].__getitem__)
+            # `jax.device_put` would have all processes compare the values first.
+            placed[name] = jax.make_array_from_callback(arrays[name].shape, target, arrays[name].__getitem__)
     # What is compiled under a mesh would be on all of it.
     one = jax.sharding.get_abstract_mesh().empty
-    for (target, *_), names in groups.items():
+    for (device, *_), names in groups.items():
         alike = [arrays[name] for name in names]
         small = len(alike) >= _MANY and alike[0].nbytes <= _SMALL
-        is_device = target is None or isinstance(target, jax.Device)
+        is_device = device is None or isinstance(device, jax.Device)
         moved = _moved_together if small and one and is_device else jax.device_put
-        placed |= zip(names, moved(alike, target), strict=True)
+        placed |= zip(names, moved(alike, device), strict=True)
     return placed
 
 
@@ -109,10 +112,10 @@ def _parted(stacked: jax.Array) -> list[jax.Array]:
     return [stacked[i] for i in range(len(stacked))]
 
 
-def _device(place: Sharding | None) -> Any:
+def _device_of(target: Sharding | None) -> Any:
     """Returns what `jax.device_put` is fastest with: one device, where that says the same."""
-    if isinstance(place, SingleDeviceSharding):
-        (device,) = place.device_set
-        if place.memory_kind in (None, device.default_memory().kind):
+    if isinstance(target, SingleDeviceSharding):
+        (device,) = target.device_set
+        if target.memory_kind in (None, device.default_memory().kind):
             return device
-    return place
+    return target

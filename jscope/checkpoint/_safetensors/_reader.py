@@ -10,14 +10,14 @@ from typing import Self
 import numpy as np
 
 from jscope._util import _text
-from jscope.checkpoint._digest import agrees, in_threads
 from jscope.checkpoint._errors import CheckpointError, CorruptCheckpointError, MissingCheckpointError
-from jscope.checkpoint._foreign import refuse_foreign
-from jscope.checkpoint._header import Entry, Header, decode
+from jscope.checkpoint._other_formats import refuse_foreign
+from jscope.checkpoint._safetensors._checksum import agrees, in_threads
+from jscope.checkpoint._safetensors._header import Entry, Header, decode_header
 from jscope.errors import MissingVariableError
 
 
-class Mapped:
+class SafetensorsReader:
     """An open safetensors file, as a `Reader`."""
 
     def __init__(self, path: Path, *, verify: bool = True) -> None:
@@ -42,7 +42,7 @@ class Mapped:
         return {name: entry.dtype for name, entry in self._header.entries.items()}
 
     def has_tensor(self, name: str) -> bool:
-        """Says whether there is an array of this name."""
+        """Whether there is an array of this name."""
         return name in self._header.entries
 
     def get_tensor(self, name: str) -> np.ndarray:
@@ -68,8 +68,9 @@ class Mapped:
 
     def _decode(self, path: Path, data: np.ndarray) -> Header:
         try:
-            return decode(lambda begin, end: data[begin:end].tobytes(), len(data), self.path)
+            return decode_header(lambda begin, end: data[begin:end].tobytes(), len(data), self.path)
         except CorruptCheckpointError:
+            # Whatever has no better reader ends up here, by its name or without one.
             refuse_foreign(path)
             raise
 
@@ -96,16 +97,17 @@ class Mapped:
 
     def _view(self, name: str, entry: Entry) -> np.ndarray:
         raw = self._raw(entry)
+        # NumPy takes any byte for a bool, and then `x + x` and `x & x` disagree about it.
         if entry.code == "BOOL" and raw.size and raw.max() > 1:
             raise CorruptCheckpointError(f"`{name}` in `{self.path}` is bool, but holds bytes other than 0 and 1.")
         try:
             return raw.view(entry.dtype).reshape(entry.shape)
-        except ValueError as error:
+        except ValueError as error:  # Sizes whose product is zero may each be beyond what NumPy takes.
             raise CorruptCheckpointError(f"`{name}` in `{self.path}` has a shape beyond NumPy: {error}.") from error
 
 
 def _map(path: Path) -> np.ndarray:
     with path.open("rb") as file:
         if not path.stat().st_size:
-            return np.zeros(0, np.uint8)
+            return np.zeros(0, np.uint8)  # An empty file cannot be mapped.
         return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)

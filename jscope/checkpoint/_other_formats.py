@@ -1,4 +1,4 @@
-"""Telling what a file is that no reader here takes, so that the error says what to do.
+"""Files of formats that are not read here: what they are, so that the error can say what to do.
 
 Pickled content is never read: unpickling runs whatever code the file holds.
 """

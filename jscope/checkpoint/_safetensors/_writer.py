@@ -17,24 +17,24 @@ from typing import Any, BinaryIO
 import jax
 import numpy as np
 
-from jscope.checkpoint import _dtypes
-from jscope.checkpoint._digest import UNKNOWN, digest
 from jscope.checkpoint._errors import UnsupportedCheckpointError
-from jscope.checkpoint._header import ALIGNMENT, METADATA, OWN, Entry, encode
+from jscope.checkpoint._safetensors import _dtypes
+from jscope.checkpoint._safetensors._checksum import UNKNOWN, checksum
+from jscope.checkpoint._safetensors._header import ALIGNMENT, METADATA, OWN, Entry, encode_header
 from jscope.errors import InvalidArgumentError
 
 BUFFER, CHUNK = 1 << 20, 1 << 26
 """Bytes to collect before they are given to the operating system, and before that is told to write them."""
 
 
-def write(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+def write_file(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Writes a new file, and waits until it is on the disk."""
     _check_metadata(metadata)
-    codes = {name: _code(name, array) for name, array in arrays.items()}
+    codes = {name: _code_of_array(name, array) for name, array in arrays.items()}
     for array in arrays.values():
         if isinstance(array, jax.Array):
             array.copy_to_host_async()  # All at once; the next line waits for one at a time.
-    data = {name: _bytes(array) for name, array in arrays.items()}
+    data = {name: _native_bytes(array) for name, array in arrays.items()}
     order = sorted(
         arrays, key=lambda name: (data[name].nbytes % ALIGNMENT != 0, -_dtypes.dtype_of(codes[name]).itemsize)
     )
@@ -43,13 +43,16 @@ def write(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) ->
         name: Entry(np.dtype(array.dtype), tuple(array.shape), codes[name], end - data[name].nbytes, end, UNKNOWN)
         for (name, array), end in zip(arrays.items(), map(ends.__getitem__, arrays), strict=True)
     }
-    header = encode(entries, metadata)
+    header = encode_header(entries, metadata)
+    # The header is written twice: its length must be known before the arrays, their digests are known only after.
     with path.open("wb", BUFFER) as file:
         _reserve(file.fileno(), len(header) + sum(each.nbytes for each in data.values()))
         file.write(header)
         digests = _write_arrays(file, {name: data[name] for name in order})
         file.seek(0)
-        file.write(encode({name: replace(entry, digest=digests[name]) for name, entry in entries.items()}, metadata))
+        file.write(
+            encode_header({name: replace(entry, digest=digests[name]) for name, entry in entries.items()}, metadata)
+        )
         file.flush()
         os.fsync(file.fileno())
 
@@ -60,9 +63,10 @@ def _write_arrays(file: BinaryIO, data: Mapping[str, np.ndarray]) -> dict[str, s
     syncs, unsynced = [], 0
     with ThreadPoolExecutor(2) as pool:
         for name, each in data.items():
-            digests[name] = pool.submit(digest, each) if each.nbytes >= BUFFER else digest(each)
+            digests[name] = pool.submit(checksum, each) if each.nbytes >= BUFFER else checksum(each)
             file.write(each.data)
             unsynced += each.nbytes
+            # The disk works while arrays are copied; the last `fsync` then finds little left to do.
             if unsynced >= CHUNK:
                 file.flush()
                 syncs.append(pool.submit(_sync, file.fileno()))
@@ -73,7 +77,7 @@ def _write_arrays(file: BinaryIO, data: Mapping[str, np.ndarray]) -> dict[str, s
 
 
 def _sync(descriptor: int) -> None:
-    getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has but the other.
+    getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has only `fsync`.
 
 
 def _reserve(descriptor: int, size: int) -> None:
@@ -82,11 +86,12 @@ def _reserve(descriptor: int, size: int) -> None:
         try:
             os.posix_fallocate(descriptor, 0, size)
         except OSError as error:
+            # Some file systems cannot; then the disk may turn out to be full later on.
             if error.errno not in (errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
 
 
-def _code(name: str, array: Any) -> str:
+def _code_of_array(name: str, array: Any) -> str:
     code = _dtypes.code_of(np.dtype(array.dtype))
     if code is None or name == METADATA:
         what = (
@@ -98,7 +103,7 @@ def _code(name: str, array: Any) -> str:
     return code
 
 
-def _bytes(array: Any) -> np.ndarray:
+def _native_bytes(array: Any) -> np.ndarray:
     """Returns the bytes of an array in the order of its indices, whatever its strides and its order of bytes."""
     host = np.asarray(array, order="C")
     if not host.dtype.isnative:

@@ -31,19 +31,19 @@ _PIECE = 1 << 18
 """About so many words are looked at at a time, so that what is computed on the way takes little memory."""
 
 
-def digest(array: Any) -> str:
+def element_sum(array: Any) -> str:
     """Returns the digest of an array of NumPy or JAX, of any dtype of numbers.
 
     Where it is sharded over processes, all of them call this, and each sums what it holds.
 
-    >>> digest(np.float32([1, 2])) == digest(jnp.float32([1, 2])) != digest(np.float32([2, 1]))
+    >>> element_sum(np.float32([1, 2])) == element_sum(jnp.float32([1, 2])) != element_sum(np.float32([2, 1]))
     True
     """
     spread = isinstance(array, jax.Array) and not array.is_fully_addressable
-    return _text(_on_devices(array) if spread else _on_host(np.asarray(array, order="C")))
+    return _shown(_on_devices(array) if spread else _on_host(np.asarray(array, order="C")))
 
 
-def _text(sums: list[Any]) -> str:
+def _shown(sums: list[Any]) -> str:
     return KIND + "".join(f"{int(each):08x}" for each in sums)
 
 
@@ -53,17 +53,17 @@ def _on_host(array: np.ndarray) -> list[Any]:
         words = words & np.uint8((1 << bits) - 1)  # The others may be anything.
     if words.size <= _SMALL:
         return list((_factors(words.shape) * _stirred(words).reshape(-1)).sum(-1, dtype=np.uint32))
-    return [_total(words, lane) for lane in (0, 1)]
+    return [_lane_sum(words, lane) for lane in (0, 1)]
 
 
 @lru_cache(maxsize=256)
 def _factors(shape: Shape) -> np.ndarray:
     """Returns what the words of a small array are multiplied with, for each lane."""
-    lanes = [[_block(lane, axis, size) for axis, size in enumerate(shape)] for lane in (0, 1)]
+    lanes = [[_axis_factors(lane, axis, size) for axis, size in enumerate(shape)] for lane in (0, 1)]
     return np.stack([reduce(np.multiply.outer, factors).reshape(-1) for factors in lanes])
 
 
-def _total(words: np.ndarray, lane: int) -> Any:
+def _lane_sum(words: np.ndarray, lane: int) -> Any:
     """Returns the sum of one lane: over the last axes first, then over the first, that of the words of an element."""
     rows = max(1, _PIECE * words.shape[1] // words.size)
     pieces = []
@@ -79,14 +79,14 @@ def _contract(values: np.ndarray, lane: int, axis: int) -> np.ndarray:
     """Returns the sums over the last axis of `values`, which is this axis of the words."""
     size = values.shape[-1]
     blocks = [
-        np.einsum("...i,i->...", block, _block(lane, axis, block.shape[-1]), dtype=np.uint32, casting="unsafe")
+        np.einsum("...i,i->...", block, _axis_factors(lane, axis, block.shape[-1]), dtype=np.uint32, casting="unsafe")
         for block in (values[..., start : start + _BLOCK] for start in range(0, size, _BLOCK))
     ]
     return blocks[0] if size <= _BLOCK else _contract(np.stack(blocks, axis=-1), lane, -1 - axis)
 
 
 @lru_cache(maxsize=256)
-def _block(lane: int, axis: int, size: int) -> np.ndarray:
+def _axis_factors(lane: int, axis: int, size: int) -> np.ndarray:
     return _odd(lane, axis, np.arange(size, dtype=np.uint32))
 
 

@@ -95,5 +95,5 @@ def test_like_works_where_there_is_no_mesh():
     state = optax.adam(1e-3).init(params)
     assert set(jax.tree.leaves(sharding.like(state, params))) == {params["w"].sharding}
     assert jax.tree.leaves(sharding.like({"count": 0}, {})) == []
-    with pytest.raises(ShardingError, match=r"params\['w'\] has no sharding: it is ndarray"):
+    with pytest.raises(ShardingError, match=r"params\['w'\] has no sharding: its type is ndarray"):
         sharding.like(state, {"w": np.zeros(3)})

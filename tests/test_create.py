@@ -9,7 +9,7 @@ import pytest
 
 import jscope
 from jscope import initializers
-from jscope._request import checked_dtype, checked_shape
+from jscope._check import checked_dtype, checked_shape
 from tests.models import KEY
 
 
@@ -125,7 +125,7 @@ def test_axes_come_from_the_call_or_from_the_partitioner():
 
 def test_a_spec_knows_where_it_was_created():
     """`site` is the file and line of the user's call."""
-    assert "test_request.py:" in spec_of((2,)).site
+    assert "test_create.py:" in spec_of((2,)).site
 
 
 def test_a_spec_knows_its_size():

@@ -10,20 +10,20 @@ import numpy as np
 
 from jscope._util import _text
 from jscope.checkpoint._errors import CorruptCheckpointError
-from jscope.checkpoint._mapped import Mapped
+from jscope.checkpoint._safetensors._reader import SafetensorsReader
 from jscope.errors import MissingVariableError
 
 SUFFIX = ".safetensors.index.json"
 
 
-class Sharded:
+class IndexReader:
     """All files of an index, as one `Reader`."""
 
     def __init__(self, index: Path) -> None:
         self.path = str(index)
         self.metadata: Mapping[str, str] = {}
-        files = _files(index)
-        readers = {file: Mapped(index.parent / file) for file in sorted(set(files.values()))}
+        files = _file_of_each(index)
+        readers = {file: SafetensorsReader(index.parent / file) for file in sorted(set(files.values()))}
         self._readers = {name: readers[file] for name, file in files.items()}
         lost = [name for name, reader in self._readers.items() if not reader.has_tensor(name)]
         if lost:
@@ -41,7 +41,7 @@ class Sharded:
         return {name: self._dtypes[reader.path][name] for name, reader in self._readers.items()}
 
     def has_tensor(self, name: str) -> bool:
-        """Says whether there is an array of this name."""
+        """Whether there is an array of this name."""
         return name in self._readers
 
     def get_tensor(self, name: str) -> np.ndarray:
@@ -64,13 +64,14 @@ class Sharded:
             reader.close()
 
 
-def _files(index: Path) -> dict[str, str]:
+def _file_of_each(index: Path) -> dict[str, str]:
     """Returns the file of each array, after checking that it is one beside the index."""
     try:
         files = json.loads(index.read_bytes())["weight_map"]
         names = {*files.values()}
+        # `../x` or `/x` would read files that the index has no business with.
         if not all(isinstance(name, str) and Path(name).name == name and name.isprintable() for name in names):
             raise ValueError(f"it names files elsewhere: {sorted(map(str, names))[:4]}")
         return files
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CorruptCheckpointError(f"`{index}` is no index of safetensors files: {error}.") from error
+        raise CorruptCheckpointError(f"`{index}` is not an index of safetensors files: {error}.") from error
