@@ -3,7 +3,7 @@
 `tf1.transform` installs an `Ambient` for as long as the function runs. It holds the core's scope, through which
 every variable is created and read, and a `Memory`: the current variable scope, the counts of names, the store of
 handles, the collections. A `ContextVar` finds it, so each thread and task has its own. The `TraceWatch` knows in which
-JAX trace the code runs; `_caches.py` tells what that is good for.
+JAX trace the code runs; `_caches.py` says why that matters.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Memory:
 
     def copied(self) -> Memory:
         """Returns a copy that later changes leave alone."""
-        # The lists are copied, too: `get_collection_ref` gives them to the user, who may append to them.
+        # So are the lists: `get_collection_ref` gives them to the user, who may append to them.
         collections = {key: list(items) for key, items in self.collections.items()}
         flat = {name: copy.copy(getattr(self, name)) for name in ("names_in_use", "store", "templates")}
         return Memory(self.variable_scope, self.counts.copied(), self.name_stack, collections=collections, **flat)
@@ -80,14 +80,14 @@ class Ambient:
         self.collecting = core_scope.collecting
 
     def note_use(self, action: str, subject: Any = None) -> None:
-        """Notes that code uses the state here: refuses it, or goes back to an earlier memory, as `_caches.py` tells.
+        """Notes that code uses the state here: refuses it, or goes back to an earlier memory; `_caches.py` says why.
 
         Errors say what was done: `action`, with the `subject` in the place of `{}`.
         """
         # The subject is put in only where there is an error, since this runs on every read.
         earlier = self.watch.note_use(self, action, subject)
         if earlier is not None:
-            # A copy, because JAX may run the body a third time.
+            # A copy, because JAX may run the body once more.
             self.memory = earlier.copied()
 
     def __enter__(self) -> Ambient:
@@ -115,5 +115,5 @@ def current(asker: str) -> Ambient:
 
 
 def current_or_none() -> Ambient | None:
-    """Returns the state of the running call, if there is one."""
+    """Returns the state of the running call, or None."""
     return _current.get()

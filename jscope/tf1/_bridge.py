@@ -1,7 +1,7 @@
 """The bridge to the core: everything that the facade knows of jscope's private parts is here.
 
-TensorFlow's names are joined strings, and may have empty parts (`foo//v`), by which no scope of jscope's can be
-entered. So the facade never enters one: it asks the scope that it runs under for full paths.
+TensorFlow's names are joined strings, and may have empty parts (`foo//v`); jscope's scopes cannot be entered by such
+names. So the facade never enters one: it asks the scope that it runs under for full paths.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def has_getters(scope: Scope) -> bool:
 
 
 def create(scope: Scope, path: str, site: str, **options: Any) -> None:
-    """Records the variable with this full path in the specs. Where an option is None, there is none."""
+    """Records the variable with this full path in the specs. An option that is None is not inherited."""
     # The facade has applied its own defaults. Those of the core's scope, which None would inherit, must not apply too.
     off = {name: OFF for name in ("regularizer", "constraint") if options[name] is None}
     _ask(scope, path, site, {**options, **off, "partitioner": OFF})
@@ -80,7 +80,7 @@ def read(scope: Scope, path: str, *, trainable: bool) -> Any:
 
 
 def param(scope: Scope, path: str) -> Any:
-    """Returns the param at a full path, or None where there is none, or where it is state as well."""
+    """Returns the param at a full path, or None if there is none, or if the path leads to state as well."""
     below = _path.relative(path, scope.path)
     if below is None or is_state(scope, path):
         return None
@@ -167,7 +167,7 @@ def _stored(scope: Scope, path: str) -> Any:
 
 
 def _variable_in(tree: Mapping[str, Any], below: str) -> Any:
-    """Returns the variable at a path below a tree, or None where there is none, or a prefix of others."""
+    """Returns the variable at a path below a tree; None if nothing is there, or only a prefix of others."""
     # Not by `_path.parts`: here the empty path is one empty name, by which the scope `foo` knows the variable `foo/`.
     found = _path.walk(tree, below.split(_path.SEPARATOR))
     return None if isinstance(found, dict) else found

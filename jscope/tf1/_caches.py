@@ -1,15 +1,17 @@
 """Why JAX's caches never replay a TF1-style function with another call's variables.
 
-The ambient scope is not an argument. So where JAX has a function in a cache (traced under `jit`, `checkpoint`, `cond`
-or `scan`), it would not run it again, and what it then uses are the first call's variables. Three things prevent this:
+The ambient scope is not an argument, so JAX's caches cannot see it. If JAX has a function in a cache (traced under
+`jit`, `checkpoint`, `cond` or `scan`), it does not run it again, and the cached program uses the variables of the call
+that it was traced in. Three things prevent this:
 
 - While a call collects, or runs under a trace of its own, a `jax.make_user_context` value is a part of the keys of
-  JAX's caches. Once a body inside a transform has used the ambient state, the value changes for good, so that whatever
-  has that body in a cache misses. What uses none, as JAX's own functions, hits from one call to the next.
-- In an eager `apply` a cached body would be the rule, so there using the ambient state inside a transform is an error.
-- JAX itself may run one body twice in one call of a transform (`scan` does, where a carry changes its type). Then the
-  memory is taken back to where it was before the first run. Which runs belong together is told by a mark on the Python
-  frames of the call and of the body; both vanish with those frames.
+  JAX's caches. Once a body inside a transform has used the ambient state, the value changes for good, so that every
+  later look-up of that body misses. A body that uses none, such as JAX's own functions, hits from one call to the next.
+- In an eager `apply` users expect a cached body to be used again, so there using the ambient state inside a transform
+  is an error.
+- JAX itself may run one body twice in one call of a transform (`scan` does, if a carry changes its type). Then the
+  memory is taken back to where it was before the first run. Marks on the Python frames of the call and of the body say
+  which runs belong together; they vanish with those frames.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from jscope._util._stack import lift_for_here
 from jscope.errors import NativeTransformError
 
 # JAX keys its caches by the function, the types of its arguments, and its own settings. A user context is one more
-# setting, whose meaning is ours alone: two values of it are two entries, as if the function were two functions.
+# setting, of which only we know the meaning: with two values a function has two entries, as if it were two functions.
 _cache_key = jax.make_user_context()
 _serials = itertools.count(1)
 _MARK = "__jscope_tf1__"
@@ -42,7 +44,7 @@ with jax.ensure_compile_time_eval():
 
 
 class _ThreadState(threading.local):
-    """What the next call of a thread enters: no cached body used the ambient state under it. None while it is lent."""
+    """The value that the thread's next call enters: nothing cached under it used the state. None during a call."""
 
     clean_value: int | None = 0
 
@@ -110,12 +112,12 @@ class TraceWatch:
         return _memory_before_first_run(ambient) if new else None
 
     def keep_out_of_caches(self) -> None:
-        """Sees to it that JAX does not find again what it is tracing now, because it uses the ambient state."""
+        """Makes JAX miss from now on what it is tracing now, because that uses the ambient state."""
         here = trace_state()
         if self.eager or here == self._traces[0][0] or here == self._kept_out:
             return
-        # JAX looked for the bodies around this line under earlier values, and will keep them under those. Nobody comes
-        # back to these values: this one is never left but for a later one, until `stop` leaves them all at once.
+        # JAX looked up the bodies that it is tracing now under earlier values, and will store them under those. No
+        # look-up comes back to them: the value only ever grows, until `stop` leaves all of them at once.
         self._kept_out, self._value = here, next(_serials)
         _cache_key(self._value).__enter__()
 
@@ -132,14 +134,14 @@ class TraceWatch:
         return self._traces[-1][1], False
 
     def _refuse_compiled(self, action: str) -> None:
-        # The params are arrays here, so they would be constants of the program. Each call would have to miss, that is,
-        # to compile the program again, which is not what anybody means by `jit`: so it is an error. `grad` and `vmap`
-        # run their function each time and keep nothing; there constants stay what they are. Where a program is made,
-        # even the sum of two constants is a tracer.
+        # The params are arrays here, so they would be constants of the program. To be right, every call would have to
+        # miss and compile the program again, which is not what anybody means by `jit`: so it is an error. `grad` and
+        # `vmap` run their function each time and keep nothing. The sum of two constants shows which it is: only where a
+        # program is being made is it a tracer.
         if isinstance(jax.lax.add(1, 1), Tracer):
             raise NativeTransformError(
                 f"{action} inside a JAX transform, in an `apply` that is not itself under `jax.jit`: JAX would keep "
-                "the function in its cache, and use these variables with other params, too.\n"
+                "the function in its cache, and use these same variables with other params.\n"
                 "Call `jax.jit(model.apply)`. Or pass the variables in: write the function as `f(scope, ...)` (which "
                 "`tf1.scoped` makes of a TF1-style one) and call "
                 f"`{lift_for_here()}(f)(tf1.current_scope(), ...)`."
@@ -169,7 +171,7 @@ def _memory_before_first_run(ambient: Any) -> Any:
 
 def _boundaries() -> Iterator[tuple[types.FrameType, types.FrameType]]:
     """Yields, innermost first, the frame of each call into JAX and that of the user's function which it runs."""
-    # The third frame is that of `Ambient.note_use`: what is above it is this file's.
+    # The third frame is that of `Ambient.note_use`; those above it are this file's.
     frame, body, call = sys._getframe(3), None, None
     while frame is not None and frame.f_code.co_name != "run_under_ambient":
         module = frame.f_globals.get("__name__", "")

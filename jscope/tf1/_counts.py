@@ -1,8 +1,8 @@
 """How often each variable scope was opened: default names are numbered by it.
 
 Leaving a scope forgets all counts below it, and leaving a jump (a scope entered again by its object) takes everything
-back to where it was. TensorFlow walks over all counts for the one and copies them all for the other, which takes a
-large model long. Here nothing is walked over or copied: a count is valid if it is younger than the last leaving of each
+back to where it was. TensorFlow walks over all counts for the one and copies them all for the other, which is slow in
+a large model. Here nothing is walked over or copied: a count is valid if it is younger than the last leaving of each
 scope around it, and every change can be undone, newest first.
 """
 
@@ -58,7 +58,7 @@ class Counts(Mapping[str, int]):
         """Returns the first of the empty string, `_1`, `_2`, ... that gives `name` another name with the count 0."""
         if not self[name]:
             return ""
-        # The search goes on where the last one ended, or a thousand layers of one name would take half a million steps.
+        # The search starts where the last one ended, or a thousand layers of one name would take half a million steps.
         # The counts of all these names are forgotten together; until then, what was taken stays so.
         number = max(1, self._valid(_NUMBERED, name))
         while self[f"{name}_{number}"]:

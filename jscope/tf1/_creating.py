@@ -1,8 +1,8 @@
 """Creating a variable, from a request that found none.
 
-By now the request has a full name and no more defaults. In `init` it becomes a spec of the core's; in `apply` it finds
-the value that the spec led to. Most of what `apply` is asked for does not even need a request: `find_at_once` sees that
-none of the checks could fail.
+By now the name of the request is full and nothing is left to be inherited. In `init` it becomes a spec of the core's;
+in `apply` it finds the value that the spec led to. Most of what `apply` is asked for does not even need a request:
+`find_at_once` sees that none of the checks could fail.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ UNNAMED = "Variable"
 
 
 def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initializer: Any, constraint: Any) -> Any:
-    """Returns the handle of a param that is asked for the first time, where neither getters nor checks have a say.
+    """Returns the handle of a param that is asked for the first time, if neither getters nor checks have a say.
 
-    None means that a `VariableRequest` must go the long way to find out; nothing was changed then. What is found, and
-    what is remembered of it, is the same by both ways, which `tests/tf1/test_find_at_once.py` holds.
+    None means that a `VariableRequest` must take the long way to find out; nothing was changed then. Both ways find the
+    same, and remember the same, which `tests/tf1/test_find_at_once.py` proves.
     """
     core_scope, memory = ambient.core_scope, ambient.memory
     here = memory.variable_scope
@@ -88,7 +88,7 @@ def create(ambient: Ambient, request: VariableRequest) -> Any:
 def take_shape_of_tensor(request: VariableRequest) -> None:
     """Takes the shape of a partitioned variable from its initial value, if that is an array of JAX and none is given.
 
-    TensorFlow does so for tensors only, not for arrays of NumPy or lists.
+    TensorFlow does so only for tensors, not for arrays of NumPy or lists.
     """
     value = unwrap(request.initializer) if _initial.is_constant(request.initializer) else None
     if isinstance(value, jax.Array) and request.shape is None:
@@ -223,7 +223,7 @@ def _collection_keys(collections: Any, trainable: bool) -> Iterable[Any]:
 
 
 def _creator_options(request: VariableRequest, path: str, initial: Any) -> dict[str, Any]:
-    """Returns every keyword that TensorFlow gives to a creator, those without meaning here included."""
+    """Returns every keyword that TensorFlow gives to a creator, including those without a meaning here."""
     return {
         "initial_value": initial.initializer,
         "trainable": request.trainable,

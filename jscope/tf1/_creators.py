@@ -17,7 +17,7 @@ from jscope.tf1._variables import Variable
 
 @contextlib.contextmanager
 def variable_creator_scope(variable_creator: Callable[..., Any]) -> Iterator[None]:
-    """History `variable_creator(next_creator, **kwargs)` for each variable that is created inside.
+    """Calls `variable_creator(next_creator, **kwargs)` for each variable that is created inside.
 
     >>> from jscope import tf1
     >>> def frozen(next_creator, **kwargs):
@@ -34,7 +34,7 @@ def variable_creator_scope(variable_creator: Callable[..., Any]) -> Iterator[Non
     """
     ambient = current("variable_creator_scope")
     ambient.watch.keep_out_of_caches()
-    # In a tuple of its own, since one creator may be entered twice, and by identity it is told which of them is left.
+    # In a tuple of its own: one creator may be entered twice, and identity says which entry is being left.
     creators, entry = ambient.creators, (variable_creator,)
     creators.append(entry)
     try:

@@ -199,7 +199,7 @@ class ScopeChange:
             self._time_opened = memory.counts.now
         else:
             name = _bridge.join(outer.name, self._target)
-            # The flag sticks to this object, once it was set: entered again elsewhere, it reuses there, too.
+            # Once set, the flag sticks to this object: entered again elsewhere, it reuses there as well.
             self._reuse = self._reuse or outer.reuse
             name_scope = self._target if self._name_scope is None else self._name_scope
             scope = derive_scope(outer, name, self._reuse, name_scope, self._overrides, self._reuse_site_of(name))

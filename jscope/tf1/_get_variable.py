@@ -61,14 +61,14 @@ def get_variable(
 
     Args:
       name: Its name below the current scope.
-      shape: Its shape: an int, a sequence, an array. Must not be given with a constant initializer.
+      shape: Its shape: an int, a sequence or an array. Must not be given with a constant initializer.
       dtype: Its dtype; the scope's (float32) if None.
       initializer: TensorFlow's (`(shape, dtype=dtype)`) or jscope's (`(key, shape, dtype)`), or a value.
       regularizer: Its penalty, or None for the scope's; `tf1.no_regularizer` for none.
       trainable: Whether it is a param (true, the default) or state.
       collections: Keys of the collections to put it in, in place of `GLOBAL_VARIABLES`.
       caching_device: Accepted, without effect.
-      partitioner: Says how to shard it; it stays one array.
+      partitioner: Decides which axis to shard; the variable stays one array.
       validate_shape: Accepted, without effect.
       use_resource: Accepted, without effect.
       custom_getter: A getter in place of those of the scope.
@@ -77,8 +77,8 @@ def get_variable(
       aggregation: Accepted and checked, without effect.
 
     Raises:
-      ValueError: It exists and reuse is off, or the other way round; or shape, dtype, initializer do not fit together.
-      TypeError: The shape, the dtype or the name is of a wrong type.
+      ValueError: It exists and reuse is off, or the other way round; or shape, dtype and initializer disagree.
+      TypeError: The shape, the dtype or the name has a wrong type.
     """
     ambient = current("get_variable")
     defaults = synchronization is SYNCHRONIZATION_AUTO and aggregation is AGGREGATION_NONE
@@ -198,7 +198,7 @@ def _true_getter(
     aggregation: Any = AGGREGATION_NONE,
 ) -> Any:
     """Ends every chain of getters. It knows the current scope only by what the getters pass on."""
-    # A getter that leaves `reuse` out passes None, which means `AUTO_REUSE` from here on, as in TensorFlow.
+    # A getter that leaves `reuse` out passes None, which from here on means `AUTO_REUSE`, as in TensorFlow.
     request = VariableRequest(
         name=name,
         shape=shape,
@@ -243,7 +243,7 @@ def _get(ambient: Ambient, request: VariableRequest) -> Any:
 
 
 def _get_single(ambient: Ambient, request: VariableRequest) -> Any:
-    # Before it is looked up whether the variable exists: reusing one with both is an error, too.
+    # Before looking whether the variable exists: even reusing one with both is an error.
     if request.shape is not None and is_constant(request.initializer):
         raise ArgumentError(
             advised(

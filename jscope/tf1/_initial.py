@@ -33,7 +33,7 @@ NOT_VALID = (
 
 @dataclass(frozen=True, slots=True)
 class PartitionInfo:
-    """What an initializer that asks for `partition_info` is told: always the whole variable, which stays one array."""
+    """What an initializer gets that asks for `partition_info`: always the whole variable, which stays one array."""
 
     full_shape: tuple[int, ...]
     var_offset: tuple[int, ...]
@@ -164,7 +164,7 @@ def _shape_and_dtype_of(make: Callable[[], Any]) -> Any:
             value = _dtypes.as_constant(unwrap(make()))
             return jnp.asarray(value, _dtypes.canonical(value.dtype))
 
-    # The key is abstract, too: making one would touch a device while the model is only being collected.
+    # Even the key is abstract: making one would touch a device while the model is only being collected.
     return jax.eval_shape(run, jax.eval_shape(lambda: jax.random.key(0)))
 
 

@@ -1,4 +1,4 @@
-"""Name scopes: how TensorFlow numbers them, and what JAX is told of them.
+"""Name scopes: how TensorFlow numbers them, and how JAX gets to know them.
 
 They name operations, not variables. Unlike variable scopes, they never repeat: the second `a` of a call is `a_1`. The
 table of names belongs to the call; `jax.named_scope` carries the name into profiles and HLO.
@@ -47,7 +47,7 @@ def _take_unique(names: dict[str, int], full: str) -> str:
     names[key] = count + 1
     if not count:
         return full
-    # The number may be taken, too, by a scope that was named `a_1` itself.
+    # The numbered name may be taken as well, by a scope that was named `a_1` itself.
     numbered = key
     while numbered in names:
         numbered = f"{key}_{count}"

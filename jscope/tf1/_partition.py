@@ -95,7 +95,7 @@ def variable_axis_size_partitioner(
             "Both max_shard_bytes and bytes_per_string_element must be positive. "
             f"Currently, max_shard_bytes is {max_shard_bytes} andbytes_per_string_element is {bytes_per_string_element}"
         )
-    # By truth, as in TensorFlow: 0 is no limit.
+    # By truth, as in TensorFlow: 0 means that there is no limit.
     if max_shards and max_shards < 1:
         raise ArgumentError("max_shards must be positive.")
 
@@ -105,7 +105,7 @@ def variable_axis_size_partitioner(
         if not shape.is_fully_defined():
             raise ArgumentError(f"shape is not fully defined: {shape}")
         partitions, rows = [1] * shape.ndims, int(shape[axis])
-        # At least one row to a shard, even where a row alone is larger than allowed.
+        # At least one row to a shard, even if a single row is larger than allowed.
         row_bytes = 1.0 * (math.prod(shape) / rows) * _dtypes.as_dtype(dtype).itemsize
         shards = math.ceil(1.0 * rows / max(1, math.floor(max_shard_bytes / row_bytes)))
         partitions[axis] = min(max_shards, shards) if max_shards else shards

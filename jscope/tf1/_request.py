@@ -1,7 +1,8 @@
-"""A request for a variable: the arguments of one `get_variable` call, filled in on the way.
+"""A request for a variable: the arguments of one `get_variable` call, filled in step by step.
 
-The call knows only what its caller gave it. The current scope adds its defaults, the partitioner what it cut; what
-then arrives where variables are found or created has a full name and no more defaults.
+The call has only what its caller gave it. The current scope adds its defaults, and the partitioner the axis that it
+cuts. When the request reaches the place where variables are found or created, its name is full and nothing is left to
+be inherited.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from jscope.tf1._scopes import VariableScope
 
 @dataclass(slots=True, kw_only=True)
 class VariableRequest:
-    """What was asked for.
+    """What was asked for: the arguments of `get_variable`, and what was found out about them.
 
-    Attributes are the arguments of `get_variable`, and these:
+    Attributes:
       reuse: The reuse flag of the scope, or what a custom getter made of it.
       partitions: What the partitioner returned, if there is one.
       site: Where the variable was asked for, as `file:line`.
@@ -43,7 +44,7 @@ class VariableRequest:
     reuse_site: str = ""
 
     def take_defaults(self, scope: VariableScope) -> None:
-        """Fills in what was not given and the scope has."""
+        """Takes from the scope what was not given."""
         self.reuse, self.reuse_site = scope.reuse, scope.reuse_site
         # One by one: this runs for every request, and `setattr` over a list of names is slower.
         if self.initializer is None:

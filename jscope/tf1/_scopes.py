@@ -37,7 +37,7 @@ def as_reuse(reuse: Any) -> Any:
 
 
 class VariableScope:
-    """The defaults under one name prefix. `variable_scope` makes one; entering it again goes on with it.
+    """The defaults under one name prefix. `variable_scope` makes one; entering it again continues it.
 
     >>> from jscope import tf1
     >>> def model():
@@ -130,7 +130,7 @@ class VariableScope:
 
     @property
     def constraint(self) -> Any:
-        """The default constraint; inner scopes do not inherit it."""
+        """The default constraint, which inner scopes do not inherit."""
         return self._constraint
 
     def reuse_variables(self) -> None:

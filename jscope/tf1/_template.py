@@ -152,7 +152,7 @@ class Template:
         return self._collection(GraphKeys.LOCAL_VARIABLES)
 
     def _collection(self, key: str) -> list[Any]:
-        # Before a call was completed there is no list, even if the scope has variables: TensorFlow's answer.
+        # Until a call was completed the list is empty, even if the scope has variables, as in TensorFlow.
         completed = self._history(current("Template")).completed
         return get_collection(key, self.variable_scope_name) if completed else []
 

@@ -83,7 +83,7 @@ def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]
 
 
 def _without_handles(out: Any) -> Any:
-    """Returns an output with values in place of handles, which end with the call."""
+    """Returns an output with values in place of handles, which are of no use after the call."""
     # Most outputs hold none and are returned as they are, the very objects.
     handle = lambda leaf: isinstance(leaf, ArrayLike)  # noqa: E731
     if not any(map(handle, jax.tree.leaves(out, is_leaf=handle))):

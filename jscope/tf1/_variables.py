@@ -26,7 +26,7 @@ from jscope.tf1._shapes import TensorShape, as_shape
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """What is left of a variable's op: its name."""
+    """All that a variable has of TensorFlow's op: the name."""
 
     name: str
 
@@ -56,7 +56,7 @@ class Facts(NamedTuple):
 
 
 class Variable(ArrayLike):
-    """A variable, as `get_variable` returns it. Not to be made by hand.
+    """A variable, as `get_variable` returns it; only `get_variable` makes one.
 
     >>> from jscope import tf1
     >>> def model(x):
@@ -89,7 +89,7 @@ class Variable(ArrayLike):
 
     @property
     def op(self) -> Op:
-        """Has the full name as `.name`."""
+        """An object that has the full name as `.name`."""
         return Op(self._facts.path)
 
     @property
@@ -152,13 +152,13 @@ class Variable(ArrayLike):
     def assign_add(
         self, delta: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
     ) -> Any:
-        """Adds to the variable; as `assign`."""
+        """Adds to the variable; otherwise as `assign`."""
         return self.assign(self.value() + jnp.asarray(unwrap(delta), self.dtype))
 
     def assign_sub(
         self, delta: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
     ) -> Any:
-        """Subtracts from the variable; as `assign`."""
+        """Subtracts from the variable; otherwise as `assign`."""
         return self.assign(self.value() - jnp.asarray(unwrap(delta), self.dtype))
 
     def __repr__(self) -> str:

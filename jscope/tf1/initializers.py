@@ -6,7 +6,7 @@ key is. Without a key, without a seed, and outside the initializer of a variable
 an error.
 """
 
-# ruff: noqa: D102, N801 - `Initializer` tells what the methods do; classes here are called like functions.
+# ruff: noqa: D102, N801 - `Initializer` says what the methods do; classes here are called like functions.
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Initializer(abc.ABC):
         return self.draw(self._key(key), shape, full)
 
     def __repr__(self) -> str:
-        told = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
-        return f"{type(self).__name__}({', '.join(told)})"
+        shown = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
-    def check(self, shape: Shape, dtype: Any) -> None:  # noqa: B027 - Most initializers suit all shapes and dtypes.
-        """Raises unless the initializer suits the shape and the dtype."""
+    def check(self, shape: Shape, dtype: Any) -> None:  # noqa: B027 - Most initializers can make values of any.
+        """Raises unless the initializer can make values of this shape and dtype."""
 
     @abc.abstractmethod
     def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:

@@ -66,7 +66,7 @@ def add_penalty(ambient: Ambient, variable: Variable, regularizer: Any) -> None:
 
 
 def get_regularization_losses(scope: str | None = None) -> list[Any]:
-    """Returns the penalties of the variables of the running call; with `scope`, of those whose names begin so."""
+    """Returns the penalties of the running call's variables; with `scope`, only of those whose names begin so."""
     return get_collection(GraphKeys.REGULARIZATION_LOSSES, scope)
 
 

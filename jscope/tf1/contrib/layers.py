@@ -73,7 +73,7 @@ def l1_l2_regularizer(scale_l1: float = 1.0, scale_l2: float = 1.0, scope: str |
 
 
 def sum_regularizer(regularizer_list: Sequence[Penalty | None], scope: str | None = None) -> Penalty | None:
-    """Returns the sum of several regularizers, or None where there are none.
+    """Returns the sum of several regularizers, or None if there are none.
 
     >>> float(sum_regularizer([l1_regularizer(1.0), None])(jnp.array([1.0, -2.0])))
     3.0
