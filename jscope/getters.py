@@ -137,6 +137,7 @@ class lora:
         if not re.search(self.match, name) or value.ndim != 2:
             return value
         plain = {"dtype": value.dtype, "collections": ("lora",)}
+        # With this deviation, `x @ a` is about as large as `x`.
         small = initializers.normal(value.shape[0] ** -0.5)
         a = getter(f"{name}_lora/a", (value.shape[0], self.rank), initializer=small, **plain)
         b = getter(f"{name}_lora/b", (self.rank, value.shape[1]), initializer=initializers.zeros, **plain)
@@ -171,6 +172,7 @@ class ema:
         ours = options.get("trainable", True) and re.search(self.match, name)
         if not ours or not jnp.issubdtype(value.dtype, jnp.floating):
             return value
+        # A param that is read again has its average already, whatever `reuse` says of the param itself.
         plain: dict[str, Any] = {"initializer": initializers.zeros, "trainable": False, "reuse": AUTO_REUSE}
         mean = getter(f"{name}_ema/average", value.shape, value.dtype, **plain)
         count = getter(f"{name}_ema/count", (), jnp.int32, **plain)
@@ -178,6 +180,7 @@ class ema:
             # Before the first update, the average is only zeros; the param itself stands in for it.
             corrected = mean / (1 - self.decay ** jnp.maximum(count, 1).astype(value.dtype))
             return jnp.where(count > 0, corrected, value)
+        # `assign` takes a name below the scope; getters are given full paths.
         local = _path.relative(name, getter.scope.path)
         getter.scope.assign(f"{local}_ema/average", self.decay * mean + (1 - self.decay) * value)
         getter.scope.assign(f"{local}_ema/count", count + 1)

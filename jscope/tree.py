@@ -114,6 +114,7 @@ def merge(*trees: Tree) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     clashes: list[str] = []
     for flat in map(flatten, trees):
+        # By identity: comparing arrays would read them, and may not be possible under a trace.
         clashes += [path for path in flat if path in merged and merged[path] is not flat[path]]
         merged |= flat
     if clashes:
@@ -132,6 +133,7 @@ def map_with_path(fn: Callable[..., Any], tree: Tree, *rest: Tree) -> dict[str, 
     """
     flat, *others = map(flatten, (tree, *rest))
     for i, other in enumerate(others):
+        # Only the paths must agree; what the leaves are is the matter of `fn`.
         if report := _diff.compare(flat, other, lambda x, y: 0.0):
             raise StructureMismatchError(f"`tree` (a) and `rest[{i}]` (b) must have the same paths:\n{report}")
     return _path.nested((path, fn(path, leaf, *(other[path] for other in others))) for path, leaf in flat.items())
