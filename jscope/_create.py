@@ -22,9 +22,9 @@ from jscope._context import Context
 from jscope._defaults import OFF, Defaults, Reuse, check_callable, is_value
 from jscope._frame import Frame
 from jscope._materialize import initial_value
-from jscope._rng import Entry
 from jscope._spec import DataDependent, StackAxis, VariableSpec
 from jscope._types import Axes, DType, Partitioner, Shape, ShapeLike
+from jscope._uses import Entry
 from jscope._util import _text
 from jscope._util._same import same
 

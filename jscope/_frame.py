@@ -22,9 +22,9 @@ import jax
 from jscope import _path
 from jscope._context import Crossing
 from jscope._defaults import Defaults
-from jscope._rng import Entry
 from jscope._spec import VariableSpec
 from jscope._types import Key, Shape
+from jscope._uses import Entry
 from jscope._util._lazy import trace_state
 from jscope.errors import DuplicateVariableError, NameConflictError
 

@@ -29,8 +29,6 @@ Lane: TypeAlias = Any
 """An unsigned 32-bit number: a Python int, or a (traced) uint32 array."""
 
 Lanes: TypeAlias = tuple[Lane, Lane]
-Entry: TypeAlias = tuple[tuple[str, int], ...]
-"""Which entry of its path a scope is: the scopes on the way that had been entered before, and how often."""
 
 VERSION = 1
 SEED: Lanes = (0x6A73636F + VERSION, 0x70652D68 + VERSION)
@@ -111,35 +109,25 @@ def lanes_of_all(paths: list[list[str | int]]) -> np.ndarray:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A place whose hash is known otherwise than from its path: the body of a loop, a compiled block.
+    """A path whose hash is known otherwise than from its names: the body of a loop, a compiled block.
 
-    Below `path`, names are mixed into the first two of `hashes`, its lanes; entries of scopes into the third, its salt.
+    Below `path`, names are mixed into the lanes.
     """
 
     path: str = field(metadata={"static": True})
-    hashes: Any
+    lanes: Any
 
     def lanes_of_path(self, path: str) -> Lanes:
         """Hashes a path at or below the anchor."""
         below = _path.relative(path, self.path)
         assert below is not None
-        return extend((self.hashes[0], self.hashes[1]), _path.parts(below))
+        return extend((self.lanes[0], self.lanes[1]), _path.parts(below))
 
 
-def anchor(path: str, lanes: Lanes, salt: Lane) -> Anchor:
-    """Returns an anchor whose hashes are one array, so that they may be traced, as one argument."""
-    hashes = (*lanes, salt)
-    known = all(isinstance(lane, int | np.generic) for lane in hashes)
-    return Anchor(path, np.array(hashes, np.uint32) if known else jnp.stack([jnp.uint32(lane) for lane in hashes]))
-
-
-def hashes(anchor: Anchor | None, path: str, entry: Entry) -> tuple[Lanes, Lane]:
-    """Hashes a path, and which entry of it a scope is."""
-    find = lanes_of_path if anchor is None else anchor.lanes_of_path
-    salt = 0 if anchor is None else anchor.hashes[2]
-    for entered, count in entry:
-        salt = mix(mix(salt, find(entered)[0]), count)
-    return find(path), salt
+def anchor(path: str, lanes: Lanes) -> Anchor:
+    """Returns an anchor whose lanes are one array, so that they may be traced, as one argument."""
+    known = all(isinstance(lane, int | np.generic) for lane in lanes)
+    return Anchor(path, np.array(lanes, np.uint32) if known else jnp.stack([jnp.uint32(lane) for lane in lanes]))
 
 
 def fold(key: Key, lanes: Lanes) -> Key:

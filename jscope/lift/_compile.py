@@ -101,7 +101,7 @@ def _finished(
     lift: str,
     function: Callable[..., Any],
     run: Callable[..., Any],
-    entering: Callable[[Scope], Scope] = lambda scope: scope,
+    entering: Callable[[Scope], Scope] | None = None,
 ) -> Callable[..., Any]:
     """Returns the lifted function: crosses with `run`, commits, returns the output."""
 
@@ -109,15 +109,20 @@ def _finished(
     def lifted(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
         scope = with_values(scope)
         with explaining(scope, lift):
-            out, effects = run(entering(scope), *args, **kwargs)
+            out, effects = run((entering or _inside)(scope), *args, **kwargs)
         commit(scope, effects)
         return out
 
     return lifted
 
 
+def _inside(scope: Scope) -> Scope:
+    """Returns the scope as it is inside: of what is drawn there all is told, so it need not be given up here."""
+    return scope if is_collecting(scope) else view(scope, scope._params, scope._state)
+
+
 def _relative(scope: Scope) -> Scope:
     """Returns the scope as a root of its own, so that equal blocks at different paths are equal."""
     if is_collecting(scope) or not all(getattr(g, "ignores_path", False) for g in scope._context.getters):
-        return scope
-    return view(scope, scope._params, scope._state, anchor=_rng.anchor("", *scope.hashes()))
+        return _inside(scope)
+    return view(scope, scope._params, scope._state, anchor=_rng.anchor("", scope.lanes()))

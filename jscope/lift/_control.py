@@ -14,8 +14,8 @@ from jscope._scope import Scope
 from jscope._util._text import scope_at
 from jscope.errors import NativeTransformError, StateError
 from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, with_values
-from jscope.lift._scan import at_index, joined
-from jscope.lift._view import lifted_view, view
+from jscope.lift._scan import joined
+from jscope.lift._view import Copies, at_index, copies, lifted_view, view
 
 
 def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], scope: Scope, *operands: Any) -> Any:
@@ -73,10 +73,12 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
             reading = lambda val: cond_fn(lifted_view(scope, refusal=refusal), val)  # noqa: E731
             return jax.lax.while_loop(reading, lambda val: body_fn(lifted_view(scope), val), init)
         state = dict(_path.items(scope._state))
+        # The body first: it draws what the unrolled loop would.
+        body, condition = (copies(scope, tells=False) for _ in range(2))
 
         def test(loop: tuple[Any, Any, Any]) -> Any:
             state, i, val = loop
-            out, effects = pure(cond_fn)(_here(scope, state, i), val)
+            out, effects = pure(cond_fn)(_here(scope, condition, state, i), val)
             if effects.state or effects.sown:
                 written = ", ".join(f"`{_path.join(scope.path, name)}`" for name in [*effects.state, *effects.sown])
                 raise NativeTransformError(
@@ -87,7 +89,7 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
 
         def step(loop: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
             state, i, val = loop
-            val, effects = pure(body_fn, all_state=True)(_here(scope, state, i), val)
+            val, effects = pure(body_fn, all_state=True)(_here(scope, body, state, i), val)
             _refuse_sown(scope, effects, "while_loop")
             return effects.state, None if i is None else i + np.uint32(1), val
 
@@ -109,10 +111,12 @@ def fori_loop(
         if is_collecting(scope):
             return jax.lax.fori_loop(lower, upper, lambda i, val: body_fn(lifted_view(scope), i, val), init)
 
+        body = copies(scope, tells=False)
+
         def step(i: Any, loop: tuple[Any, Any]) -> tuple[Any, Any]:
             state, val = loop
             index = jnp.asarray(i).astype(np.uint32) if scope.has_rng else None
-            val, effects = pure(body_fn, all_state=True)(_here(scope, state, index), i, val)
+            val, effects = pure(body_fn, all_state=True)(_here(scope, body, state, index), i, val)
             _refuse_sown(scope, effects, "fori_loop")
             return effects.state, val
 
@@ -122,9 +126,9 @@ def fori_loop(
     return val
 
 
-def _here(scope: Scope, state: dict[str, Any], index: Any) -> Scope:
+def _here(scope: Scope, copied: Copies, state: dict[str, Any], index: Any) -> Scope:
     """Returns the scope of one iteration."""
-    return view(scope, scope._params, joined(state), anchor=at_index(scope, index))
+    return view(scope, scope._params, joined(state), carried=copied.carried, anchor=at_index(scope, index))
 
 
 def _refuse_sown(scope: Scope, effects: Effects, lift: str) -> None:

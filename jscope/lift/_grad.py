@@ -1,4 +1,4 @@
-"""Derivatives with respect to variables: `grad`, `value_and_grad`, `vjp`, `jvp`, `custom_vjp`.
+"""Derivatives with respect to variables: `grad`, `value_and_grad`, `vjp`, `jvp`.
 
 `wrt` is a regex for the paths of the params to differentiate by (`""`: all under the scope). Derivatives come as a
 nested dict by name below the scope. The random key stays out of the way; state is threaded.
@@ -156,74 +156,6 @@ def jvp(
         out, tangent, effects = jax.jvp(value, (chosen, *args), (moving, *tangents), has_aux=True)
     commit(scope, effects)
     return out, tangent
-
-
-class custom_vjp:
-    """A function of a scope with a backward pass of its own: `jax.custom_vjp` for scoped functions.
-
-    `defvjp(forward, backward)`: `forward(scope, *args) -> (out, residuals)`, and `backward(residuals, cotangent) ->
-    (params, *arguments)`, where `params` is a nested dict by name below the scope; what it leaves out has no gradient.
-
-    >>> import jax, jax.numpy as jnp, jscope
-    >>> @jscope.custom_vjp
-    ... def scale(scope, x):
-    ...     return x * scope.get_variable("w", ())
-    >>> scale.defvjp(lambda s, x: (scale.function(s, x), x), lambda x, ct: ({"w": 10.0 * ct * x}, ct))
-    >>> grads = jax.grad(lambda params: jscope.apply(scale, params, 3.0))({"w": jnp.asarray(2.0)})
-    >>> float(grads["w"])
-    30.0
-    """
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, function)
-        self.function = function
-        self._rules: tuple[Callable[..., Any], Callable[..., Any]] | None = None
-
-    def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
-        """Sets the forward and the backward pass."""
-        self._rules = forward, backward
-
-    def __call__(self, scope: Scope, /, *args: Any) -> Any:
-        if self._rules is None:
-            raise InvalidArgumentError(
-                "A custom_vjp needs its rules before it is called: `f.defvjp(forward, backward)`."
-            )
-        scope = with_values(scope)
-        if is_collecting(scope):
-            return self.function(lifted_view(scope), *args)
-        forward, backward = (pure(self._rules[0]), self._rules[1])
-        where = scope_at(scope.path)
-
-        @jax.custom_vjp
-        def run(params: Any, scope: Scope, args: tuple[Any, ...]) -> Any:
-            return pure(self.function)(view(scope, params, scope._state), *args)
-
-        def fwd(params: Any, scope: Scope, args: tuple[Any, ...]) -> Any:
-            (out, residuals), effects = forward(view(scope, params, scope._state), *args)
-            return (out, effects), (residuals, params)
-
-        def bwd(saved: Any, cotangents: Any) -> Any:
-            # Runs when the call is over, so it may hold no scope.
-            residuals, params = saved
-            grads, *by_args = backward(residuals, cotangents[0])
-            return _completed(where, grads, params), None, tuple(by_args)
-
-        run.defvjp(fwd, bwd)
-        with explaining(scope, "custom_vjp"):
-            out, effects = run(scope._params, view(scope, {}, scope._state), args)
-        commit(scope, effects)
-        return out
-
-
-def _completed(where: str, grads: Any, params: Any) -> dict[str, Any]:
-    """Returns the gradients that a backward pass gave, with zeros for the params it left out."""
-    given = dict(_path.items(grads))
-    known = dict(_path.items(params))
-    if unknown := given.keys() - known:
-        raise MissingVariableError(
-            f"The backward pass over {where} gives gradients of {sorted(unknown)}, but the params are {sorted(known)}."
-        )
-    return joined({name: given[name] if name in given else jnp.zeros_like(value) for name, value in known.items()})
 
 
 def _chosen(scope: Scope, wrt: str | None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -17,13 +17,14 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 import jax
 
 from jscope import _path
-from jscope._context import Crossing
+from jscope._context import crossing
 from jscope._frame import Frame
 from jscope._scope import Scope
+from jscope._uses import NOTHING, Carried
 from jscope._util._same import Same, same
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, JscopeError
-from jscope.lift._view import lifted_view, view
+from jscope.lift._view import lifted_view, uses_below, view
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,6 +39,9 @@ class Effects:
     sown: dict[str, Any]
     reduce: tuple[tuple[str, Same], ...] = field(default=(), metadata={"static": True})
     """How to combine sown values with others of the same name."""
+
+    uses: Carried = field(default=NOTHING, metadata={"static": True})
+    """Which scopes drew random keys, so that those drawn afterwards are others."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -76,9 +80,10 @@ class pure(Generic[P, R]):
             out = self.fn(view(scope, scope._params, frame.crossing.state, frame=frame), *args, **kwargs)
         after, old = dict(_path.items(frame.crossing.state)), dict(_path.items(scope._state))
         state = after if self.all_state else {name: new for name, new in after.items() if new is not old[name]}
-        sown = {_below(scope, path): value for path, value in frame.sown.items()}
-        reduce = tuple((_below(scope, path), same(how)) for path, how in frame.reduce.items())
-        return out, Effects(state, sown, reduce)
+        sown = {_name_below(scope, path): value for path, value in frame.sown.items()}
+        reduce = tuple((_name_below(scope, path), same(how)) for path, how in frame.reduce.items())
+        # Branches have to agree in structure, too, and need not draw the same.
+        return out, Effects(state, sown, reduce, NOTHING if self.all_state else frame.crossing.uses.carried())
 
 
 def commit(scope: Scope, effects: Effects) -> None:
@@ -88,6 +93,9 @@ def commit(scope: Scope, effects: Effects) -> None:
     reduce = dict(effects.reduce)
     for name, value in effects.sown.items():
         scope.sow(name, value, reduce[name].function if name in reduce else None)
+    if effects.uses != NOTHING:
+        outside = scope._context.crossing
+        outside.reserve(outside.uses.merge(scope.below(), scope._entry, effects.uses))
 
 
 def is_collecting(scope: Scope) -> bool:
@@ -112,7 +120,7 @@ def with_values(scope: Scope) -> Scope:
             frame.specs.setdefault(path, spec)
     params, state = (
         _path.nested(
-            (_below(scope, path), value)
+            (_name_below(scope, path), value)
             for path, value in replay.values.items()
             if _path.relative(path, scope.path) and replay.specs[path].trainable is trainable
         )
@@ -125,11 +133,11 @@ def _inner_frame(scope: Scope) -> Frame:
     """Makes the frame for one run of a body, which commits to the frame of `scope`."""
     outer = scope._frame()
     stateful, capturing = scope._context.writes
-    crossing = Crossing(scope.path, scope._params, _path.copy(scope._state) if stateful else {})
-    return Frame(crossing=crossing, stateful=stateful, capturing=capturing, parent=outer)
+    inside = crossing(scope.path, scope._params, _path.copy(scope._state) if stateful else {}, uses_below(scope))
+    return Frame(crossing=inside, stateful=stateful, capturing=capturing, parent=outer)
 
 
-def _below(scope: Scope, path: str) -> str:
+def _name_below(scope: Scope, path: str) -> str:
     name = _path.relative(path, scope.path)
     assert name is not None
     return name

@@ -11,20 +11,22 @@ import contextlib
 import operator
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path, _rng
+from jscope import _path
 from jscope._scope import Scope
 from jscope._spec import StackAxis
+from jscope._uses import indexed
 from jscope._util import _text
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
-from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, with_values
-from jscope.lift._view import lifted_view, view
+from jscope.lift._pure import commit, explaining, is_collecting, pure, with_values
+from jscope.lift._view import at_index, copies, lifted_view, view
 
 EVERYTHING = ""
 
@@ -85,19 +87,22 @@ def _scan(
 ) -> tuple[Any, Any]:
     (params, own_params), (state, own_state) = (divide(scope, tree, shared) for tree in (scope._params, scope._state))
     index = jnp.arange(loop["length"], dtype=np.uint32) if scope.has_rng else None
+    copied = copies(scope, tells=True)
 
     def step(loop: tuple[Any, Any], inputs: tuple[Any, ...]) -> tuple[Any, Any]:
         (carried, carry), (own_params, own_state, x, i) = loop, inputs
-        here = view(scope, joined(params, own_params), joined(carried, own_state), anchor=at_index(scope, i))
+        variables = joined(params, own_params), joined(carried, own_state)
+        here = view(scope, *variables, carried=copied.carried, anchor=at_index(scope, i))
         out, effects = body(here, carry, x)
         carry, y = _pair(scope, out)
         written = {name: value for name, value in effects.state.items() if name not in own_state}
         stacked = {name: value for name, value in effects.state.items() if name in own_state}
-        return ({**carried, **written}, carry), (y, Effects(stacked, effects.sown, effects.reduce))
+        return ({**carried, **written}, carry), (y, replace(effects, state=stacked))
 
     loop_in = (state, carry), (own_params, own_state, xs, index)
     (carried, carry), (ys, effects) = jax.lax.scan(step, *loop_in, **loop)
-    commit(scope, Effects({**carried, **effects.state}, effects.sown, effects.reduce))
+    uses = indexed(effects.uses, copied.number)
+    commit(scope, replace(effects, state={**carried, **effects.state}, uses=uses))
     return carry, ys
 
 
@@ -136,14 +141,6 @@ def layers(
         return x
 
     return scanned_layers if scanned else unrolled_layers
-
-
-def at_index(scope: Scope, index: Any) -> _rng.Anchor | None:
-    """Returns the place of one copy of `scope`: its path with `index` as one more part."""
-    if index is None:
-        return None
-    lanes, salt = scope.hashes()
-    return _rng.anchor(scope.path, _rng.extend(lanes, (index,)), salt)
 
 
 def divide(scope: Scope, tree: Any, shared: str | None) -> tuple[dict[str, Any], dict[str, Any]]:

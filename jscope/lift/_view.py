@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from jscope import _rng
-from jscope._context import Crossing, Lifted
+from jscope import _path, _rng
+from jscope._context import Crossing, Lifted, crossing
 from jscope._frame import Frame
 from jscope._scope import Scope
 from jscope._spec import StackAxis
+from jscope._uses import INDEX, NOTHING, Carried, Uses
 from jscope._write import running
 
 
@@ -19,24 +20,26 @@ def view(
     params: Mapping[str, Any],
     state: Mapping[str, Any],
     *,
+    carried: Carried | None = None,
     anchor: _rng.Anchor | None = None,
     frame: Frame | None = None,
 ) -> Scope:
     """Returns the scope with other variables, as if it had just crossed a boundary: what lifts hand to a body.
 
-    With an `anchor`, it is at that place.
+    It knows of random keys what is `carried`, by default all that was drawn below. With an `anchor` it is at that path,
+    and with a `frame` it writes there.
     """
-    context = scope._context
-    path, entry = (scope._path, scope._entry) if anchor is None else (anchor.path, ())
+    context, path = scope._context, scope._path if anchor is None else anchor.path
+    inside = crossing(path, params, state, uses_below(scope) if carried is None else carried)
     context = replace(
         context,
         collecting=False,
-        crossing=Crossing(path, params, state) if frame is None else frame.crossing,
+        crossing=inside if frame is None else frame.crossing,
         call=context.call if frame is None else frame.number,
         anchor=anchor or context.anchor,
         lifted=None,
     )
-    return Scope(path, params, state, entry, context)
+    return Scope(path, params, state, context.crossing.uses.root, context)
 
 
 def lifted_view(scope: Scope, *stack: StackAxis, shared: str | None = None, refusal: str | None = None) -> Scope:
@@ -46,5 +49,40 @@ def lifted_view(scope: Scope, *stack: StackAxis, shared: str | None = None, refu
     outer = before.stack if before is not None else ()
     # The trace that runs now is the one that the lift's JAX transform made for the body.
     lifted = Lifted(frame.trace(), (*outer, *((axis, shared) for axis in stack)), refusal)
-    own = replace(context, crossing=Crossing(scope._path, scope._params, {}), lifted=lifted)
+    own = replace(context, crossing=Crossing(scope._path, scope._params, {}, Uses(scope._entry)), lifted=lifted)
     return Scope(scope._path, scope._params, {}, scope._entry, own)
+
+
+def uses_below(scope: Scope) -> Carried:
+    """Returns what a body has to know, so as to draw the keys that it would draw without the lift."""
+    context = scope._context
+    return NOTHING if context.key is None else context.crossing.uses.below(scope.below(), scope._entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """The copies of a scope that a loop makes: an index is one more part of their path.
+
+    Attributes:
+      number: Which entry below the scope they are.
+      carried: What their bodies have to know about random keys.
+    """
+
+    number: int
+    carried: Carried
+
+
+def copies(scope: Scope, *, tells: bool) -> Copies:
+    """Enters the copies of a scope. `tells`: whether the loop says afterwards what its body drew."""
+    context = scope._context
+    if context.key is None:
+        return Copies(0, NOTHING)
+    inside = context.crossing
+    number = inside.count((_path.child(scope._path, INDEX), scope._entry))
+    carry = inside.uses.below if tells else inside.uses.give_up
+    return Copies(number, carry(_path.join(scope.below(), INDEX), (*scope._entry, number)))
+
+
+def at_index(scope: Scope, index: Any) -> _rng.Anchor | None:
+    """Returns the place of one copy of a scope, whose path has `index` as one more part."""
+    return None if index is None else _rng.anchor(scope.path, _rng.extend(scope.lanes(), (index,)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import jax
@@ -14,12 +15,13 @@ import numpy as np
 from jscope import _path
 from jscope._scope import Scope
 from jscope._spec import StackAxis
+from jscope._uses import indexed
 from jscope._util import _text
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, JscopeError, ShapeMismatchError
-from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, with_values
-from jscope.lift._scan import EVERYTHING, at_index, divide, joined, one_size, restoring, variable_sizes
-from jscope.lift._view import lifted_view, view
+from jscope.lift._pure import commit, explaining, is_collecting, pure, with_values
+from jscope.lift._scan import EVERYTHING, divide, joined, one_size, restoring, variable_sizes
+from jscope.lift._view import at_index, copies, lifted_view, view
 
 
 def vmap(
@@ -94,20 +96,24 @@ def _vmap(
 ) -> Any:
     (params, own_params), (state, own_state) = (divide(scope, tree, common) for tree in (scope._params, scope._state))
     index = jnp.arange(size, dtype=np.uint32) if split else None
+    copied = copies(scope, tells=True) if split else None
+    known = None if copied is None else copied.carried
 
     def element(own_params: Any, own_state: Any, i: Any, *args: Any) -> tuple[Any, ...]:
-        here = view(scope, joined(params, own_params), joined(state, own_state), anchor=at_index(scope, i))
+        variables = joined(params, own_params), joined(state, own_state)
+        here = view(scope, *variables, carried=known, anchor=at_index(scope, i))
         out, effects = body(here, *args)
         own = {name: value for name, value in effects.state.items() if name in own_state}
         common = {name: value for name, value in effects.state.items() if name not in own_state}
         written.extend(_path.join(scope.path, name) for name in common)
-        return out, own, common, Effects({}, effects.sown, effects.reduce)
+        return out, own, common, replace(effects, state={})
 
     written: list[str] = []
     mapped = jax.vmap(element, (0, 0, 0, *in_axes), (out_axes, 0, None, 0), axis_size=size, **options)
     with _explaining_shared(written):
-        out, own, common_state, sown = mapped(own_params, own_state, index, *args)
-    commit(scope, Effects({**own, **common_state}, sown.sown, sown.reduce))
+        out, own, common_state, effects = mapped(own_params, own_state, index, *args)
+    uses = effects.uses if copied is None else indexed(effects.uses, copied.number)
+    commit(scope, replace(effects, state={**own, **common_state}, uses=uses))
     return out
 
 
