@@ -1,4 +1,4 @@
-"""The chain of custom getters between `get_variable` and the variable.
+"""Custom getters form a chain between `get_variable` and the variable.
 
 The innermost scope's getter runs first; what it calls is the next outer one, and at the end of the chain
 stands the variable. Getters that hold arrays are pytrees, so the arrays cross JAX transforms with the scope.
@@ -18,19 +18,20 @@ from jscope._types import Getter
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True, slots=True)
 class Static:
-    """A getter that holds no arrays: a part of the treedef, no leaf."""
+    """A getter that holds no arrays: a part of the treedef, not a leaf."""
 
     getter: Getter
 
     @property
     def ignores_path(self) -> bool:
-        """Whether the getter says that it does the same at any path."""
+        """Whether the getter says that it does the same at every path: `jscope.jit` may then hide the path from it."""
         return bool(getattr(self.getter, "ignores_path", False))
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         return self.getter(getter, name, **options)
 
     def tree_flatten(self) -> tuple[tuple[()], Getter]:
+        # JAX compares it by `==`, so a getter that is made anew in every call costs a trace in every call.
         return (), self.getter
 
     @classmethod
@@ -48,6 +49,7 @@ class Link:
 
     def __call__(self, name: str, /, *args: Any, **options: Any) -> Any:
         """Asks the rest of the chain for the variable with the full path `name`; arguments as in `get_variable`."""
+        # Getters written for TensorFlow 1 may pass these by position.
         return self.getter(
             self.rest, name, **dict(zip(("shape", "dtype", "initializer"), args, strict=False)), **options
         )
@@ -73,5 +75,6 @@ def as_node(getter: Getter) -> Getter:
 
 def through(getters: tuple[Getter, ...], end: End, name: str, options: dict[str, Any]) -> Any:
     """Runs the chain of `getters` (outermost first) on a request."""
+    # Each link wraps what is there already, so the last getter, the innermost, is the one that runs first.
     chain = reduce(lambda rest, getter: Link(getter, rest, end.scope), getters, end)
     return chain(name, **options)

@@ -1,6 +1,6 @@
-"""Checks of what users give: shapes, dtypes, keys, params, shardings, and what their initializers return.
+"""What users give is checked here, and what is wrong raises with a message that names the variable.
 
-What is wrong raises here, with a message that names the variable; behind these checks, code asserts.
+That is shapes, dtypes, keys, params, shardings, and what initializers return. Behind these checks, code asserts.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ def checked_shape(path: str, shape: ShapeLike) -> Shape:
     >>> checked_shape("w", 3), checked_shape("w", [2, 3])
     ((3,), (2, 3))
     """
+    # Shapes nearly always come like this; a bool among the ints does not pass as one.
     if type(shape) is tuple and all(dim.__class__ is int and dim >= 0 for dim in shape):
         return shape
     try:
+        # All of these would pass below: an empty string as `()`, True as 1, a dict as its keys.
         if isinstance(shape, str | bool | Mapping):
             raise TypeError
+        # NumPy's and JAX's arrays have `__index__`, too, whatever their rank.
         dims = (shape,) if hasattr(shape, "__index__") and np.ndim(shape) == 0 else shape
         result = tuple(operator.index(dim) for dim in dims)  # pyright: ignore[reportGeneralTypeIssues]
     except (TypeError, jax.errors.JAXTypeError):
@@ -47,6 +50,7 @@ def checked_dtype(path: str, dtype: DType) -> np.dtype[Any]:
     """Returns a dtype as JAX will use it (without 64 bits unless they are enabled)."""
     try:
         known = np.dtype(jax.dtypes.canonicalize_dtype(dtype))
+        # Objects, strings and dates are dtypes to NumPy, and JAX finds fault with them only when it makes an array.
         if known.kind in "OSUM":
             raise TypeError
         return known
@@ -65,6 +69,7 @@ def differences(expected: Mapping[str, VariableSpec], found: Mapping[str, Any]) 
     for name in (name for name in expected if name in found):
         spec, value = expected[name], found[name]
         shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+        # One line for each variable: where the shape is wrong, the dtype does not matter yet.
         if shape is None or tuple(shape) != spec.shape:
             lines.append(f"  shape:      `{name}` is {_found(value)}, expected {_asked(spec)}")
         elif dtype != spec.dtype:
@@ -86,6 +91,7 @@ def check_key(key: Any) -> None:
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
         return
+    # The older kind of key, `jax.random.PRNGKey`; how long it is depends on the generator.
     if dtype == jnp.uint32 and shape is not None and len(shape) == 1:
         return
     found = f"an array of shape {shape} and dtype {dtype}" if dtype is not None else f"{key!r}"
@@ -96,14 +102,14 @@ def checked_value(spec: VariableSpec, value: Any) -> jax.Array:
     """Returns the initial value if it is what the spec asks for, or raises an error that says what it is."""
     if not isinstance(value, jax.Array):
         raise InitializerError(
-            f"The initializer of `{spec.path}` (created at {spec.site}) returned no array.\n"
+            f"The initializer of `{spec.path}` (created at {spec.site}) did not return an array.\n"
             "An initializer is `(key, shape, dtype) -> array`."
         )
     if value.shape != spec.shape or value.dtype != spec.dtype:
         raise InitializerError(
             f"The initializer of `{spec.path}` (created at {spec.site}) returned {value.dtype}{list(value.shape)}, "
-            f"asked for {np.dtype(spec.dtype).name}{list(spec.shape)}.\nAn initializer must return the shape and "
-            "dtype it is given: `(key, shape, dtype) -> array`."
+            f"asked for {np.dtype(spec.dtype).name}{list(spec.shape)}.\n"
+            "An initializer must return the shape and dtype it is given: `(key, shape, dtype) -> array`."
         )
     return value
 
@@ -113,7 +119,7 @@ def with_shardings(specs: Mapping[str, VariableSpec], shardings: Any) -> list[tu
 
     Raises:
       StructureMismatchError: The dict says nothing about some variables. (None there leaves the place to JAX.)
-      InvalidArgumentError: Something in it is no sharding.
+      InvalidArgumentError: Something in it is not a sharding.
     """
     flat = dict(_path.items(shardings)) if isinstance(shardings, Mapping) else dict.fromkeys(specs, shardings)
     missing = [name for name in specs if name not in flat]
@@ -124,7 +130,7 @@ def with_shardings(specs: Mapping[str, VariableSpec], shardings: Any) -> list[tu
     for name in specs:
         if not (flat[name] is None or isinstance(flat[name], jax.sharding.Sharding)):
             raise InvalidArgumentError(
-                f"The sharding of `{name}` is {flat[name]!r}, which is no `jax.sharding.Sharding`."
+                f"The sharding of `{name}` is {flat[name]!r}, which is not a `jax.sharding.Sharding`."
             )
     return [(spec, flat[name]) for name, spec in specs.items()]
 

@@ -1,6 +1,6 @@
-"""The abstract trace that finds out which variables a function has.
+"""One abstract trace finds out which variables a function has.
 
-`jax.eval_shape` runs the function on shapes: no arithmetic, no memory. Arguments that are not arrays
+`jax.eval_shape` runs the function on shapes, which takes neither arithmetic nor memory. Arguments that are not arrays
 stay what they are, so that `if is_training:` works.
 """
 
@@ -43,12 +43,16 @@ class Call:
         found: list[VariableSpec] = []
         arrays, rebuild = _split_arrays(self.args, self.kwargs)
 
+        # New for every call: of a function that it knows, JAX would answer from its cache, and find no variables.
         def run(key: Key, arrays: list[Any]) -> None:
+            # The frame begins inside the trace, which is therefore its own: see `Frame.trace`.
             with Frame(collecting=True) as frame:
                 args, kwargs = rebuild(arrays)
                 self.function(root(frame, key), *args, **kwargs)
+            # Specs are not arrays, so `eval_shape` could not return them. They hold no tracer that would leak.
             found.extend(frame.specs.values())
 
+        # Only its type is needed, and to make a key would touch a device.
         key = jax.eval_shape(lambda: jax.random.key(0)) if key is None else key
         try:
             jax.eval_shape(_under_axes(run, self.axes), key, arrays)
@@ -67,6 +71,7 @@ class Call:
 
         def run(key: Key, values: dict[str, Any], arrays: list[Any]) -> dict[str, Any]:
             replay = Replay(key, known, dict(values))
+            # Stateful, because lifts run their bodies on values here, as in `apply`, and those may need the state.
             with Frame(collecting=True, stateful=True, replay=replay) as frame:
                 args, kwargs = rebuild(arrays)
                 self.function(root(frame, key), *args, **kwargs)
@@ -74,6 +79,7 @@ class Call:
 
         with noting("while computing initial values that depend on data. Put inputs on the devices of the variables."):
             made = jax.jit(_under_axes(run, self.axes))(key, values, arrays)
+        # The forward pass computes them where its inputs are.
         return {path: moved(value, places[path]) for path, value in made.items()}
 
 

@@ -1,4 +1,4 @@
-"""All specs of a model.
+"""What is known of the variables of a model before they have values is one mapping.
 
 `Specs` is a nested mapping that mirrors params and state. Whatever is a function of what variables
 *are*, rather than of their values, starts here: initial values, penalties, constraints, masks, checks.
@@ -50,6 +50,7 @@ class Specs(Mapping[str, Any]):
             raise MissingVariableError(
                 f"There is no variable or scope `{name}`.{_text.did_you_mean(name, self.flat())}"
             )
+        # A part of the specs answers all that the whole does: masks, labels, checks.
         return Specs(found) if isinstance(found, Mapping) else found
 
     def __iter__(self) -> Iterator[str]:
@@ -142,18 +143,20 @@ class Specs(Mapping[str, Any]):
           InitializerError: An initial value depends on the model's inputs, or has the wrong shape or dtype.
         """
         values = materialize(with_shardings(self.flat(), sharding), key)
+        # By path: in a part of the specs, such as `specs["encoder"]`, names are shorter, but values stay the same.
         return self.map(lambda spec: values[spec.path])
 
     def regularization_loss(self, params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> jax.Array:
         """Returns the sum of all penalties, a float32 scalar.
 
-        Of state variables only where `state` is given. A stacked variable pays for each of its copies.
+        Penalties of state variables count only where `state` is given. A stacked variable pays for each of its copies.
         """
         total, params = jnp.zeros((), jnp.float32), checked_tree("params", params)
         for name, spec in self.flat().items():
             if spec.regularizer is not None and (spec.trainable or state is not None):
                 value = find("", name, params, state or {})
                 penalties = _per_copy(_callable(spec, "regularizer"), spec)(value)
+                # In one dtype, whatever the variables have: under strict promotion, JAX adds no others.
                 total += jnp.sum(penalties).astype(jnp.float32)
         return total
 
@@ -161,6 +164,7 @@ class Specs(Mapping[str, Any]):
         """Returns `params` with every constrained variable projected: call it after the optimizer's update."""
         values = dict(_path.items(checked_tree("params", params)))
         for name, spec in self.flat().items():
+            # State may have a constraint, too, but is not among the params.
             if spec.constraint is not None and name in values:
                 values[name] = _per_copy(_callable(spec, "constraint"), spec)(values[name])
         return _path.nested(values.items())
@@ -175,6 +179,7 @@ class Specs(Mapping[str, Any]):
             **dict(_path.items(checked_tree("params", params))),
             **dict(_path.items(checked_tree("state", state or {}))),
         }
+        # Whoever passes no state asks about params only: the state is not missing.
         expected = self.flat() if state is not None else self.params.flat()
         lines = differences(expected, found)
         if lines:
@@ -199,6 +204,7 @@ def _chooser(which: Which, collection: str | None) -> Callable[[VariableSpec], b
     pattern = _text.pattern(which) if not callable(which) else None
 
     def chosen(spec: VariableSpec) -> bool:
+        # In the full path, also for a part of the specs: a regex means the same everywhere.
         matches = bool(pattern.search(spec.path) if pattern is not None else which(spec))  # pyright: ignore[reportCallIssue]
         return matches and (collection is None or collection in spec.collections)
 
@@ -209,13 +215,15 @@ def _callable(spec: VariableSpec, role: str) -> Callable[[jax.Array], jax.Array]
     function = getattr(spec, role)
     if isinstance(function, str):
         raise InvalidArgumentError(
-            f"The {role} of `{spec.path}` is known by name only ({function}): these specs come from JSON.\n"
+            f"The {role} of `{spec.path}` is known only by name ({function}): "
+            "these specs come from JSON.\n"
             "Make them from the model: `model.specs(*inputs)`."
         )
     return function
 
 
 def _per_copy(function: Callable[[jax.Array], jax.Array], spec: VariableSpec) -> Callable[[jax.Array], jax.Array]:
+    # A norm over all copies together would be another one than that of the unrolled model.
     for _ in spec.stack:
         function = jax.vmap(function)
     return function

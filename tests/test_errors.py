@@ -176,7 +176,7 @@ WHILE_CREATING = {
     "a mode of reuse that is none": (
         lambda: init(lambda s: s.with_defaults(reuse="yes")),
         errors.InvalidArgumentError,
-        r"reuse='yes' is none of True, False, None and jscope.AUTO_REUSE",
+        r"reuse='yes' must be True, False, None or jscope.AUTO_REUSE",
     ),
     "state without a place": (
         lambda: jscope.init(lambda s: counting(s / "bn"), KEY(0)),
@@ -211,7 +211,9 @@ def test_what_cannot_be_called_is_refused(where, role, value):
         options = {role: value}
         return s.get_variable("w", (2,), **options) if where == "call" else s.with_defaults(**options)
 
-    expected = rf"{role}={re.escape(repr(value))} of type `{type(value).__name__}` is no {role}.* callable \(.*->.*OFF"
+    expected = (
+        rf"{role}={re.escape(repr(value))} of type `{type(value).__name__}` is not callable.* callable \(.*->.*OFF"
+    )
     with pytest.raises(errors.InvalidArgumentError, match=expected):
         init(model)
 
@@ -221,7 +223,7 @@ def test_what_cannot_be_called_is_refused(where, role, value):
     [
         (lambda shape, dtype: jnp.zeros((3,), dtype), r"returned float32\[3\], asked for float32\[2\]"),
         (lambda shape, dtype: jnp.zeros(shape, jnp.int32), r"returned int32\[2\], asked for float32\[2\]"),
-        (lambda shape, dtype: None, r"returned no array"),
+        (lambda shape, dtype: None, r"did not return an array"),
     ],
 )
 def test_an_initializer_must_keep_its_word(result, found):

@@ -246,11 +246,11 @@ def test_specs_from_json_check_params_but_make_none():
     """They know names, shapes and dtypes; what makes values they know by name only."""
     back = Specs.from_json(SPECS.to_json())
     back.check(PARAMS)
-    with pytest.raises(errors.InitializerError, match=r"`enc/w` is known by name only.*\n.*model\.specs"):
+    with pytest.raises(errors.InitializerError, match=r"`enc/w` is known only by name.*\n.*model\.specs"):
         back.materialize(KEY(0))
-    with pytest.raises(errors.InvalidArgumentError, match=r"regularizer of `enc/w` is known by name only.*\n.*specs"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"regularizer of `enc/w` is known only by name.*\n.*specs"):
         back.regularization_loss(PARAMS)
-    with pytest.raises(errors.InvalidArgumentError, match=r"constraint of `enc/b` is known by name only.*\n.*specs"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"constraint of `enc/b` is known only by name.*\n.*specs"):
         back.apply_constraints(PARAMS)
 
 

@@ -38,6 +38,7 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], s
     if is_collecting(scope):
         with explaining(scope, "cond"):
             return jax.lax.cond(pred, *_collecting_branches(scope, branches), *operands)
+    # All state, since both branches must return the same variables, whichever they write.
     with explaining(scope, "cond"):
         out, effects = jax.lax.cond(pred, *(pure(f, all_state=True) for f in branches), scope, *operands)
     commit(scope, effects)
@@ -72,12 +73,14 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
             refusal = "in the condition of a while_loop: create it before the loop"
             reading = lambda val: cond_fn(lifted_view(scope, refusal=refusal), val)  # noqa: E731
             return jax.lax.while_loop(reading, lambda val: body_fn(lifted_view(scope), val), init)
+        # Only state is carried: params do not change, so the loop closes over them.
         state = dict(_path.items(scope._state))
         # The body first: it draws what the unrolled loop would.
         body, condition = (copies(scope, tells=False) for _ in range(2))
 
         def test(loop: tuple[Any, Any, Any]) -> Any:
             state, i, val = loop
+            # Not `all_state`, so that its effects are what it wrote.
             out, effects = pure(cond_fn)(_here(scope, condition, state, i), val)
             if effects.state or effects.sown:
                 written = ", ".join(f"`{_path.join(scope.path, name)}`" for name in [*effects.state, *effects.sown])
@@ -93,6 +96,7 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
             _refuse_sown(scope, effects, "while_loop")
             return effects.state, None if i is None else i + np.uint32(1), val
 
+        # A loop that draws no keys is the loop that one would write by hand.
         count = jnp.uint32(0) if scope.has_rng else None
         state, _, val = jax.lax.while_loop(test, step, (state, count, init))
     commit(scope, Effects(state, {}))
@@ -115,6 +119,7 @@ def fori_loop(
 
         def step(i: Any, loop: tuple[Any, Any]) -> tuple[Any, Any]:
             state, val = loop
+            # `i` may be negative, or of 64 bits; parts of paths are uint32.
             index = jnp.asarray(i).astype(np.uint32) if scope.has_rng else None
             val, effects = pure(body_fn, all_state=True)(_here(scope, body, state, index), i, val)
             _refuse_sown(scope, effects, "fori_loop")
@@ -134,8 +139,9 @@ def _here(scope: Scope, copied: Copies, state: dict[str, Any], index: Any) -> Sc
 def _refuse_sown(scope: Scope, effects: Effects, lift: str) -> None:
     if effects.sown:
         raise NativeTransformError(
-            f"`{_path.join(scope.path, next(iter(effects.sown)))}` is sown inside `jscope.{lift}`, which has "
-            "no place for one value per iteration.\nUse `jscope.scan`, or sow the result of the loop."
+            f"`{_path.join(scope.path, next(iter(effects.sown)))}` is sown inside `jscope.{lift}`, "
+            "which has no place for one value per iteration.\n"
+            "Use `jscope.scan`, or sow the result of the loop."
         )
 
 
@@ -148,16 +154,18 @@ def _collecting_branches(scope: Scope, branches: Sequence[Callable[..., Any]]) -
 
     def collecting(number: int, branch: Callable[..., Any]) -> Callable[..., Any]:
         def run(*operands: Any) -> Any:
+            # The branches of another `cond` may be around this one, so what was asked there is put back.
             around, frame.asked = frame.asked, set()
             out = branch(lifted_view(scope), *operands)
+            # Asked for, not created: what an earlier branch has created, a later one only asks for.
             made[number] = {p for p in frame.asked if p not in before and not frame.specs[p].trainable}
             frame.asked |= around
             first = made.get(0, made[number])
             if made[number] != first:
                 raise StateError(
                     f"Branches over {scope_at(scope.path)} create different state: branch 0 {_listed(first)}, "
-                    f"branch {number} {_listed(made[number])}.\nCreate state before the branch, so "
-                    "that it exists whichever is taken."
+                    f"branch {number} {_listed(made[number])}.\n"
+                    "Create state before the branch, so that it exists whichever is taken."
                 )
             return out
 

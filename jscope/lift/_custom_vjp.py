@@ -91,17 +91,20 @@ class custom_vjp:
             drawn.append(effects.uses)
             return out, replace(effects, uses=NOTHING)
 
+        # Params stand beside the scope, since their cotangents come from `backward`, and the rest of it has none.
         @jax.custom_vjp
         def run(params: Any, leaves: Any, by_args: tuple[Any, ...]) -> Any:
             return told(self.function, params, leaves, by_args)
 
         def fwd(params: Any, leaves: Any, by_args: tuple[Any, ...]) -> Any:
             (out, residuals), effects = told(forward, params, leaves, by_args)
+            # `_completed` needs the params for the shapes of its zeros.
             return (out, effects), (residuals, params)
 
         def bwd(saved: Any, cotangents: Any) -> Any:
             # Runs when the call is over, so it may hold no scope.
             residuals, params = saved
+            # The other cotangent is that of what was written, of which the user's rule does not know.
             grads, *by_args = backward(*static, residuals, cotangents[0])
             return _completed(where, grads, params), None, tuple(by_args)
 

@@ -1,7 +1,7 @@
 """Derivatives with respect to variables: `grad`, `value_and_grad`, `vjp`, `jvp`.
 
 `wrt` is a regex for the paths of the params to differentiate by (`""`: all under the scope). Derivatives come as a
-nested dict by name below the scope. The random key stays out of the way; state is threaded.
+nested dict by name below the scope. Nothing is differentiated by the random key; state is threaded.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def value_and_grad(
 
     Returns:
       `(value, grads)`, or `((value, aux), grads)`. `grads` is a nested dict of params; with `argnums` it is
-      `(params, arguments)`; those of the arguments alone if `wrt` is None.
+      `(params, arguments)`; only those of the arguments if `wrt` is None.
 
     Raises:
       DTypeMismatchError: A variable that `wrt` selects is not of a floating-point or complex dtype.
@@ -61,16 +61,19 @@ def value_and_grad(
         scope = with_values(scope)
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         by_args = tuple(args[n - 1] for n in _checked_argnums(scope, numbers, len(args)))
+        # Collecting finds out which params there are, so it cannot differentiate by them; zeros have their structure.
         if is_collecting(scope):
             out = function(lifted_view(scope), *args)
             return out, _shaped(_zero_grads(scope, wrt), jax.tree.map(jnp.zeros_like, by_args), wrt, argnums)
         chosen, rest = _chosen(scope, wrt)
 
+        # Everything else of the scope is closed over: a random key as an argument would have to be left out.
         def value(chosen: dict[str, Any], by_args: tuple[Any, ...]) -> Any:
             given = list(args)
             for n, arg in zip(numbers, by_args, strict=True):
                 given[n - 1] = arg
             out, effects = pure(function)(view(scope, joined(rest, chosen), scope._state), *given)
+            # The output goes along as auxiliary data: with `has_aux`, it is more than the value.
             return (out[0], (out, effects)) if has_aux else (out, (out, effects))
 
         with explaining(scope, "value_and_grad"):
@@ -146,7 +149,9 @@ def jvp(
     params = dict(_path.items(scope._params))
     unknown = [name for name in moving if name not in params]
     if unknown:
-        raise MissingVariableError(f"jvp over {scope_at(scope.path)}: there is no param {unknown} to have a tangent.")
+        raise MissingVariableError(
+            f"jvp over {scope_at(scope.path)}: tangents are given for {unknown}, which are not params."
+        )
     chosen = {name: params.pop(name) for name in moving}
 
     def value(chosen: dict[str, Any], *args: Any) -> Any:
@@ -173,14 +178,13 @@ def _select(scope: Scope, params: dict[str, Any], wrt: str | None) -> dict[str, 
     chosen = {name: value for name, value in params.items() if re.search(wrt, _path.join(scope.path, name))}
     if not chosen:
         names = ", ".join(f"`{_path.join(scope.path, name)}`" for name in list(params)[:8])
-        raise MissingVariableError(
-            f"wrt={wrt!r} selects no param of {scope_at(scope.path)}. There is {names or 'none'}."
-        )
+        raise MissingVariableError(f"wrt={wrt!r} selects no param of {scope_at(scope.path)}. It has {names or 'none'}.")
     for name, value in chosen.items():
         if not jnp.issubdtype(jnp.result_type(value), jnp.inexact):
             raise DTypeMismatchError(
-                f"`{_path.join(scope.path, name)}` has dtype {jnp.result_type(value)}; derivatives need "
-                "floating point.\nLeave it out by a narrower `wrt=`, or make it state with `trainable=False`."
+                f"`{_path.join(scope.path, name)}` has dtype {jnp.result_type(value)}; "
+                "derivatives need floating point.\n"
+                "Leave it out by a narrower `wrt=`, or make it state with `trainable=False`."
             )
     return chosen
 
@@ -193,6 +197,7 @@ def _zero_grads(scope: Scope, wrt: str | None) -> dict[str, Any]:
     for path, spec in frame.specs.items():
         name = _path.relative(path, scope.path)
         if name and spec.trainable:
+            # A spec has the axes of the lifts around, of which the body sees none.
             found[name] = frame.placeholder(spec, spec.shape[len(scope._context.stack_of(path)) :])
     return joined(_select(scope, found, wrt))
 
@@ -206,6 +211,7 @@ def _shaped(variables: Any, by_args: tuple[Any, ...], wrt: str | None, argnums: 
 
 
 def _checked_argnums(scope: Scope, argnums: tuple[int, ...], count: int) -> tuple[int, ...]:
+    # 0 is the scope, and a negative number could reach it.
     for n in argnums:
         if not 1 <= n <= count:
             raise InvalidArgumentError(

@@ -37,6 +37,7 @@ class Effects:
 
     state: dict[str, Any]
     sown: dict[str, Any]
+    # As `Same`, so that two branches of a `cond` that reduce in the same way have effects of the same structure.
     reduce: tuple[tuple[str, Same], ...] = field(default=(), metadata={"static": True})
     """How to combine sown values with others of the same name."""
 
@@ -44,6 +45,7 @@ class Effects:
     """Which scopes drew random keys, so that those drawn afterwards are others."""
 
 
+# JAX's caches hold the functions that they know by weak references.
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class pure(Generic[P, R]):
     """Turns `fn(scope, *args) -> out` into `(scope, *args) -> (out, effects)`, without side effects.
@@ -79,6 +81,7 @@ class pure(Generic[P, R]):
         with _inner_frame(scope) as frame:
             out = self.fn(view(scope, scope._params, frame.crossing.state, frame=frame), *args, **kwargs)
         after, old = dict(_path.items(frame.crossing.state)), dict(_path.items(scope._state))
+        # Values may be traced, so they are told apart by identity: what was not written is the object that came in.
         state = after if self.all_state else {name: new for name, new in after.items() if new is not old[name]}
         sown = {_name_below(scope, path): value for path, value in frame.sown.items()}
         reduce = tuple((_name_below(scope, path), same(how)) for path, how in frame.reduce.items())
@@ -133,6 +136,8 @@ def _inner_frame(scope: Scope) -> Frame:
     """Makes the frame for one run of a body, which commits to the frame of `scope`."""
     outer = scope._frame()
     stateful, capturing = scope._context.writes
+    # A copy, so that writes stay in this frame until they are committed. Whether there is state, the scope knows: in a
+    # cached backward pass there is no outer frame to ask.
     inside = crossing(scope.path, scope._params, _path.copy(scope._state) if stateful else {}, uses_below(scope))
     return Frame(crossing=inside, stateful=stateful, capturing=capturing, parent=outer)
 
@@ -149,6 +154,8 @@ def explaining(scope: Scope, lift: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        # Inside `jit`, names begin at the boundary, in errors of every kind. Elsewhere, jscope's own errors have full
+        # paths, and what JAX says of the structure of values is of these two types.
         if lift == "jit":
             error.add_note(f"jscope: in `jscope.jit` over {scope_at(scope.path)}; names inside begin there.")
         elif isinstance(error, TypeError | ValueError) and not isinstance(error, JscopeError):

@@ -1,4 +1,4 @@
-"""A batch axis: `vmap` for scoped functions."""
+"""Each element of a batch has variables of its own, or all share them: `vmap` for scoped functions."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def vmap(
       axis_name: A name for collectives.
       spmd_axis_name: As in `jax.vmap`.
       variables: `"stacked"`: each element has variables of its own. `"shared"`: all have the same; what they write
-        to state must then be the same too (averaged by `lax.pmean`, say).
+        to state must then be the same, too (averaged by `lax.pmean`, say).
       shared: A regex for the paths of variables that are shared while the others are stacked.
       rng: Whether each element draws random numbers of its own (`"split"`) or all the same (`"shared"`).
       axis: A logical name for the stacked axis, put before the `axes` of stacked variables.
     """
     for name, value, allowed in (("variables", variables, ("stacked", "shared")), ("rng", rng, ("split", "shared"))):
         if value not in allowed:
-            raise InvalidArgumentError(f"vmap: {name}={value!r} is none of {allowed}.")
+            raise InvalidArgumentError(f"vmap: {name}={value!r} must be one of {allowed}.")
     _text.pattern(shared or "", "shared=")
     common = EVERYTHING if variables == "shared" else shared
     options = {"axis_name": axis_name, "spmd_axis_name": spmd_axis_name}
@@ -75,6 +75,7 @@ def vmap(
         with explaining(scope, "vmap"), restoring(scope, size, common):
             if is_collecting(scope):
                 stack = StackAxis(len(_path.parts(scope.path)), size, axis)
+                # The scope is closed over: the body sees one copy of each variable, and its spec gets the axis.
                 body = lambda *args: function(lifted_view(scope, stack, shared=common), *args)  # noqa: E731
                 return jax.vmap(body, tuple(axes), out_axes, axis_size=size, **options)(*args)
             split = rng == "split" and scope.has_rng
@@ -95,6 +96,7 @@ def _vmap(
     options: dict[str, Any],
 ) -> Any:
     (params, own_params), (state, own_state) = (divide(scope, tree, common) for tree in (scope._params, scope._state))
+    # Without an index, all elements stand at one place, and draw the same keys.
     index = jnp.arange(size, dtype=np.uint32) if split else None
     copied = copies(scope, tells=True) if split else None
     known = None if copied is None else copied.carried
@@ -104,11 +106,13 @@ def _vmap(
         here = view(scope, *variables, carried=known, anchor=at_index(scope, i))
         out, effects = body(here, *args)
         own = {name: value for name, value in effects.state.items() if name in own_state}
-        common = {name: value for name, value in effects.state.items() if name not in own_state}
-        written.extend(_path.join(scope.path, name) for name in common)
-        return out, own, common, replace(effects, state={})
+        common_state = {name: value for name, value in effects.state.items() if name not in own_state}
+        # Only names leave the trace like this.
+        written.extend(_path.join(scope.path, name) for name in common_state)
+        return out, own, common_state, replace(effects, state={})
 
     written: list[str] = []
+    # Shared state comes out without an axis: JAX itself refuses where it depends on the element.
     mapped = jax.vmap(element, (0, 0, 0, *in_axes), (out_axes, 0, None, 0), axis_size=size, **options)
     with _explaining_shared(written):
         out, own, common_state, effects = mapped(own_params, own_state, index, *args)
@@ -122,6 +126,7 @@ def _explaining_shared(written: list[str]) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        # JAX has no class of its own for this error; where shared state was written, it is the likely reason.
         if written and not isinstance(error, JscopeError):
             error.add_note(
                 f"jscope: all elements share the state {', '.join(map('`{}`'.format, written))}, so all must write the "
@@ -134,8 +139,8 @@ def _batch_size(scope: Scope, args: Any, axes: Any, axis_size: int | None, commo
     sizes: dict[str, Any] = {} if axis_size is None else {"axis_size": axis_size}
     if len(axes) != len(args):
         raise InvalidArgumentError(
-            f"vmap over {scope_at(scope.path)}: in_axes {axes} has {len(axes)} entries "
-            f"for {len(args)} arguments after the scope."
+            f"vmap over {scope_at(scope.path)}: in_axes {axes} has {len(axes)} entries for "
+            f"{len(args)} arguments after the scope."
         )
     for number, (arg, axis) in enumerate(zip(args, axes, strict=True)):
         for leaf, at in _mapped_leaves(arg, axis):
@@ -156,6 +161,7 @@ def _batch_size(scope: Scope, args: Any, axes: Any, axis_size: int | None, commo
 
 def _mapped_leaves(arg: Any, axis: Any) -> list[tuple[Any, int]]:
     """Returns the leaves of an argument that are mapped, each with its axis; `axis` may be a prefix of the tree."""
+    # None is an axis here, not an empty tree.
     axes = jax.tree.map(lambda at, part: jax.tree.map(lambda _: at, part), axis, arg, is_leaf=lambda at: at is None)
     pairs = zip(jax.tree.leaves(arg), jax.tree.leaves(axes, is_leaf=lambda at: at is None), strict=True)
     return [(leaf, at) for leaf, at in pairs if at is not None]

@@ -112,7 +112,7 @@ def test_a_native_transform_draws_the_keys_of_the_function(transform):
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("run", [lambda f: f, *LIFTED.values(), jax.checkpoint])
 def test_no_two_draws_of_a_call_get_one_key(run, program):
-    """Also where the laws above do not hold; one scope value that goes into native transforms twice repeats its keys."""
+    """Also where the laws above do not hold. One scope value given to native transforms twice repeats its keys."""
     keys = jax.tree.leaves(drawn(program(run(block), other)), is_leaf=lambda x: isinstance(x[0], int))
     twice = 5 if run is jax.checkpoint and program is of_one_value else 0
     assert len(keys) - len(set(map(tuple, keys))) == twice
