@@ -17,6 +17,8 @@ from jscope._rng import Anchor
 from jscope._spec import StackAxis
 from jscope._types import Getter, Key
 from jscope._uses import Carried, Entry, Uses
+from jscope._util._lazy import trace_state
+from jscope._util._stack import depth
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Crossing:
       state: The state below it; in a frame's own crossing, with the writes so far.
       uses: Which scopes drew random keys.
       counts: How often each path was entered.
+      began: In which trace, and how deep in the Python stack; None where there is no random key.
     """
 
     path: str
@@ -39,6 +42,7 @@ class Crossing:
     state: Mapping[str, Any]
     uses: Uses = field(default_factory=Uses)
     counts: dict[Hashable, int] = field(default_factory=dict)
+    began: tuple[Any, int] | None = None
 
     def count(self, what: Hashable) -> int:
         """Counts one more entry of a scope; returns how many there were before."""
@@ -57,9 +61,11 @@ class Crossing:
                 self.counts[what] = max(self.counts.get(what, 0), number + 1)
 
 
-def crossing(path: str, params: Mapping[str, Any], state: Mapping[str, Any], carried: Carried) -> Crossing:
+def crossing(
+    path: str, params: Mapping[str, Any], state: Mapping[str, Any], carried: Carried, *, keyed: bool
+) -> Crossing:
     """Returns the crossing that begins where a scope enters a JAX transform with what it carries."""
-    begun = Crossing(path, params, state, Uses.of(carried))
+    begun = Crossing(path, params, state, Uses.of(carried), began=(trace_state(), depth()) if keyed else None)
     begun.reserve(begun.uses.entries())
     return begun
 

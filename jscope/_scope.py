@@ -27,10 +27,11 @@ from jscope._read import check_shape, find, is_variable, outside, subtree
 from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
 from jscope._uses import NOTHING, Carried, Entry
 from jscope._util import _text
+from jscope._util._lazy import trace_state
 from jscope._util._show import describe
-from jscope._util._stack import call_site
+from jscope._util._stack import call_site, depth, loop_within
 from jscope._write import assign, running, sow
-from jscope.errors import InvalidArgumentError, MissingRngError
+from jscope.errors import InvalidArgumentError, MissingRngError, NativeTransformError
 
 
 class Scope:
@@ -189,6 +190,10 @@ class Scope:
 
         It depends on the call's key, on this scope's full path, on which use of that path the scope is (see
         `docs/initial_values.md`), on `stream`, and on how often the scope was asked for it: on nothing else.
+
+        Raises:
+          MissingRngError: The call was given no key.
+          NativeTransformError: Through a scope from outside a JAX loop (`scan`, `vmap`, ...), whose body runs once.
         """
         key = self._context.key
         _path.check(stream)
@@ -199,6 +204,7 @@ class Scope:
                 f"In {_text.scope_at(self._path)}, a random key was asked for, but this call has none.\n"
                 "Give it one with `model.with_rng(key).apply(params, ...)`, or ask `scope.has_rng` first."
             )
+        self._refuse_in_loop()
         salt, asked = self._context.crossing.uses.draw(self.below(), self._entry, stream)
         return _rng.fold(key, _rng.extend(self.lanes(), (_rng.STREAM, salt, stream, asked)))
 
@@ -257,6 +263,19 @@ class Scope:
     def _with(self, context: Context) -> Scope:
         return Scope(self._path, self._params, self._state, self._entry, context)
 
+    def _refuse_in_loop(self) -> None:
+        """Raises where JAX traces a body once for all its iterations, and so would draw one key for all of them."""
+        began = self._context.crossing.began
+        # Without a trace in between, no loop is either.
+        if began is None or began[0] == trace_state() or (loop := loop_within(began[1])) is None:
+            return
+        raise NativeTransformError(
+            f"In {_text.scope_at(self._path)}, a random key was asked for inside a JAX loop ({loop}), through a scope "
+            "from outside it: all iterations would get the same key.\n"
+            f"Use `jscope.{loop}`, and draw through the scope that its body is given. Or give each iteration a key of "
+            "its own: `scope.with_rng(key)`, with `jax.random.split(scope.rng(), n)` among what the loop runs over."
+        )
+
     def lanes(self) -> _rng.Lanes:
         """Returns the hash of the path."""
         anchor = self._context.anchor
@@ -294,6 +313,8 @@ def root(frame: Frame, key: Key | None) -> Scope:
     """Returns the scope that a call hands to the model."""
     writes = Writes(frame.stateful, frame.capturing)
     context = Context(frame.collecting, frame.crossing, frame.number, key, writes)
+    if key is not None:
+        frame.crossing.began = trace_state(), depth()
     return Scope(frame.crossing.path, frame.crossing.params, frame.crossing.state, frame.crossing.uses.root, context)
 
 
@@ -338,7 +359,7 @@ def _unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> Scope:
         frame = Frame.current()
         number = None if frame is None or (frame.collecting and frame.replay is None) else frame.number
     # What was counted outside starts afresh here: see `Crossing`.
-    inside = crossing(path, params, state, carried)
+    inside = crossing(path, params, state, carried, keyed=key is not None)
     context = Context(collecting, inside, number, key, writes, getters, anchor, defaults, lifted)
     return Scope(path, params, state, carried.root, context)
 

@@ -49,3 +49,29 @@ def lift_for_here() -> str:
             found = _LIFTS.get(frame.f_code.co_name, found)
         frame = frame.f_back
     return f"jscope.{found or 'jit'}"
+
+
+_LOOPS = {name: lift for name, lift in _LIFTS.items() if lift in ("scan", "while_loop", "fori_loop", "map", "vmap")}
+_NO_LOOPS = ("tree", "tree_util")
+"""Modules of JAX that have a `map` which runs its function as often as it says."""
+
+
+def depth() -> int:
+    """Returns how many Python frames there are below the caller."""
+    frame, count = sys._getframe(1), 0
+    while frame is not None:
+        frame, count = frame.f_back, count + 1
+    return count
+
+
+def loop_within(outside: int) -> str | None:
+    """Returns the lift of a running loop of JAX that was entered at more than this depth, or None."""
+    frame, within, found = sys._getframe(1), depth() - outside - 1, None
+    for _ in range(within):
+        if frame is None or (found and not _is_of(frame, "jax")):
+            break
+        # As above, the outermost of a run of JAX's frames is what the user called.
+        if _is_of(frame, "jax") and frame.f_globals["__name__"].rpartition(".")[2] not in _NO_LOOPS:
+            found = _LOOPS.get(frame.f_code.co_name, found)
+        frame = frame.f_back
+    return found

@@ -80,12 +80,13 @@ class custom_vjp:
         (forward, backward), where, static = self._rules, scope_at(scope.path), self._split(args)[0]
         # JAX flattens arguments once more inside, by which a scope would be given up: its leaves go there one by one.
         leaves, treedef = jax.tree.flatten(view(scope, {}, scope._state))
+        numbers = range(1, len(args) + 1)
 
         def told(function: Callable[..., Any], params: Any, leaves: Any, by_args: tuple[Any, ...]) -> Any:
             given, fixed = iter(by_args), iter(static)
             inside = jax.tree.unflatten(treedef, leaves)
             here = view(inside, params, inside._state)
-            all_args = (next(fixed if n in self.nondiff_argnums else given) for n in range(1, len(args) + 1))
+            all_args = (next(fixed if n in self.nondiff_argnums else given) for n in numbers)
             out, effects = pure(function)(here, *all_args)
             # JAX runs one pass or the other, and wants both to agree in structure; they need not draw the same keys.
             drawn.append(effects.uses)

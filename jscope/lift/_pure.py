@@ -138,7 +138,8 @@ def _inner_frame(scope: Scope) -> Frame:
     stateful, capturing = scope._context.writes
     # A copy, so that writes stay in this frame until they are committed. Whether there is state, the scope knows: in a
     # cached backward pass there is no outer frame to ask.
-    inside = crossing(scope.path, scope._params, _path.copy(scope._state) if stateful else {}, uses_below(scope))
+    state = _path.copy(scope._state) if stateful else {}
+    inside = crossing(scope.path, scope._params, state, uses_below(scope), keyed=scope.has_rng)
     return Frame(crossing=inside, stateful=stateful, capturing=capturing, parent=outer)
 
 

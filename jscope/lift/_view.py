@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jscope import _path, _rng
-from jscope._context import Crossing, Lifted, crossing
+from jscope._context import Lifted, crossing
 from jscope._frame import Frame
 from jscope._scope import Scope
 from jscope._spec import StackAxis
-from jscope._uses import INDEX, NOTHING, Carried, Uses
+from jscope._uses import INDEX, NOTHING, Carried
 from jscope._write import running
 
 
@@ -30,7 +30,8 @@ def view(
     and with a `frame` it writes there.
     """
     context, path = scope._context, scope._path if anchor is None else anchor.path
-    inside = crossing(path, params, state, uses_below(scope) if carried is None else carried)
+    carried = uses_below(scope) if carried is None else carried
+    inside = crossing(path, params, state, carried, keyed=context.key is not None)
     context = replace(
         context,
         collecting=False,
@@ -49,7 +50,8 @@ def lifted_view(scope: Scope, *stack: StackAxis, shared: str | None = None, refu
     outer = before.stack if before is not None else ()
     # The trace that runs now is the one that the lift's JAX transform made for the body.
     lifted = Lifted(frame.trace(), (*outer, *((axis, shared) for axis in stack)), refusal)
-    own = replace(context, crossing=Crossing(scope._path, scope._params, {}, Uses(scope._entry)), lifted=lifted)
+    inside = crossing(scope._path, scope._params, {}, Carried(scope._entry), keyed=context.key is not None)
+    own = replace(context, crossing=inside, lifted=lifted)
     return Scope(scope._path, scope._params, {}, scope._entry, own)
 
 

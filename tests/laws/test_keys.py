@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jscope
+from jscope import errors
 from tests.models import KEY
 
 
@@ -208,3 +209,52 @@ def test_repeated_blocks_with_a_key_share_one_trace():
 
     jscope.transform(model).with_rng(KEY(0)).apply({})
     assert len(traces) == 1
+
+
+def noise(scope):
+    return jax.random.normal(scope.rng(), ())
+
+
+IN_A_LOOP = {
+    "scan": lambda s: jax.lax.scan(lambda c, _: (c, noise(s / "d")), 0.0, length=3),
+    "while_loop": lambda s: jax.lax.while_loop(lambda c: c < 3, lambda c: c + 1 + 0 * noise(s / "d"), 0.0),
+    "fori_loop": lambda s: jax.lax.fori_loop(0, 3, lambda i, c: c + noise(s / "d"), 0.0),
+    "map": lambda s: jax.lax.map(lambda x: x + noise(s / "d"), jnp.ones(3)),
+    "vmap": lambda s: jax.vmap(lambda x: x + noise(s / "d"))(jnp.ones(3)),
+    "scan in jit": lambda s: jax.jit(lambda: jax.lax.scan(lambda c, _: (c, noise(s / "d")), 0.0, length=3))(),
+    "scan around grad": lambda s: jax.lax.scan(
+        lambda c, _: (c, jax.grad(lambda x: x * noise(s / "d"))(c)), 0.0, length=3
+    ),
+    "scan of ours": lambda s: jscope.scan(lambda _, c, x: (c, noise(s / "d")), s / "h", 0.0, length=3),
+}
+NOT_IN_A_LOOP = {
+    "grad": lambda s: jax.grad(lambda x: x * noise(s / "d"))(1.0),
+    "jvp": lambda s: jax.jvp(lambda x: x * noise(s / "d"), (1.0,), (1.0,)),
+    "checkpoint": lambda s: jax.checkpoint(lambda x: x * noise(s / "d"))(1.0),
+    "jit": lambda s: jax.jit(lambda x: x * noise(s / "d"))(1.0),
+    "cond": lambda s: jax.lax.cond(True, lambda: noise(s / "d"), lambda: 0.0),
+    "tree.map in jit": lambda s: jax.jit(lambda x: jax.tree.map(lambda y: y * noise(s / "d"), [x, x]))(1.0),
+    "vmap, given": lambda s: jax.vmap(lambda s, x: x * noise(s), (None, 0))(s / "d", jnp.ones(3)),
+    "grad in a scan of ours": lambda s: jscope.scan(
+        lambda s, c, _: (c, jax.grad(lambda x: x * noise(s / "d"))(c)), s / "h", 0.0, length=3
+    ),
+}
+PHASES = {"init": lambda f: jscope.init(f, KEY(0)), "apply": lambda f: jscope.transform(f).with_rng(KEY(0)).apply({})}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("loop", IN_A_LOOP)
+def test_a_scope_from_outside_a_native_loop_does_not_draw(loop, phase):
+    """Its body is traced once, so all iterations would silently share one key; the error names the lift."""
+    lift = loop.partition(" ")[0]
+    with pytest.raises(
+        errors.NativeTransformError, match=rf"scope `d`, .*JAX loop \({lift}\).*\nUse `jscope\.{lift}`.*with_rng"
+    ):
+        PHASES[phase](IN_A_LOOP[loop])
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("transform", NOT_IN_A_LOOP)
+def test_a_scope_from_outside_another_transform_draws(transform, phase):
+    """Where a body runs once; and in a loop through the scope that the body is given."""
+    PHASES[phase](NOT_IN_A_LOOP[transform])
