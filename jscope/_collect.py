@@ -55,7 +55,9 @@ class Call:
         # Only its type is needed, and to make a key would touch a device.
         key = jax.eval_shape(lambda: jax.random.key(0)) if key is None else key
         try:
-            jax.eval_shape(_under_axes(run, self.axes), key, arrays)
+            # Without `jit`, loops of JAX run their body once for each iteration, which would create variables again.
+            with jax.disable_jit(False):
+                jax.eval_shape(_under_axes(run, self.axes), key, arrays)
         except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
             error.add_note(CONTROL_FLOW_NOTE)
             raise

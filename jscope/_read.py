@@ -22,8 +22,9 @@ EMPTY: Mapping[str, Any] = {}
 def peek(name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
     """Returns what stands at `name` in the params or else in the state, or None."""
     parts = _path.split(name)
-    found = _path.walk(params, parts)
-    return _path.walk(state, parts) if found is None or (isinstance(found, Mapping) and not found) else found
+    found, other = _path.walk(params, parts), _path.walk(state, parts)
+    # The trees are two: what is a variable in one may be a prefix in the other.
+    return other if found is None or (isinstance(found, Mapping) and other is not None) else found
 
 
 def find(

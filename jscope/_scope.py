@@ -23,7 +23,7 @@ from jscope._context import Context, Writes, crossing
 from jscope._create import Request, create
 from jscope._defaults import LIBRARY_DEFAULTS, OFF, Off, Overrides, Reuse, check_callable
 from jscope._frame import Frame
-from jscope._read import check_shape, find, is_variable, outside, subtree
+from jscope._read import check_shape, find, is_variable, outside, peek, subtree
 from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
 from jscope._uses import NOTHING, Carried, Entry
 from jscope._util import _text
@@ -298,7 +298,7 @@ class Scope:
             frame = running(context, f"asked for variable `{path}`")
             value = create(frame, context, Request(path, self._entry, site, reuse, options))
             # In a replay, a scope that crossed has the values with it: those are of the trace that runs here.
-            own = _path.walk(self._params, _path.parts(below or ""))
+            own = peek(below, self._params, self._state) if below else None
             return value if own is None or isinstance(own, Mapping) else own
         scope = self
         if not below:
@@ -332,7 +332,7 @@ def _flatten(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         return leaves, (scope._path, context.writes, carried)
     if frame is not None and frame.replay is not None:
         # Placeholders are made where they are asked for, but values that are known have to cross.
-        leaves = (_path.below(frame.replay.values, scope._path), *leaves[1:])
+        leaves = (*frame.replay.below(scope._path), *leaves[2:])
     # With the number of the call, a block in JAX's cache is traced anew, and so collected, in every `init`. Defaults
     # may hold arrays, so a number stands for them, too.
     number = frame.number_of_defaults(context.defaults) if frame is not None else None

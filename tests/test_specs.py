@@ -37,10 +37,12 @@ SPECS = jscope.specs(model)
 PARAMS, STATE = jscope.transform_with_state(model).init(KEY(0))
 
 
-def test_specs_nest_like_params():
-    """By name, by path, part by part; and iteration gives the names at one level."""
+def test_specs_map_paths():
+    """By path, or part by part; iteration gives paths, in the order of creation."""
     assert SPECS["enc"]["w"] is SPECS["enc/w"]
-    assert list(SPECS) == ["enc", "dec", "mean"]
+    assert list(SPECS) == ["enc/w", "enc/b", "dec/w", "dec/b", "mean"]
+    assert "enc" in SPECS
+    assert "x" not in SPECS
     assert len(SPECS["enc"]) == 2
     assert list(SPECS.flat()) == ["enc/w", "enc/b", "dec/w", "dec/b", "mean"]
     with pytest.raises(KeyError, match="enc/x"):

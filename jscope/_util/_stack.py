@@ -5,8 +5,11 @@ Only names and numbers are taken from it: a frame that was kept alive would keep
 
 from __future__ import annotations
 
+import operator
 import sys
 import types
+from dataclasses import dataclass
+from typing import Any
 
 
 def call_site() -> str:
@@ -75,3 +78,43 @@ def loop_within(outside: int) -> str | None:
             found = _LOOPS.get(frame.f_code.co_name, found)
         frame = frame.f_back
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a request stands that JAX may repeat, as it traces a body again. Of Python frames only numbers are kept.
+
+    Attributes:
+      way: The calls that lead to it from the function that JAX runs, innermost first.
+      branch: The call of `cond` or `switch` that runs this function, if one does.
+      rule: Whether the function is run for a rule of differentiation.
+    """
+
+    way: tuple[Any, ...]
+    branch: Any
+    rule: bool
+
+    def repeats(self, first: Standing) -> bool:
+        """Whether JAX may have run one function twice, for this request and for the first one."""
+        if self.branch is not None and self.branch == first.branch:
+            return True  # Only one of the branches will run.
+        if self.rule or first.rule:
+            return self.way[:1] == first.way[:1]  # A rule calls the function that it is a rule for, in its own way.
+        return all(map(operator.eq, self.way, first.way))
+
+
+def standing_here() -> Standing:
+    """Returns where the request stands that is made here."""
+    frame = sys._getframe(1)
+    while frame is not None and _is_of(frame, "jscope"):
+        frame = frame.f_back
+    way, branch, rule = [], False, False
+    while frame is not None and not _is_of(frame, "jax") and not _is_of(frame, "jscope"):
+        way.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    while frame is not None and (_is_of(frame, "jax") or _is_of(frame, "jscope")):
+        if _is_of(frame, "jax"):
+            branch |= frame.f_code.co_name in ("cond", "switch")
+            rule |= frame.f_globals["__name__"].endswith(".custom_derivatives")
+        frame = frame.f_back
+    return Standing(tuple(way), (frame.f_code, frame.f_lasti) if branch and frame is not None else None, rule)

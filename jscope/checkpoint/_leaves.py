@@ -18,6 +18,7 @@ from jax.core import Tracer
 
 from jscope import _path, tree
 from jscope._spec import VariableSpec
+from jscope._specs import Specs
 from jscope.checkpoint._errors import UnsupportedCheckpointError
 from jscope.errors import InvalidArgumentError, NameConflictError
 
@@ -55,6 +56,8 @@ def rebuild(like: Any, leaf_of: Callable[[str], Any], at: str = "") -> Any:
     """
     if _is_array(like):
         return leaf_of(at)
+    if isinstance(like, Specs):
+        like = like.map(lambda spec: spec)  # Specs are flat, what they stand for nests.
     # Not by `jax.tree`, which would sort the keys: the order of a model's variables is that of their creation.
     if _is_names(like):
         return {key: rebuild(value, leaf_of, _path.child(at, key)) for key, value in like.items()}

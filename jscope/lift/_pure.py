@@ -114,21 +114,19 @@ def with_values(scope: Scope) -> Scope:
             f"A lift needs a scope first, `lifted(scope, *args)`, not a `{type(scope).__name__}`."
         )
     frame = scope._frame()
-    if not scope.collecting or frame is None or frame.replay is None:
+    if not scope.collecting or frame is None:
         return scope
+    if frame.replay is None:
+        # Each call of a lift is another entry, so that what two of them create is told from what JAX traces twice.
+        # As in `Scope`, only calls of one trace are counted.
+        call = scope._context.crossing.count(("lift", scope.path, scope._entry, frame.trace()))
+        return Scope(scope.path, scope._params, scope._state, (*scope._entry, -1 - call), scope._context)
     replay = frame.replay
     for path, spec in replay.specs.items():
         # What the lift would have collected is there from now on, for `reuse=True` and for reads.
         if _path.relative(path, scope.path):
             frame.specs.setdefault(path, spec)
-    params, state = (
-        _path.nested(
-            (_name_below(scope, path), value)
-            for path, value in replay.values.items()
-            if _path.relative(path, scope.path) and replay.specs[path].trainable is trainable
-        )
-        for trainable in (True, False)
-    )
+    params, state = replay.below(scope.path)
     return view(scope, params, state)
 
 
