@@ -6,7 +6,8 @@ stay what they are, so that `if is_training:` works.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,24 @@ CONTROL_FLOW_NOTE = (
 )
 
 
+GRAD_NOTE = (
+    "jscope: a scope has a random key among its leaves, by which nothing can be differentiated. `jscope.grad` and "
+    "`jscope.value_and_grad` differentiate by the params; for JAX's own, pass `scope.with_rng(None)`."
+)
+
+
+@contextlib.contextmanager
+def advising() -> Iterator[None]:
+    """Adds to errors that JAX raises about scopes what to do about them."""
+    try:
+        yield
+    except TypeError as error:
+        # JAX has no class of its own for this; the dtype of a key is what it names.
+        if "grad requires" in str(error) and "key<" in str(error):
+            error.add_note(GRAD_NOTE)
+        raise
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A function of a scope with the arguments of one call, and the sizes of the mapped axes it names."""
@@ -41,12 +60,12 @@ class Call:
     def collect(self, key: Key | None) -> list[VariableSpec]:
         """Returns the specs of the variables that the call creates, in that order."""
         found: list[VariableSpec] = []
-        arrays, rebuild = _split_arrays(self.args, self.kwargs)
+        arrays, rebuild = split_arrays(self.args, self.kwargs)
 
         # New for every call: of a function that it knows, JAX would answer from its cache, and find no variables.
         def run(key: Key, arrays: list[Any]) -> None:
             # The frame begins inside the trace, which is therefore its own: see `Frame.trace`.
-            with Frame(collecting=True) as frame:
+            with Frame(collecting=True) as frame, advising():
                 args, kwargs = rebuild(arrays)
                 self.function(root(frame, key), *args, **kwargs)
             # Specs are not arrays, so `eval_shape` could not return them. They hold no tracer that would leak.
@@ -65,7 +84,7 @@ class Call:
 
     def complete(self, key: Key, placed: Iterable[tuple[VariableSpec, Any]], values: dict[str, Any]) -> dict[str, Any]:
         """Returns the initial values that depend on data, by path: one jitted forward pass on the other values."""
-        arrays, rebuild = _split_arrays(self.args, self.kwargs)
+        arrays, rebuild = split_arrays(self.args, self.kwargs)
         known = {spec.path: spec for spec, _ in placed}
         places = {spec.path: sharding for spec, sharding in placed}
         if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays):
@@ -90,7 +109,7 @@ def is_data_dependent(spec: VariableSpec) -> bool:
     return isinstance(spec.initializer, DataDependent)
 
 
-def _split_arrays(args: Any, kwargs: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+def split_arrays(args: Any, kwargs: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     """Takes the arrays out of the arguments; returns them and what puts them back."""
     leaves, treedef = jax.tree.flatten((args, dict(kwargs)))
     is_array = [isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct) for leaf in leaves]

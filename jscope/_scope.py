@@ -206,7 +206,10 @@ class Scope:
             )
         self._refuse_in_loop()
         salt, asked = self._context.crossing.uses.draw(self.below(), self._entry, stream)
-        return _rng.fold(key, _rng.extend(self.lanes(), (_rng.STREAM, salt, stream, asked)))
+        anchor = self._context.anchor
+        shared = anchor is not None and stream in anchor.shared
+        marker = _rng.SHARED_STREAM if shared else _rng.STREAM
+        return _rng.fold(key, _rng.extend(self.lanes(stream), (marker, salt, stream, asked)))
 
     def assign(self, name: str, value: Any) -> None:
         """Writes the state variable `name`: later reads in this call see `value`, and `apply` returns it.
@@ -276,10 +279,10 @@ class Scope:
             "its own: `scope.with_rng(key)`, with `jax.random.split(scope.rng(), n)` among what the loop runs over."
         )
 
-    def lanes(self) -> _rng.Lanes:
-        """Returns the hash of the path."""
+    def lanes(self, stream: str | None = None) -> _rng.Lanes:
+        """Returns the hash of the path, for keys of a stream if one is given."""
         anchor = self._context.anchor
-        return _rng.lanes_of_path(self._path) if anchor is None else anchor.lanes_of_path(self._path)
+        return _rng.lanes_of_path(self._path) if anchor is None else anchor.lanes_of_path(self._path, stream)
 
     def below(self) -> str:
         """Returns the path as seen from where these scopes last entered a JAX transform."""

@@ -128,4 +128,11 @@ def _relative(scope: Scope) -> Scope:
     # Specs need the full paths, and so do getters, unless they say that they do not.
     if is_collecting(scope) or not all(getattr(g, "ignores_path", False) for g in scope._context.getters):
         return _inside(scope)
-    return view(scope, scope._params, scope._state, anchor=_rng.anchor("", scope.lanes()))
+    return view(scope, scope._params, scope._state, anchor=_anchor(scope))
+
+
+def _anchor(scope: Scope) -> _rng.Anchor:
+    """Returns the anchor of a scope that is a root."""
+    outer = scope._context.anchor
+    shared = {} if outer is None else {stream: _rng.anchor("", scope.lanes(stream)) for stream in outer.shared}
+    return _rng.anchor("", scope.lanes(), shared)

@@ -14,8 +14,8 @@ from jscope._scope import Scope
 from jscope._util._text import scope_at
 from jscope.errors import NativeTransformError, StateError
 from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, with_values
-from jscope.lift._scan import joined
-from jscope.lift._view import Copies, at_index, copies, lifted_view, view
+from jscope.lift._scan import Rng, joined
+from jscope.lift._view import Copies, at_index, copies, lifted_view, shared_streams, view
 
 
 def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], scope: Scope, *operands: Any) -> Any:
@@ -61,13 +61,15 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], scope: Scope, *op
     return out
 
 
-def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: Scope, init: Any) -> Any:
+def while_loop(
+    cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: Scope, init: Any, *, rng: Rng = "split"
+) -> Any:
     """Runs `val = body_fn(scope, val)` while `cond_fn(scope, val)`: `jax.lax.while_loop` for scoped functions.
 
-    Variables are shared by all iterations, state is carried, each iteration has random keys of its own. The condition
-    may read variables, but neither create nor write any.
+    Variables are shared by all iterations, state is carried, each iteration has random keys of its own, but for what
+    `rng` says as in `scan`. The condition may read variables, but neither create nor write any.
     """
-    scope = with_values(scope)
+    scope, streams = with_values(scope), shared_streams(rng, "while_loop")
     with explaining(scope, "while_loop"):
         if is_collecting(scope):
             refusal = "in the condition of a while_loop: create it before the loop"
@@ -81,7 +83,7 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
         def test(loop: tuple[Any, Any, Any]) -> Any:
             state, i, val = loop
             # Not `all_state`, so that its effects are what it wrote.
-            out, effects = pure(cond_fn)(_here(scope, condition, state, i), val)
+            out, effects = pure(cond_fn)(_here(scope, condition, state, i, streams), val)
             if effects.state or effects.sown:
                 written = ", ".join(f"`{_path.join(scope.path, name)}`" for name in [*effects.state, *effects.sown])
                 raise NativeTransformError(
@@ -92,7 +94,7 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
 
         def step(loop: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
             state, i, val = loop
-            val, effects = pure(body_fn, all_state=True)(_here(scope, body, state, i), val)
+            val, effects = pure(body_fn, all_state=True)(_here(scope, body, state, i, streams), val)
             _refuse_sown(scope, effects, "while_loop")
             return effects.state, None if i is None else i + np.uint32(1), val
 
@@ -104,16 +106,26 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
 
 
 def fori_loop(
-    lower: Any, upper: Any, body_fn: Callable[..., Any], scope: Scope, init: Any, *, unroll: int | bool | None = None
+    lower: Any,
+    upper: Any,
+    body_fn: Callable[..., Any],
+    scope: Scope,
+    init: Any,
+    *,
+    unroll: int | bool | None = None,
+    rng: Rng = "split",
 ) -> Any:
     """Runs `val = body_fn(scope, i, val)` for `i` from `lower` to `upper`: `jax.lax.fori_loop` for scoped functions.
 
-    Variables are shared by all iterations, state is carried, each iteration has random keys of its own.
+    Variables are shared by all iterations, state is carried, each iteration has random keys of its own, but for what
+    `rng` says as in `scan`.
     """
-    scope = with_values(scope)
+    scope, streams = with_values(scope), shared_streams(rng, "fori_loop")
     with explaining(scope, "fori_loop"):
         if is_collecting(scope):
-            return jax.lax.fori_loop(lower, upper, lambda i, val: body_fn(lifted_view(scope), i, val), init)
+            return jax.lax.fori_loop(
+                lower, upper, lambda i, val: body_fn(lifted_view(scope), i, val), init, unroll=unroll
+            )
 
         body = copies(scope, tells=False)
 
@@ -121,7 +133,7 @@ def fori_loop(
             state, val = loop
             # `i` may be negative, or of 64 bits; parts of paths are uint32.
             index = jnp.asarray(i).astype(np.uint32) if scope.has_rng else None
-            val, effects = pure(body_fn, all_state=True)(_here(scope, body, state, index), i, val)
+            val, effects = pure(body_fn, all_state=True)(_here(scope, body, state, index, streams), i, val)
             _refuse_sown(scope, effects, "fori_loop")
             return effects.state, val
 
@@ -131,9 +143,10 @@ def fori_loop(
     return val
 
 
-def _here(scope: Scope, copied: Copies, state: dict[str, Any], index: Any) -> Scope:
+def _here(scope: Scope, copied: Copies, state: dict[str, Any], index: Any, streams: tuple[str, ...] | None) -> Scope:
     """Returns the scope of one iteration."""
-    return view(scope, scope._params, joined(state), carried=copied.carried, anchor=at_index(scope, index))
+    anchor = None if streams is None else at_index(scope, index, streams)
+    return view(scope, scope._params, joined(state), carried=copied.carried, anchor=anchor)
 
 
 def _refuse_sown(scope: Scope, effects: Effects, lift: str) -> None:

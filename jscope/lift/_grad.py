@@ -31,7 +31,7 @@ def value_and_grad(
     argnums: int | tuple[int, ...] = (),
     has_aux: bool = False,
 ) -> Callable[..., Any]:
-    """Returns `(scope, *args) -> (value, grads)`: `jax.value_and_grad` with respect to variables.
+    """Returns `(scope, *args, **kwargs) -> (value, grads)`: `jax.value_and_grad` with respect to variables.
 
     >>> import jax, jax.numpy as jnp, jscope
     >>> def loss(scope, x):
@@ -57,13 +57,13 @@ def value_and_grad(
     """
 
     @functools.wraps(function)
-    def lifted(scope: Scope, /, *args: Any) -> Any:
+    def lifted(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
         scope = with_values(scope)
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         by_args = tuple(args[n - 1] for n in _checked_argnums(scope, numbers, len(args)))
         # Collecting finds out which params there are, so it cannot differentiate by them; zeros have their structure.
         if is_collecting(scope):
-            out = function(lifted_view(scope), *args)
+            out = function(lifted_view(scope), *args, **kwargs)
             return out, _shaped(_zero_grads(scope, wrt), jax.tree.map(jnp.zeros_like, by_args), wrt, argnums)
         chosen, rest = _chosen(scope, wrt)
 
@@ -72,7 +72,7 @@ def value_and_grad(
             given = list(args)
             for n, arg in zip(numbers, by_args, strict=True):
                 given[n - 1] = arg
-            out, effects = pure(function)(view(scope, joined(rest, chosen), scope._state), *given)
+            out, effects = pure(function)(view(scope, joined(rest, chosen), scope._state), *given, **kwargs)
             # The output goes along as auxiliary data: with `has_aux`, it is more than the value.
             return (out[0], (out, effects)) if has_aux else (out, (out, effects))
 
@@ -94,17 +94,20 @@ def grad(
     both = value_and_grad(function, wrt, argnums=argnums, has_aux=has_aux)
 
     @functools.wraps(function)
-    def lifted(scope: Scope, /, *args: Any) -> Any:
-        out, grads = both(scope, *args)
+    def lifted(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
+        out, grads = both(scope, *args, **kwargs)
         return (grads, out[1]) if has_aux else grads
 
     return lifted
 
 
-def vjp(function: Callable[..., Any], scope: Scope, *args: Any, wrt: str | None = "") -> tuple[Any, Callable[..., Any]]:
+def vjp(
+    function: Callable[..., Any], scope: Scope, *args: Any, wrt: str | None = "", **kwargs: Any
+) -> tuple[Any, Callable[..., Any]]:
     """Returns `function(scope, *args)` and its pullback: `jax.vjp` with respect to variables and arguments.
 
-    The pullback takes a cotangent of the output and gives `(params, *arguments)`, params as a nested dict.
+    The pullback takes a cotangent of the output and gives `(params, *arguments)`, params as a nested dict. It is a
+    pytree, as that of JAX is: it may leave `jax.jit`, enter `cond`, or be a residual. Keywords are passed on.
 
     >>> import jax.numpy as jnp, jscope
     >>> def model(scope, x):
@@ -116,22 +119,28 @@ def vjp(function: Callable[..., Any], scope: Scope, *args: Any, wrt: str | None 
     """
     scope = with_values(scope)
     if is_collecting(scope):
-        out = function(lifted_view(scope), *args)
-        return out, lambda _: (_zero_grads(scope, wrt), *jax.tree.map(jnp.zeros_like, args))
+        out = function(lifted_view(scope), *args, **kwargs)
+        zeros = (_zero_grads(scope, wrt), *jax.tree.map(jnp.zeros_like, args))
+        return out, jax.tree_util.Partial(_zeros, zeros)
     chosen, rest = _chosen(scope, wrt)
 
     def value(chosen: dict[str, Any], *args: Any) -> Any:
-        return pure(function)(view(scope, joined(rest, chosen), scope._state), *args)
+        return pure(function)(view(scope, joined(rest, chosen), scope._state), *args, **kwargs)
 
     with explaining(scope, "vjp"):
         out, pullback, effects = jax.vjp(value, chosen, *args, has_aux=True)
     commit(scope, effects)
 
-    def pulled(cotangent: Any) -> tuple[Any, ...]:
-        grads, *by_args = pullback(cotangent)
-        return joined(grads), *by_args
+    return out, jax.tree_util.Partial(_pulled, pullback)
 
-    return out, pulled
+
+def _pulled(pullback: Callable[..., Any], cotangent: Any) -> tuple[Any, ...]:
+    grads, *by_args = pullback(cotangent)
+    return joined(grads), *by_args
+
+
+def _zeros(zeros: tuple[Any, ...], cotangent: Any) -> tuple[Any, ...]:
+    return zeros
 
 
 def jvp(

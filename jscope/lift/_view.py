@@ -13,6 +13,7 @@ from jscope._scope import Scope
 from jscope._spec import StackAxis
 from jscope._uses import INDEX, NOTHING, Carried
 from jscope._write import running
+from jscope.errors import InvalidArgumentError
 
 
 def view(
@@ -85,6 +86,24 @@ def copies(scope: Scope, *, tells: bool) -> Copies:
     return Copies(number, carry(_path.join(scope.below(), INDEX), (*scope._entry, number)))
 
 
-def at_index(scope: Scope, index: Any) -> _rng.Anchor | None:
-    """Returns the place of one copy of a scope, whose path has `index` as one more part."""
-    return None if index is None else _rng.anchor(scope.path, _rng.extend(scope.lanes(), (index,)))
+def at_index(scope: Scope, index: Any, streams: tuple[str, ...] = ()) -> _rng.Anchor | None:
+    """Returns the anchor of one copy of a scope, whose path has `index` as one more part, but for these streams."""
+    if index is None:
+        return None
+    outer, shared = scope._context.anchor, {}
+    for stream in {*streams, *(outer.shared if outer is not None else ())}:
+        # A stream that the copies of a loop around share tells those of this loop apart, unless it is shared here, too.
+        lanes = scope.lanes(stream) if stream in streams else _rng.extend(scope.lanes(stream), (index,))
+        shared[stream] = _rng.anchor(scope.path, lanes)
+    return _rng.anchor(scope.path, _rng.extend(scope.lanes(), (index,)), shared)
+
+
+def shared_streams(rng: Any, lift: str) -> tuple[str, ...] | None:
+    """Returns the random streams that all copies share by an option `rng`: None for all of them."""
+    if rng in ("split", "shared"):
+        return () if rng == "split" else None
+    if isinstance(rng, tuple | list | set | frozenset) and all(isinstance(stream, str) for stream in rng):
+        return tuple(sorted(rng))
+    raise InvalidArgumentError(
+        f'{lift}: rng={rng!r} must be "split", "shared", or the names of the streams that are shared: ("dropout",).'
+    )
