@@ -12,6 +12,7 @@ import pytest
 
 import jscope
 from jscope import initializers
+from tests.crossed import crossed
 from tests.models import KEY, MODELS, X, linear
 
 
@@ -89,8 +90,7 @@ def with_its_own_rules(f):
     return g
 
 
-@pytest.mark.parametrize("keyed", [False, True])
-@pytest.mark.parametrize("lift", SAME)
+@pytest.mark.parametrize(("lift", "keyed"), crossed(SAME, [True, False]))
 def test_a_lift_keeps_names_outputs_state_and_sown_values(lift, keyed):
     """Lifted or not: the same specs, initial values, outputs, state updates, sown values and random numbers."""
     specs, variables, out = run_block(lift, keyed)
@@ -112,8 +112,9 @@ def test_a_lift_keeps_gradients(lift):
     chex.assert_trees_all_close(grads(SAME[lift]), grads(SAME["plain"]), atol=1e-5)
 
 
-@pytest.mark.parametrize("lift", ["remat", "jit", "cond"])
-@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if not model.data])
+@pytest.mark.parametrize(
+    ("name", "lift"), crossed([name for name, model in MODELS.items() if not model.data], ["remat", "jit", "cond"])
+)
 def test_every_model_can_be_lifted(name, lift):
     """Each model of the table gives the same variables and outputs under a lift."""
     model = MODELS[name]
