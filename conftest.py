@@ -7,6 +7,7 @@ document, with the promotion that JAX has by default.
 
 import atexit
 import doctest
+import gc
 import os
 import shutil
 import tempfile
@@ -71,6 +72,12 @@ class DocumentsWhole(LoadScopeScheduling):
     def _split_scope(self, nodeid):
         file = nodeid.partition("::")[0]
         return file if file.endswith(".md") else nodeid
+
+
+def pytest_collection_finish():
+    """Keeps what is imported and collected out of later collections of garbage, some of which a test asks JAX for."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_xdist_make_scheduler(config, log):
