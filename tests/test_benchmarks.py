@@ -103,6 +103,7 @@ def test_the_same_stablehlo_is_the_same_program():
     assert compiled[0].memory_analysis().temp_size_in_bytes == compiled[1].memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_measures_give_numbers_and_goals_name_them():
     """Each gives positive ones, in pairs where JAX by hand ran beside it; keys tell measure, part and model.
 

@@ -141,23 +141,8 @@ def losses(printed):
     return {int(step): float(loss) for step, loss in re.findall(r"^step +(\d+): loss (\S+)$", printed, re.MULTILINE)}
 
 
-LM = [ROOT / "examples" / "distributed_lm.py"]
-LM += [
-    "--layers",
-    "2",
-    "--dim",
-    "32",
-    "--heads",
-    "2",
-    "--batch",
-    "4",
-    "--context",
-    "16",
-    "--print-every",
-    "1",
-    "--decay-steps",
-    "51",
-]
+LM = [ROOT / "examples" / "distributed_lm.py", "--layers", 2, "--dim", 32, "--heads", 2, "--batch", 4]
+LM += ["--context", 16, "--print-every", 1, "--decay-steps", 51]
 
 
 def test_distributed_lm_trains_in_one_process(tmp_path):
