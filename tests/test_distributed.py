@@ -148,7 +148,7 @@ LM += ["--context", 16, "--print-every", 1, "--decay-steps", 51]
 def test_distributed_lm_trains_in_one_process(tmp_path):
     """The example runs, on two devices, and the loss is that of guessing at first."""
     pytest.importorskip("orbax.checkpoint")
-    (printed,) = run([*LM, "--steps", 2, "--held-out", 1, "--out", tmp_path])
+    (printed,) = run([*LM, "--layers", 1, "--steps", 2, "--held-out", 0, "--out", tmp_path])
     assert "1 processes, 2 devices, mesh {'data': 1, 'model': 2}, from step 0" in printed
     assert list(losses(printed)) == [0, 1]
     assert 3 < losses(printed)[0] < 6
