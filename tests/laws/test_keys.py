@@ -11,6 +11,7 @@ import pytest
 
 import jscope
 from jscope import errors
+from tests.crossed import crossed
 from tests.models import KEY
 
 
@@ -90,14 +91,17 @@ def of_one_value(run, another):
 
 
 PROGRAMS = [entered_anew, of_one_value]
+CALLS = {
+    f"{program.__name__}, {how}": (program, how == "jitted")
+    for how, program in itertools.product(["eager", "jitted"], reversed(PROGRAMS))
+}
 
 
-@pytest.mark.parametrize("jitted", [False, True], ids=["eager", "jitted"])
-@pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("lift", LIFTED)
-def test_a_lift_draws_the_keys_of_the_function(lift, program, jitted):
+@pytest.mark.parametrize(("lift", "call"), crossed(LIFTED, CALLS))
+def test_a_lift_draws_the_keys_of_the_function(lift, call):
     """Whatever else draws before, after and below, by whatever body."""
     run, another = LIFTED[lift](block), LIFTED[lift](other)
+    program, jitted = CALLS[call]
     plain = drawn(program(block, other))
     apply = jscope.transform(program(run, another)).with_rng(KEY(0)).apply
     assert data((jax.jit(apply) if jitted else apply)({})) == plain
