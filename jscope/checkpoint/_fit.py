@@ -27,12 +27,13 @@ _WIDTH = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What one leaf should be: what is stored for it, its kind, and where it goes."""
+    """What one leaf should be: what is stored for it, its kind, where it goes, and the type of a Python number."""
 
     shape: Shape
     dtype: np.dtype
     kind: str | None
     target: Target
+    number: type | None = None
 
     @property
     def stored(self) -> tuple[Shape, np.dtype, str | None]:
@@ -58,8 +59,9 @@ def wanted_leaf(name: str, leaf: Any, target: Target = None) -> Leaf:
             "`jax.ShapeDtypeStruct`s, specs, random keys and Python numbers; leave out what else there is."
         )
     if kind is not None:
-        leaf = np.asarray(leaf)
-    return Leaf(tuple(leaf.shape), np.dtype(leaf.dtype), kind, target)
+        array = np.asarray(_leaves.number_type(leaf)(leaf))  # pyright: ignore[reportOptionalCall]
+        return Leaf((), array.dtype, kind, target, type(leaf))
+    return Leaf(tuple(leaf.shape), _leaves.native(leaf.dtype), kind, target)
 
 
 def found_leaves(reader: Reader, names: Mapping[str, str]) -> dict[str, Leaf]:
@@ -124,7 +126,20 @@ def take(reader: Reader, names: Mapping[str, str], wanted: Mapping[str, Leaf]) -
     values = {name: arrays[names[name]] for name in wanted}
     converted = {name: _converted(name, values[name], each.dtype) for name, each in others.items()}
     values |= put(converted, {name: each.target for name, each in others.items()})
-    return {name: _leaves.from_array(values[name], each.kind) for name, each in wanted.items()}
+    return {name: _finished(name, _leaves.from_array(values[name], each.kind), each) for name, each in wanted.items()}
+
+
+def _finished(name: str, value: Any, leaf: Leaf) -> Any:
+    """Returns a number in the type in which it is wanted: a member of an `IntEnum`, say."""
+    if leaf.number is None:
+        return value
+    try:
+        return leaf.number(value)
+    except (ValueError, TypeError) as error:
+        raise DTypeMismatchError(
+            f"`{name}` is {value!r}, and is wanted as a `{leaf.number.__name__}`, which it cannot be: {error}.\n"
+            f"Ask for a plain `{leaf.kind}`."
+        ) from error
 
 
 def _converted(name: str, value: np.ndarray, dtype: np.dtype) -> np.ndarray:

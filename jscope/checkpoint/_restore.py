@@ -106,7 +106,7 @@ def _targets(names: Iterable[str], shardings: Any) -> dict[str, Any]:
     """Returns what `shardings` says for each name."""
     if not isinstance(shardings, Mapping):
         return dict.fromkeys(names, shardings)
-    flat = tree.flatten(shardings)
+    flat = _leaves.flatten(shardings)
     return {name: flat.get(name) for name in names}
 
 

@@ -267,6 +267,13 @@ def test_a_wrong_index_is_refused(tmp_path, case):
             checkpoint.load_checkpoint(tmp_path)
 
 
+def test_the_order_of_bytes_is_nobodys_business(path):
+    """Of what is wanted, and of what was saved."""
+    files.save(path, {"x": np.arange(3, dtype=">f4")})
+    found = checkpoint.restore({"x": np.zeros(3, ">f4")}, path)["x"]
+    assert (found.tolist(), found.dtype) == ([0, 1, 2], np.float32)
+
+
 def test_a_reader_will_do(path):
     """One that is open, or of another kind."""
     chex.assert_trees_all_equal(checkpoint.restore(SPECS, checkpoint.load_checkpoint(path)), SAVED)
