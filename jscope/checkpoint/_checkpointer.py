@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,7 +16,12 @@ from jscope import _path, tree
 from jscope._specs import Specs
 from jscope._util._gc import gc_paused
 from jscope.checkpoint import _fit, _leaves, _processes
-from jscope.checkpoint._errors import CheckpointExistsError, CorruptCheckpointError, UnsupportedCheckpointError
+from jscope.checkpoint._errors import (
+    CheckpointError,
+    CheckpointExistsError,
+    CorruptCheckpointError,
+    UnsupportedCheckpointError,
+)
 from jscope.checkpoint._files import is_temporary, refusals
 from jscope.checkpoint._processes import Lock, together
 from jscope.checkpoint._reader import Reader
@@ -143,20 +148,7 @@ class Checkpointer:
           StructureMismatchError: One report of everything missing, unexpected, mis-shaped and mis-typed.
           CorruptCheckpointError: Files are damaged.
         """
-        reader = self._open(step)
-        names = list(reader.get_variable_to_dtype_map())
-        items = {name: _path.parts(name)[0] for name in names}
-        like = dict(like) or dict.fromkeys(items.values(), ...)
-        stored = {name: name for name in names if like.get(items[name], None) is ...}
-        shaped = {item: each for item, each in like.items() if each is not ...}
-        wanted = {name: _fit.wanted_leaf(name, leaf) for name, leaf in _leaves.flatten(shaped).items()}
-        asked = {name: name for name in names if items[name] in shaped}
-        title = f"Step {reader.metadata.get(STEP)} in `{self.directory}` is not what is to be restored:"
-        _fit.check(wanted, _fit.found_leaves(reader, asked), title=title, advice=_ADVICE)
-        values = _fit.take(reader, asked | stored, wanted | _fit.found_leaves(reader, stored))
-        as_stored = tree.unflatten({name: values[name] for name in stored})
-        rebuilt = _leaves.rebuild(shaped, values.__getitem__)
-        return {item: as_stored.get(item, {}) if each is ... else rebuilt[item] for item, each in like.items()}
+        return self._read(step, lambda reader: self._restored(reader, like))
 
     def steps(self) -> list[int]:
         """Returns the numbers of the finished steps, in order."""
@@ -168,8 +160,7 @@ class Checkpointer:
 
     def specs(self, step: int | None = None, /) -> Specs:
         """Returns the specs that were saved with a step, with callables by their names."""
-        reader = self._open(step)
-        return read_specs(self.path(int(reader.metadata[STEP])), reader)
+        return self._read(step, lambda reader: read_specs(self.path(int(reader.metadata[STEP])), reader))
 
     def path(self, step: int, /) -> Path:
         """Returns the directory of a step: for `restore`, or to copy it elsewhere."""
@@ -208,18 +199,43 @@ class Checkpointer:
             self._lock.release()
             self._lock = None
 
-    def _open(self, step: int | None) -> Reader:
+    def _read(self, step: int | None, read: Callable[[Reader], Any]) -> Any:
+        """Returns what `read` makes of a step; where a writer deletes the latest meanwhile, of the next latest."""
         self.wait()
-        found = self.latest_step() if step is None else step
-        if found is None or not is_step(self.path(found)):
-            raise missing_step(self.directory, step)
-        reader = open_step(self.path(found))
+        while True:
+            found = self.latest_step() if step is None else step
+            if found is None or not is_step(self.path(found)):
+                raise missing_step(self.directory, step)
+            try:
+                return read(self._open(found))
+            except CheckpointError:
+                # A step that is deleted loses its name first: what is still there has another fault.
+                if is_step(self.path(found)):
+                    raise
+
+    def _open(self, step: int) -> Reader:
+        reader = open_step(self.path(step))
         if VERSION not in reader.metadata:
             raise CorruptCheckpointError(
-                f"`{self.path(found)}` lacks the metadata of a `Checkpointer`: they are damaged, or another program "
+                f"`{self.path(step)}` lacks the metadata of a `Checkpointer`: they are damaged, or another program "
                 "saved it. In the second case, `jscope.checkpoint.restore` reads it."
             )
         return reader
+
+    def _restored(self, reader: Reader, like: Mapping[str, Any]) -> dict[str, Any]:
+        names = list(reader.get_variable_to_dtype_map())
+        items = {name: _path.parts(name)[0] for name in names}
+        like = dict(like) or dict.fromkeys(items.values(), ...)
+        stored = {name: name for name in names if like.get(items[name], None) is ...}
+        shaped = {item: each for item, each in like.items() if each is not ...}
+        wanted = {name: _fit.wanted_leaf(name, leaf) for name, leaf in _leaves.flatten(shaped).items()}
+        asked = {name: name for name in names if items[name] in shaped}
+        title = f"Step {reader.metadata.get(STEP)} in `{self.directory}` is not what is to be restored:"
+        _fit.check(wanted, _fit.found_leaves(reader, asked), title=title, advice=_ADVICE)
+        values = _fit.take(reader, asked | stored, wanted | _fit.found_leaves(reader, stored))
+        as_stored = tree.unflatten({name: values[name] for name in stored})
+        rebuilt = _leaves.rebuild(shaped, values.__getitem__)
+        return {item: as_stored.get(item, {}) if each is ... else rebuilt[item] for item, each in like.items()}
 
     def _prepare(self, step: int) -> None:
         """Gets the lock, clears what an interrupted save left, and makes sure that the step is new."""

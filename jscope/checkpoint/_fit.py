@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Sharding, SingleDeviceSharding
 
 from jscope._check import differences
 from jscope._spec import VariableSpec
@@ -75,15 +77,23 @@ def found_leaves(reader: Reader, names: Mapping[str, str]) -> dict[str, Leaf]:
 
 
 def check(
-    wanted: Mapping[str, Leaf], found: Mapping[str, Leaf], *, title: str, advice: str = "", cast: bool = False
+    wanted: Mapping[str, Leaf],
+    found: Mapping[str, Leaf],
+    *,
+    made: Mapping[str, Leaf] | None = None,
+    title: str,
+    advice: str = "",
+    cast: bool = False,
 ) -> None:
     """Raises one report of everything missing, unexpected, mis-shaped and mis-typed, if there is anything.
+
+    What is `made` anew needs no place in the checkpoint, but its sharding must divide it, too.
 
     Raises:
       StructureMismatchError: With the report.
     """
     agreed = {name: _adapted(each, wanted.get(name), cast) for name, each in found.items()}
-    lines = [*_differences(wanted, agreed), *_cut(wanted)]
+    lines = [*_differences(wanted, agreed), *_cut(wanted), *_undivided({**wanted, **(made or {})})]
     if lines:
         raise StructureMismatchError("\n".join([title, *lines, advice]).rstrip())
 
@@ -111,6 +121,26 @@ def _cut(wanted: Mapping[str, Leaf]) -> list[str]:
         for name, each in wanted.items()
         if each.dtype.itemsize >= 8 and each.target is not HOST and _canonical(each.dtype) != each.dtype
     ]
+
+
+def _undivided(wanted: Mapping[str, Leaf]) -> list[str]:
+    """Returns a line for each array that cannot be divided as its sharding says."""
+    reasons = {name: _why_undivided(each.target, each.shape) for name, each in wanted.items() if each.target}
+    return [f"  sharding:   `{name}` cannot be {reason}" for name, reason in reasons.items() if reason]
+
+
+@lru_cache(maxsize=1024)
+def _why_undivided(target: Target, shape: Shape) -> str:
+    if not isinstance(target, Sharding) or isinstance(target, SingleDeviceSharding):
+        return ""
+    text = f"on {getattr(target, 'spec', target)}"
+    try:
+        target.shard_shape(shape)
+    except (ValueError, IndexError) as error:
+        # JAX says which axis, between a description of the mesh and the factors of all axes.
+        reason = str(error).partition("implies that ")[2].partition(" (full")[0]
+        return f"{text}: it has the shape {list(shape)}{f', and {reason}' if reason else ' of fewer axes'}"
+    return ""
 
 
 def _canonical(dtype: np.dtype) -> np.dtype:

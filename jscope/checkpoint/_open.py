@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jscope._util import _text
 from jscope.checkpoint import tensorbundle
-from jscope.checkpoint._errors import MissingCheckpointError
+from jscope.checkpoint._errors import CheckpointError, MissingCheckpointError
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._safetensors._index import SUFFIX, IndexReader
 from jscope.checkpoint._safetensors._reader import SafetensorsReader
@@ -52,6 +55,17 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Reader:
     raise MissingCheckpointError(f"There is no checkpoint `{location}`.{_text.did_you_mean(location.name, near)}")
 
 
+def read_checkpoint(path: str | os.PathLike[str], read: Callable[[Reader], Any]) -> Any:
+    """Returns what `read` makes of the checkpoint at `path`; where that is deleted meanwhile, of the step before it."""
+    while True:
+        reader = load_checkpoint(path)
+        try:
+            return read(reader)
+        except CheckpointError:
+            if os.path.lexists(reader.path):
+                raise
+
+
 def list_variables(path: str | os.PathLike[str]) -> list[tuple[str, list[int]]]:
     """Returns name and shape of every array in a checkpoint, by name, as `tf.train.list_variables` does.
 
@@ -75,7 +89,7 @@ def load_variable(path: str | os.PathLike[str], name: str) -> np.ndarray:
     >>> checkpoint.load_variable(path, "b")
     array([1., 1., 1.])
     """
-    return load_checkpoint(path).get_tensor(name)
+    return read_checkpoint(path, lambda reader: reader.get_tensor(name))
 
 
 def _open_directory(location: Path) -> Reader:
@@ -84,8 +98,9 @@ def _open_directory(location: Path) -> Reader:
     # The order matters: a step has a safetensors file in it, and a directory of steps may have any other file.
     if is_step(location):
         return open_step(location)
-    if finished := steps(location):
-        return open_step(location / str(finished[-1]))
+    for step in reversed(steps(location)):
+        with contextlib.suppress(MissingCheckpointError):  # Deleted by its writer, after it was listed.
+            return open_step(location / str(step))
     if any(name in _TENSORFLOW or name.endswith(".index") for name in names):
         return _tensorflow(location)
     if indices := [name for name in files if name.endswith(SUFFIX)]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from jscope import _path, tree
@@ -12,13 +13,25 @@ from jscope._types import Key
 from jscope._util._gc import gc_paused
 from jscope.checkpoint import _fit, _leaves
 from jscope.checkpoint._names import Rename, Select, chosen, renamed
-from jscope.checkpoint._open import load_checkpoint
+from jscope.checkpoint._open import read_checkpoint
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._step import VERSION
 from jscope.errors import InvalidArgumentError
 
 _VARIABLES = ("params", "state")
 _ADVICE = 'What may differ: `rename=` names, `select=` some, `missing="init"` makes others anew, `cast=True` converts.'
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What may differ, as `restore` documents it."""
+
+    select: Select
+    rename: Rename
+    missing: str
+    cast: bool
+    key: Any
+    shardings: Any
 
 
 @gc_paused()
@@ -65,21 +78,31 @@ def restore(
       CheckpointError: The checkpoint cannot be read.
     """
     _check_missing(missing, like, key)
-    reader = path if isinstance(path, Reader) else load_checkpoint(path)
+    options = _Options(select, rename, missing, cast, key, shardings)
+    if isinstance(path, Reader):
+        return _restored(path, like, options)
+    return read_checkpoint(path, lambda reader: _restored(reader, like, options))
+
+
+def _restored(reader: Reader, like: Any, options: _Options) -> Any:
     leaves = _leaves.flatten(like)
-    names = chosen(_sources(reader, rename, leaves), select)
-    targets = _targets(leaves, shardings)
+    names = chosen(_sources(reader, options.rename, leaves), options.select)
+    targets = _targets(leaves, options.shardings)
     wanted_leaves = {name: _fit.wanted_leaf(name, leaf, targets[name]) for name, leaf in leaves.items()}
-    asked = {name: wanted_leaves[name] for name in chosen(dict.fromkeys(wanted_leaves, ""), select)}
+    asked = {name: wanted_leaves[name] for name in chosen(dict.fromkeys(wanted_leaves, ""), options.select)}
     there = {name: each for name, each in asked.items() if name in names}
     # With nothing found, initial values for everything would hide that this is another model's checkpoint.
-    taken = there if missing == "init" and there else asked
+    taken = there if options.missing == "init" and there else asked
     title = f"`{reader.path}` does not fit the model:"
-    _fit.check(taken, _fit.found_leaves(reader, names), title=title, advice=_ADVICE, cast=cast)
+    made = (
+        {name: each for name, each in wanted_leaves.items() if name not in taken} if options.missing == "init" else {}
+    )
+    found = _fit.found_leaves(reader, names)
+    _fit.check(taken, found, made=made, title=title, advice=_ADVICE, cast=options.cast)
     values = _fit.take(reader, names, taken)
-    if missing == "init":
+    if options.missing == "init":
         lacking = like.select(lambda spec: spec.path not in values)
-        values |= tree.flatten(lacking.materialize(key, {name: targets[name] for name in lacking.flat()}))
+        values |= tree.flatten(lacking.materialize(options.key, {name: targets[name] for name in lacking.flat()}))
     # With some left out, the structure of `like` cannot be kept: it would need a value for each leaf.
     if len(values) < len(leaves):
         return tree.unflatten({name: values[name] for name in leaves if name in values})

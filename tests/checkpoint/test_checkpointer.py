@@ -321,6 +321,52 @@ def test_what_does_not_fit_is_one_report(open_run, monkeypatch):
     ]
 
 
+def test_what_cannot_be_divided_is_in_the_report(open_run, monkeypatch):
+    """All of it, by name, before anything is read: JAX would name none, and Orbax call it corrupt."""
+    with open_run() as checkpoints:
+        checkpoints.save(0, a=np.ones((3, 8)), b=np.ones(8), c=np.ones((4, 3)))
+        like = {name: jax.ShapeDtypeStruct(shape, float, sharding=ROWS) for name, shape in (("a", (3, 8)), ("b", (8,)))}
+        like["c"] = jax.ShapeDtypeStruct((4, 3), float, sharding=ROWS)
+        with jax.enable_x64(True):
+            monkeypatch.setattr(_fit, "read_onto", None)
+            with pytest.raises(errors.StructureMismatchError) as caught:
+                checkpoints.restore(**like)
+    reason = "and array axis 0 is partitioned 8 times, but the dimension size is"
+    assert [line.replace("PartitionSpec", "P") for line in str(caught.value).splitlines()[1:-1]] == [
+        f"  sharding:   `a` cannot be on P('d',): it has the shape [3, 8], {reason} 3",
+        f"  sharding:   `c` cannot be on P('d',): it has the shape [4, 3], {reason} 4",
+    ]
+
+
+def test_a_step_that_is_deleted_while_it_is_read(open_run, monkeypatch):
+    """By a writer's `keep=`: the next latest is read, or there is no such step; it is never corrupt."""
+    with open_run() as checkpoints:
+        for step in range(4):
+            checkpoints.save(step, x=np.full(3, step))
+    opening, reading = _checkpointer.open_step, _fit.read_onto
+
+    def delete_first(path):
+        shutil.rmtree(path)
+        monkeypatch.setattr(_checkpointer, "open_step", opening)
+        return opening(path)
+
+    def delete_then(reader, targets):
+        monkeypatch.setattr(_fit, "read_onto", reading)
+        shutil.rmtree(checkpoints.path(int(reader.metadata["jscope.step"])))
+        return reading(reader, targets)
+
+    monkeypatch.setattr(_checkpointer, "open_step", delete_first)
+    assert checkpoints.restore(x=np.zeros(3, int))["x"].tolist() == [2, 2, 2]
+    monkeypatch.setattr(_fit, "read_onto", delete_then)
+    # A file that is open can be read to its end, whatever happens to its name.
+    assert checkpoints.restore(x=np.zeros(3, int))["x"].tolist() in ([1, 1, 1], [2, 2, 2])
+    monkeypatch.setattr(_fit, "read_onto", delete_then)
+    assert checkpoint.restore({"x": np.zeros(3, int)}, checkpoints.directory)["x"].tolist() in ([0, 0, 0], [1, 1, 1])
+    monkeypatch.setattr(_checkpointer, "open_step", delete_first)
+    with pytest.raises(checkpoint.MissingCheckpointError, match="has no step 0; there "):
+        checkpoints.restore(0)
+
+
 def test_values_that_jax_would_cut_are_reported(open_run):
     """64 bits come back on the host; JAX has them only with `jax_enable_x64`."""
     with open_run() as checkpoints:

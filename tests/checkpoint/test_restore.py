@@ -212,6 +212,17 @@ def test_values_go_where_shardings_say(path):
     assert {leaf.sharding for leaf in jax.tree.leaves(found)} == {whole}
 
 
+def test_shardings_must_divide_what_is_made_anew_too(path):
+    """One report for what is taken and what is initialized, of axes that are too short or too few."""
+    files.save(path, {"enc": SAVED["enc"]})
+    with pytest.raises(errors.StructureMismatchError) as caught:
+        checkpoint.restore(SPECS, path, missing="init", key=KEY, shardings=jax.NamedSharding(MESH, jax.P(None, "d")))
+    lines = [line for line in str(caught.value).splitlines() if "sharding:" in line]
+    assert [line.split("`")[1] for line in lines] == ["enc/w", "enc/b", "dec/w", "dec/b", "mean"]
+    assert "array axis 1 is partitioned 8 times, but the dimension size is 2" in lines[0]
+    assert lines[1].endswith("it has the shape [2] of fewer axes")
+
+
 @pytest.mark.parametrize("store", ["safetensors", "orbax"])
 def test_the_directory_of_a_training_gives_its_variables(tmp_path, store):
     """Params and state, or either; by the names of the model, from the last step or any."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
@@ -107,7 +108,10 @@ class SafetensorsReader:
 
 
 def _map(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            return np.zeros(0, np.uint8)  # An empty file cannot be mapped.
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    try:
+        with path.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return np.zeros(0, np.uint8)  # An empty file cannot be mapped.
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except FileNotFoundError as error:  # It was there when it was looked for: a step that `keep=` has deleted.
+        raise MissingCheckpointError(f"`{path}` was deleted while it was opened.") from error
