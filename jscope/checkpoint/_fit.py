@@ -193,11 +193,19 @@ def _adapted(found: Leaf, asked: Leaf | None, cast: bool) -> Leaf:
         return found
     numbers = found.shape == asked.shape == () and (found.is_number or asked.is_number)
     free = numbers and None in (found.kind, asked.kind) and _width(found.dtype) == _width(asked.dtype)
+    # A count of steps is an int64 in TensorFlow, and an int32 in JAX; whether it fits is seen when it is read.
+    free = free or (
+        found.shape == asked.shape == () and found.kind is asked.kind is None and _are_integers(found, asked)
+    )
     if free:
         found = replace(found, kind=asked.kind)
     if free or (cast and found.kind is None and _width(found.dtype) <= _width(asked.dtype)):
         return replace(found, dtype=asked.dtype)
     return found
+
+
+def _are_integers(*leaves: Leaf) -> bool:
+    return all(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves)
 
 
 def _width(dtype: np.dtype) -> int:
