@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -57,7 +58,7 @@ class Checkpointer:
     {'params': {'w': array([2, 2])}, 'loss': 0.5}
 
     A step is there when it is complete, and not before: whenever the process or the machine stops, the steps that were
-    saved before can be read. Older ones are deleted only then.
+    saved before can be read. Older ones are deleted only then. Several threads may save: one does after the other.
 
     Attributes:
       directory: Where steps are, each in a directory of its number.
@@ -91,6 +92,8 @@ class Checkpointer:
         self._lock: Lock | None = None
         self._pending: Any = None
         self._saving = -1
+        # Reentrant, since `save` waits for the one before.
+        self._mutex = threading.RLock()
         _processes.disown_after_fork(self._disown)
 
     def save(self, step: int, /, *, specs: Specs | None = None, force: bool = False, **items: Any) -> bool:
@@ -117,21 +120,25 @@ class Checkpointer:
             )
         if step % self._every and not force:
             return False
+        with self._mutex:
+            self._save(step, specs, items)
+        return True
+
+    def _save(self, step: int, specs: Specs | None, items: dict[str, Any]) -> None:
         with together(f"`{self.path(step)}` is not saved", shared=self._orbax is not None):
             self.wait()
-            arrays, kinds = _leaves.to_arrays(_leaves.flatten(dict(items)))
+            arrays, kinds = _leaves.to_arrays(_leaves.flatten(items))
             self._check_processes(arrays)
             self._prepare(step)
         metadata = _leaves.with_kinds({VERSION: CURRENT, STEP: str(step)}, kinds)
         if self._orbax is None:
             write_step(self.path(step), arrays, metadata, specs)
             self._prune(step)
-            return True
+            return
         entries = metadata if specs is None else metadata | {SPECS: specs.to_json()}
         self._pending, self._saving = self._orbax.save(self.path(step), arrays, entries), step
         if not _processes.awaited(self.wait):
             self.wait()
-        return True
 
     @gc_paused()
     def restore(self, step: int | None = None, /, **like: Any) -> dict[str, Any]:
@@ -155,7 +162,7 @@ class Checkpointer:
         return steps(self.directory)
 
     def latest_step(self) -> int | None:
-        """Returns the highest number of a finished step, or None where there is none."""
+        """Returns the highest number of a finished step, whenever it was saved, or None where there is none."""
         return max(self.steps(), default=None)
 
     def specs(self, step: int | None = None, /) -> Specs:
@@ -168,20 +175,20 @@ class Checkpointer:
 
     def wait(self) -> None:
         """Waits until what is being saved is on the disk, and raises what went wrong."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            _processes.forget(self.wait)
-            pending.result()
-            self._prune(self._saving)
+        with self._mutex:
+            pending, self._pending = self._pending, None
+            if pending is not None:
+                _processes.forget(self.wait)
+                pending.result()
+                self._prune(self._saving)
 
     def close(self) -> None:
         """Waits, and lets others write to the directory."""
-        try:
-            self.wait()
-        finally:
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
+        with self._mutex:
+            try:
+                self.wait()
+            finally:
+                self._unlock()
 
     def __enter__(self) -> Self:
         return self
@@ -194,7 +201,10 @@ class Checkpointer:
 
     def _disown(self) -> None:
         """In a forked child: the lock is the parent's, and so are the threads that save."""
-        self._pending = None
+        self._pending, self._mutex = None, threading.RLock()  # The old one may be held by a thread that is not here.
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.release()
             self._lock = None

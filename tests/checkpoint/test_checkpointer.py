@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import enum
 import errno
 import json
 import os
 import shutil
+import threading
 
 import chex
 import jax
@@ -402,6 +404,57 @@ def test_there_is_one_writer(open_run):
     second.save(1, x=2)
     second.close()
     assert second.steps() == [0, 1]
+
+
+def in_threads(count, function):
+    """What a function returns, or raises, in each of several threads that begin at the same time."""
+    barrier = threading.Barrier(count)
+
+    def run(i):
+        barrier.wait()
+        try:
+            return function(i)
+        except Exception as error:
+            return error
+
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_threads_save_one_after_the_other(open_run):
+    """All with one writer: none is lost, and none takes another for a stranger."""
+    with open_run() as checkpoints:
+        assert in_threads(4, lambda i: checkpoints.save(i, x=np.full(1000, i))) == [True] * 4
+        checkpoints.wait()
+        assert checkpoints.steps() == [0, 1, 2, 3]
+        assert all((checkpoints.restore(i)["x"] == i).all() for i in range(4))
+
+
+def test_writers_in_threads_are_two(open_run):
+    """The first has the directory, whichever it is; the others are told."""
+    writers = [open_run() for _ in range(4)]
+    results = in_threads(4, lambda i: writers[i].save(i, x=i))
+    assert results.count(True) == 1
+    refused = [each for each in results if each is not True]
+    assert all(isinstance(each, checkpoint.CheckpointLockedError) for each in refused), results
+    for each in writers:
+        each.close()
+    assert open_run().steps() == [results.index(True)]
+
+
+def test_the_newest_step_is_the_highest(open_run):
+    """Whenever it was saved: who goes back to an earlier one, and on, keeps those before the one just saved."""
+    with open_run(keep=2) as checkpoints:
+        for step in (10, 20, 30):
+            checkpoints.save(step, x=step)
+        checkpoints.wait()
+        assert checkpoints.steps() == [20, 30]
+        for step in (22, 24):
+            checkpoints.save(step, x=step)
+        checkpoints.wait()
+        assert (checkpoints.steps(), checkpoints.latest_step()) == ([22, 24, 30], 30)
+        with pytest.raises(checkpoint.CheckpointExistsError):
+            checkpoints.save(30, x=30)
 
 
 def test_a_forgotten_writer_is_none(open_run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,32 @@ def test_two_processes_do_not_write_to_one_directory(tmp_path):
     with Checkpointer(tmp_path) as checkpoints:
         checkpoints.save(2, x=1)
         assert checkpoints.steps() == [0, 1, 2]
+
+
+FORKS = """
+import os, sys, time
+from jscope.checkpoint import Checkpointer
+checkpoints = Checkpointer(sys.argv[1])
+checkpoints.save(1, x=1)
+if child := os.fork():
+    print(child, flush=True)
+    os._exit(0)
+for each in (1, 2):
+    os.close(each)
+time.sleep(100)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_the_lock_ends_with_its_writer(tmp_path):
+    """Also where children live that were forked from it, and have copies of what it had open."""
+    child = int(run(FORKS, tmp_path).stdout)
+    try:
+        os.kill(child, 0)
+        with Checkpointer(tmp_path) as checkpoints:
+            assert checkpoints.save(2, x=1)
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_two_processes_save_and_one_restores(tmp_path):
