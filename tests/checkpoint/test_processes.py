@@ -14,8 +14,9 @@ import pytest
 from jscope.checkpoint import Checkpointer
 from tests import processes
 
-KILLS = {"safetensors": int(os.environ.get("JSCOPE_KILLS", "10")), "orbax": int(os.environ.get("JSCOPE_KILLS", "3"))}
-"""How many processes to kill for each store; the environment variable asks for more."""
+STORES = ["safetensors", "orbax"]
+KILLS = {name: int(os.environ.get("JSCOPE_KILLS", "3")) for name in (*STORES, "file", "tensorbundle")}
+"""How many processes to kill for each store and format; the environment variable asks for more."""
 
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"}
 
@@ -99,7 +100,7 @@ if store == "orbax":
 """
 
 
-@pytest.mark.parametrize("store", KILLS)
+@pytest.mark.parametrize("store", STORES)
 def test_a_full_disk_is_an_error_that_changes_nothing(tmp_path, store):
     """Here the limit is one of the process. What fails after its end is printed: it cannot be raised any more."""
     done = run(FULL, tmp_path, store)

@@ -34,7 +34,7 @@ from jscope.checkpoint._errors import (
     MissingCheckpointError,
     UnsupportedCheckpointError,
 )
-from jscope.checkpoint._files import refusals
+from jscope.checkpoint._files import refusals, sync_all
 from jscope.checkpoint._orbax._layout import DIGEST, Item, digest_of, items_at, read_metadata
 from jscope.checkpoint._orbax._sum import KIND, element_sum
 from jscope.checkpoint._processes import together
@@ -243,6 +243,9 @@ class _Saving:
     def result(self) -> None:
         with _writing(self._path):
             self._response.result()
+            # Orbax gives the step its name without this: before it, no older step may be deleted.
+            if jax.process_index() == 0:
+                sync_all(self._path)
 
 
 def _storable(array: Any) -> Any:
