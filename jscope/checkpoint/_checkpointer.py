@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import operator
 import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, SupportsIndex
 
 import jax
 
@@ -86,7 +87,9 @@ class Checkpointer:
         _check_count("every", every)
         if store not in ("safetensors", "orbax"):
             raise InvalidArgumentError(f'store={store!r} is neither "safetensors" nor "orbax".')
-        self.directory = Path(directory)
+        self.directory = Path(
+            directory
+        ).absolute()  # A program that changes its working directory goes on saving there.
         self._keep, self._every = keep, every
         self._orbax = importlib.import_module("jscope.checkpoint._orbax._store") if store == "orbax" else None
         self._lock: Lock | None = None
@@ -96,11 +99,11 @@ class Checkpointer:
         self._mutex = threading.RLock()
         _processes.disown_after_fork(self._disown)
 
-    def save(self, step: int, /, *, specs: Specs | None = None, force: bool = False, **items: Any) -> bool:
+    def save(self, step: SupportsIndex, /, *, specs: Specs | None = None, force: bool = False, **items: Any) -> bool:
         """Saves what was given by name as this step: params, state, the optimizer's state, a random key, ...
 
         Args:
-          step: Its number, which no finished step has.
+          step: Its number, which no finished step has: an int, also one of NumPy or JAX.
           specs: The specs of the model, kept beside as JSON: see `specs`.
           force: Whether to save even where `every` says not to: the last step, say.
           **items: Any pytrees of arrays, random keys and Python numbers.
@@ -114,10 +117,7 @@ class Checkpointer:
           CheckpointWriteError: The disk is full, or the directory read-only; from Orbax perhaps only at the next call.
           UnsupportedCheckpointError: A leaf cannot be saved, or needs the other store.
         """
-        if not isinstance(step, int) or isinstance(step, bool) or step < 0:
-            raise InvalidArgumentError(
-                f"A step must be a non-negative int, not {step!r} of type `{type(step).__name__}`."
-            )
+        step = _checked_step(step)
         if step % self._every and not force:
             return False
         with self._mutex:
@@ -141,7 +141,7 @@ class Checkpointer:
             self.wait()
 
     @gc_paused()
-    def restore(self, step: int | None = None, /, **like: Any) -> dict[str, Any]:
+    def restore(self, step: SupportsIndex | None = None, /, **like: Any) -> dict[str, Any]:
         """Returns what was saved as a step, by name; of the latest step, if none is given.
 
         Args:
@@ -165,13 +165,13 @@ class Checkpointer:
         """Returns the highest number of a finished step, whenever it was saved, or None where there is none."""
         return max(self.steps(), default=None)
 
-    def specs(self, step: int | None = None, /) -> Specs:
+    def specs(self, step: SupportsIndex | None = None, /) -> Specs:
         """Returns the specs that were saved with a step, with callables by their names."""
         return self._read(step, lambda reader: read_specs(self.path(int(reader.metadata[STEP])), reader))
 
-    def path(self, step: int, /) -> Path:
+    def path(self, step: SupportsIndex, /) -> Path:
         """Returns the directory of a step: for `restore`, or to copy it elsewhere."""
-        return self.directory / str(step)
+        return self.directory / str(_checked_step(step))
 
     def wait(self) -> None:
         """Waits until what is being saved is on the disk, and raises what went wrong."""
@@ -209,13 +209,13 @@ class Checkpointer:
             self._lock.release()
             self._lock = None
 
-    def _read(self, step: int | None, read: Callable[[Reader], Any]) -> Any:
+    def _read(self, step: SupportsIndex | None, read: Callable[[Reader], Any]) -> Any:
         """Returns what `read` makes of a step; where a writer deletes the latest meanwhile, of the next latest."""
         self.wait()
         while True:
-            found = self.latest_step() if step is None else step
+            found = self.latest_step() if step is None else _checked_step(step)
             if found is None or not is_step(self.path(found)):
-                raise missing_step(self.directory, step)
+                raise missing_step(self.directory, found)
             try:
                 return read(self._open(found))
             except CheckpointError:
@@ -283,6 +283,17 @@ class Checkpointer:
                 f"`{shared}` is an array of a program of {jax.process_count()} processes, and safetensors files are "
                 f'written by one. Use `Checkpointer({str(self.directory)!r}, store="orbax")`.'
             )
+
+
+def _checked_step(step: Any) -> int:
+    """Returns a step as an int: what `operator.index` takes is one, but for true and false."""
+    try:
+        number = -1 if isinstance(step, bool) else operator.index(step)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise InvalidArgumentError(f"A step must be a non-negative int, not {step!r} of type `{type(step).__name__}`.")
+    return number
 
 
 def _check_count(role: str, count: Any) -> None:

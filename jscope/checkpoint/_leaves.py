@@ -80,6 +80,7 @@ def to_arrays(flat: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """
     arrays, kinds = {}, {}
     for name, leaf in flat.items():
+        check_alive(name, leaf)
         kind = kind_of(leaf)
         arrays[name] = jax.random.key_data(leaf) if is_key(leaf) else as_array(name, leaf)
         if kind is not None:
@@ -166,6 +167,15 @@ def native(dtype: Any) -> np.dtype:
     True
     """
     return np.dtype(dtype).newbyteorder("=")
+
+
+def check_alive(name: str, leaf: Any) -> None:
+    """Raises for an array of JAX that has no value any more."""
+    if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf.is_deleted():
+        raise UnsupportedCheckpointError(
+            f"`{name}` cannot be saved: it was deleted, or donated to a function (`donate_argnums`).\nSave what that "
+            "function has returned, or save before it is called."
+        )
 
 
 def with_kinds(metadata: Mapping[str, str], kinds: Mapping[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import numpy as np
 
 from jscope._util import _text
 from jscope.checkpoint import tensorbundle
-from jscope.checkpoint._errors import CheckpointError, MissingCheckpointError
+from jscope.checkpoint._errors import MissingCheckpointError
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._safetensors._index import SUFFIX, IndexReader
 from jscope.checkpoint._safetensors._reader import SafetensorsReader
 from jscope.checkpoint._step import is_step, open_step, steps
 
 _ORBAX = ("_METADATA", "_sharding", "manifest.ocdbt")
+_FILE_OF_BUNDLE = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
 _TENSORFLOW = ("checkpoint", "saved_model.pb")
 
 
@@ -36,7 +38,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Reader:
     Args:
       path: A safetensors file; a folder of Hugging Face, with one such file or with an index of several; the directory
         of a `Checkpointer` (then its last step), or one step of it; a directory that Orbax wrote; a checkpoint of
-        TensorFlow, by its prefix, its `.index` file or its directory.
+        TensorFlow, by its prefix, any of its files or its directory.
 
     Raises:
       MissingCheckpointError: There is none of these.
@@ -47,8 +49,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Reader:
         return _open_directory(location)
     if location.name.endswith(SUFFIX) and location.is_file():
         return IndexReader(location)
-    if location.suffix == ".index" or location.with_name(location.name + ".index").is_file():
+    if _FILE_OF_BUNDLE.search(location.name) or location.with_name(location.name + ".index").is_file():
         return _tensorflow(location)
+    if location.name == _TENSORFLOW[0] and location.is_file():  # It says which is the latest, as does its directory.
+        return _tensorflow(location.parent)
     if location.is_file():
         return SafetensorsReader(location)
     near = [entry.name for entry in location.parent.iterdir()] if location.parent.is_dir() else []
@@ -61,8 +65,9 @@ def read_checkpoint(path: str | os.PathLike[str], read: Callable[[Reader], Any])
         reader = load_checkpoint(path)
         try:
             return read(reader)
-        except CheckpointError:
-            if os.path.lexists(reader.path):
+        except MissingCheckpointError:
+            # Only a directory of steps has another; a bundle without its data file stays as it is.
+            if os.path.lexists(reader.path) or not steps(Path(path)):
                 raise
 
 

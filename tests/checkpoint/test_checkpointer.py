@@ -99,6 +99,7 @@ ODD = {
     "layouts": {"fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "strided": np.arange(10)[::3]},
     "empty arrays": {"a": np.zeros((0, 3), np.int8), "b": jnp.zeros((2, 0)), "c": jnp.ones(2)},
     "only empty arrays": {"a": jnp.zeros(0)},
+    "long but empty": {"a": np.zeros((0, 2**40), np.float32), "b": np.zeros((2**40, 0), np.int8)},
     "nothing": {"a": {}, "b": None, "c": [], "d": optax.EmptyState()},
     "numbers": {"i": 3, "f": 0.5, "t": True, "c": 1 + 2j, "nested": [1, (None, 2.0)]},
     "narrow": {
@@ -388,6 +389,39 @@ def test_python_numbers_take_the_dtype_that_is_wanted(open_run):
         assert (back["step"].dtype, int(back["step"]), back["rate"], back["count"]) == (jnp.int32, 3, 0.5, 4)
         with pytest.raises(errors.StructureMismatchError, match="`rate` is a Python `float`, expected a Python `int`"):
             checkpoints.restore(rate=0)
+
+
+def test_steps_are_whatever_is_an_index(open_run):
+    """NumPy's and JAX's, too."""
+    with open_run() as checkpoints:
+        for step in (np.int64(1), jnp.int32(2), np.array(3)):
+            checkpoints.save(step, x=int(step))
+        checkpoints.wait()
+        assert checkpoints.steps() == [1, 2, 3]
+        assert checkpoints.restore(jnp.int32(2), x=0) == {"x": 2}
+        for wrong in (1.0, True, np.array([1]), -1):
+            with pytest.raises(errors.InvalidArgumentError, match="A step must be a non-negative int"):
+                checkpoints.save(wrong, x=1)
+
+
+UNSAVABLE = {
+    "long double": (np.longdouble(1), "`x/a` .*(float128|longdouble)"),
+    "record": (np.zeros(2, [("a", "f4")]), "`x/a` "),
+    "deleted": (None, r"`x/a` cannot be saved: it was deleted, or donated .*\nSave what that"),
+}
+
+
+@pytest.mark.parametrize("case", UNSAVABLE)
+def test_what_cannot_be_saved_is_unsupported(open_run, case):
+    """By name, before anything is written: no fault of the disk."""
+    leaf, match = UNSAVABLE[case]
+    if leaf is None:
+        leaf = jnp.ones(3)
+        jax.jit(lambda x: x + 1, donate_argnums=0)(leaf)
+    with open_run() as checkpoints:
+        with pytest.raises(checkpoint.UnsupportedCheckpointError, match=match):
+            checkpoints.save(0, x={"a": leaf})
+        checkpoints.save(0, x={"a": 1})
 
 
 def test_there_is_one_writer(open_run):

@@ -24,6 +24,7 @@ from jscope.checkpoint._bundle._entries import Entry, Index, parse
 from jscope.checkpoint._bundle._proto import MalformedError
 from jscope.checkpoint._errors import UnsupportedCheckpointError
 from jscope.checkpoint._files import replacing
+from jscope.checkpoint._leaves import check_alive
 
 _ALIGNMENT = 64
 
@@ -142,6 +143,7 @@ def _as_array(name: str, value: Any) -> np.ndarray:
 
 def _check_savable(name: str, value: jax.Array) -> None:
     """Raises for an array of JAX whose values cannot be had here."""
+    check_alive(name, value)
     if isinstance(value, Tracer):
         raise UnsupportedCheckpointError(f"`{name}` is being traced. Save outside of `jax.jit`.")
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):

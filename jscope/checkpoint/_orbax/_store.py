@@ -39,6 +39,7 @@ from jscope.checkpoint._orbax._layout import DIGEST, Item, digest_of, items_at, 
 from jscope.checkpoint._orbax._sum import KIND, element_sum
 from jscope.checkpoint._processes import together
 from jscope.checkpoint._put import HOST, Target, put
+from jscope.checkpoint._safetensors._dtypes import code_of
 from jscope.errors import MissingVariableError
 
 try:
@@ -71,6 +72,11 @@ class Pending(Protocol):
 
 def save(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> Pending:
     """Begins to write a new directory. Called by all processes; returns when arrays may be donated or overwritten."""
+    for name, array in arrays.items():
+        if code_of(np.dtype(array.dtype)) is None:
+            raise UnsupportedCheckpointError(
+                f"`{name}` is {array.dtype}{list(array.shape)}, a dtype that JAX does not have. Convert it first."
+            )
     stored = {name: _storable(array) for name, array in arrays.items()}
     table = {name: [str(array.dtype), list(array.shape), element_sum(stored[name])] for name, array in arrays.items()}
     entries = {**metadata, TABLE: json.dumps(table)}
@@ -95,6 +101,7 @@ class OrbaxReader:
     """A directory that Orbax wrote, as a `Reader`."""
 
     def __init__(self, path: Path) -> None:
+        path = path.absolute()
         self.path = str(path)
         with _reading(self.path):
             self._entries = read_metadata(path)
@@ -231,7 +238,7 @@ def _load(item: Item, wanted: Any) -> Any:
 
 def _open_item(function: Any, item: Item, *arguments: Any) -> Any:
     named = {} if item.name is None else {"checkpointable_name": item.name}
-    return function(str(item.root.absolute()), *arguments, **named)
+    return function(str(item.root), *arguments, **named)
 
 
 class _Saving:

@@ -20,7 +20,7 @@ import numpy as np
 
 from jscope._types import Shape
 from jscope.checkpoint._digest import hexdigest
-from jscope.checkpoint._errors import CorruptCheckpointError, UnsupportedCheckpointError
+from jscope.checkpoint._errors import CorruptCheckpointError
 from jscope.checkpoint._safetensors import _dtypes
 
 ALIGNMENT = 64
@@ -83,7 +83,6 @@ def decode_header(read: Callable[[int, int], bytes], size: int, path: str) -> He
 
     Raises:
       CorruptCheckpointError: It contradicts itself, the size of the file, or its digest.
-      UnsupportedCheckpointError: An array has a dtype that NumPy lacks.
     """
     if size < 8:
         raise CorruptCheckpointError(f"`{path}` has {size} bytes; a safetensors file has at least 8. It was truncated.")
@@ -96,8 +95,6 @@ def decode_header(read: Callable[[int, int], bytes], size: int, path: str) -> He
         )
     try:
         return _checked_header(read(8, 8 + length), size)
-    except UnsupportedCheckpointError as error:
-        raise UnsupportedCheckpointError(f"`{path}`: {error}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CorruptCheckpointError(
             f"The header of `{path}` is not that of a safetensors file: {error}.\nIt was altered, truncated, or is of "
@@ -134,8 +131,10 @@ def _checked_entry(name: str, row: Any, digest: str | None, real: str | None) ->
     numbers = [*shape, *offsets]
     if len(offsets) != 2 or len(shape) > 64 or not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
         raise ValueError(f"`{name}` has the shape {shape} and the offsets {offsets}")
-    if code not in _dtypes.CODES:
-        raise UnsupportedCheckpointError(f"`{name}` has the dtype {code!r}; there are {', '.join(_dtypes.CODES)}.")
+    if not isinstance(code, str) or not code.isidentifier():
+        raise ValueError(f"`{name}` has the dtype {code!r}")
+    if code not in _dtypes.CODES:  # Such as F4: the others can be read, so this is not the file's fault.
+        return Entry(_dtypes.unreadable(code), tuple(shape), code, offsets[0], offsets[1], digest)
     stored = _dtypes.dtype_of(code)
     found = math.prod(shape) * stored.itemsize, offsets[1] - offsets[0]
     if found[0] != found[1]:

@@ -11,9 +11,15 @@ from typing import Self
 import numpy as np
 
 from jscope._util import _text
-from jscope.checkpoint._errors import CheckpointError, CorruptCheckpointError, MissingCheckpointError
+from jscope.checkpoint._errors import (
+    CheckpointError,
+    CorruptCheckpointError,
+    MissingCheckpointError,
+    UnsupportedCheckpointError,
+)
 from jscope.checkpoint._other_formats import refuse_foreign
 from jscope.checkpoint._safetensors._checksum import agrees, in_threads
+from jscope.checkpoint._safetensors._dtypes import CODES
 from jscope.checkpoint._safetensors._header import Entry, Header, decode_header
 from jscope.errors import MissingVariableError
 
@@ -53,6 +59,12 @@ class SafetensorsReader:
     def get_arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Returns several arrays; the digests of large ones are computed in threads."""
         found = {name: self._entry(name) for name in names}
+        for name, entry in found.items():
+            if entry.dtype.names:
+                raise UnsupportedCheckpointError(
+                    f"`{name}` in `{self.path}` has the dtype {entry.code}, which NumPy lacks; there are "
+                    f"{', '.join(CODES)}.\nLeave it out with `select=`; the others can be read."
+                )
         pending = [name for name in found if name in self._unverified]
         in_threads(self._verify, pending, [found[name].end - found[name].begin for name in pending])
         return {name: self._view(name, entry) for name, entry in found.items()}
