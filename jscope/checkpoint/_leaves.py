@@ -39,13 +39,19 @@ def flatten(item: Any) -> dict[str, Any]:
       NameConflictError: Two leaves have one name, or one's name is a prefix of another's.
       InvalidNameError: A name is not printable, or has an empty part.
     """
-    # `tree.flatten` would find the prefixes, but take two leaves of one name for one: a dict keeps the last.
     flat: dict[str, Any] = {}
     for name, leaf in _leaves(item, ""):
         if name in flat:
             raise NameConflictError(f"Two leaves have the name `{name}`. Rename one of them.")
         flat[name] = leaf
-    return tree.flatten(flat)
+    above: set[str] = set()
+    for name in flat:
+        _path.check(name)
+        prefix = _path.parent(name)
+        while prefix and prefix not in above:
+            above.add(prefix)
+            prefix = _path.parent(prefix)
+    return flat if above.isdisjoint(flat) else tree.flatten(flat)  # Which says what is a prefix of what.
 
 
 def rebuild(like: Any, leaf_of: Callable[[str], Any], at: str = "") -> Any:
@@ -80,6 +86,9 @@ def to_arrays(flat: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """
     arrays, kinds = {}, {}
     for name, leaf in flat.items():
+        if type(leaf) is np.ndarray and leaf.dtype.kind in "biufc" and leaf.dtype.isnative:
+            arrays[name] = leaf  # Most are, and need not be asked all that follows.
+            continue
         check_alive(name, leaf)
         kind = kind_of(leaf)
         arrays[name] = jax.random.key_data(leaf) if is_key(leaf) else as_array(name, leaf)
@@ -214,7 +223,9 @@ def _leaves(item: Any, at: str) -> list[tuple[str, Any]]:
 
 def _is_array(item: Any) -> bool:
     """Whether this is a leaf of the most common kind, so that only the others are passed to JAX."""
-    return type(item) is not dict and isinstance(item, jax.ShapeDtypeStruct | VariableSpec | np.ndarray | jax.Array)
+    if type(item) is dict or type(item) is np.ndarray:
+        return type(item) is not dict
+    return isinstance(item, jax.ShapeDtypeStruct | VariableSpec | np.ndarray | jax.Array)
 
 
 def _is_names(item: Any) -> bool:
