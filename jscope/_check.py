@@ -40,6 +40,7 @@ def checked_shape(path: str, shape: ShapeLike) -> Shape:
         raise InvalidArgumentError(
             f"The shape of `{path}` must be ints that are known when tracing, not {shape!r}.\n"
             "Use static values such as `x.shape[-1]`; a traced value cannot be a dimension."
+            f"{_text.not_an_initializer('shape', shape)}"
         ) from None
     if any(dim < 0 for dim in result):
         raise ShapeMismatchError(f"The shape of `{path}` has a negative dimension: {result}. Dimensions are >= 0.")
@@ -50,13 +51,15 @@ def checked_dtype(path: str, dtype: DType) -> np.dtype[Any]:
     """Returns a dtype as JAX will use it (without 64 bits unless they are enabled)."""
     try:
         known = np.dtype(jax.dtypes.canonicalize_dtype(dtype))
-        # Objects, strings and dates are dtypes to NumPy, and JAX finds fault with them only when it makes an array.
-        if known.kind in "OSUM":
+        # Objects, strings, dates and records are dtypes to NumPy, and JAX finds fault with them only when it makes an
+        # array. By the kind, bfloat16 is such a record, too.
+        if known.kind in "OSUMm" or known.type is np.void:
             raise TypeError
         return known
     except TypeError:
         raise InvalidArgumentError(
             f"The dtype of `{path}` is {dtype!r}, which JAX does not know. Use `jnp.float32`, `jnp.bfloat16`, ..."
+            f"{_text.not_an_initializer('dtype', dtype)}"
         ) from None
 
 

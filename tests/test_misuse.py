@@ -234,6 +234,25 @@ ODDITIES = {
         errors.NameConflictError,
         "`a`",
     ),
+    "a getter that gives a regularizer by position": (
+        lambda: init(lambda s: s.get_variable("a/w", (2,), custom_getter=lambda g, n, **o: g(n, 2, None, None, None))),
+        errors.InvalidArgumentError,
+        r"getter asked for `a/w` with .*Only shape, dtype, initializer may follow the name by position",
+    ),
+    "a getter that gives the shape twice": (
+        lambda: init(lambda s: s.get_variable("a/w", (2,), custom_getter=lambda g, n, **o: g(n, (3,), **o))),
+        errors.InvalidArgumentError,
+        r"getter asked for `a/w` with .*nothing may be given twice",
+    ),
+    "a getter that gives too much to another": (
+        lambda: init(
+            lambda s: s.with_defaults(custom_getter=lambda g, n, **o: g(n, **o)).get_variable(
+                "a/w", (2,), custom_getter=lambda g, n, **o: g(n, 2, None, None, None)
+            )
+        ),
+        errors.InvalidArgumentError,
+        "getter asked for `a/w` with",
+    ),
     "params with ints as names": (lambda: apply(create("w"), {3: ONES}), jscope.JscopeError, "3"),
     "params with ints as names inside": (lambda: apply(create("w"), {"w": ONES, "a": {3: ONES}}), TypeError, "not 3"),
 }
