@@ -106,7 +106,8 @@ def checked_value(spec: VariableSpec, value: Any) -> jax.Array:
     if not isinstance(value, jax.Array):
         raise InitializerError(
             f"The initializer of `{spec.path}` (created at {spec.site}) did not return an array.\n"
-            "An initializer is `(key, shape, dtype) -> array`."
+            "An initializer is `(key, shape, dtype) -> array`. What makes one has to be called first: "
+            "`initializer=he_normal()`, not `initializer=he_normal`."
         )
     if value.shape != spec.shape or value.dtype != spec.dtype:
         raise InitializerError(
