@@ -39,8 +39,31 @@ def names(tree: Tree) -> list[str]:
 
     >>> names({"enc": {"w": 1, "b": 2}, "step": 3})
     ['enc/w', 'enc/b', 'step']
+
+    `jax.tree.leaves` has another order, since JAX sorts the keys of a dict: zipped with these names, leaves would get
+    wrong ones. Use `items`, or `leaves`.
     """
     return list(flatten(tree))
+
+
+def leaves(tree: Tree) -> list[Any]:
+    """Lists a tree's leaves in the order of `names`; errors are those of `flatten`.
+
+    >>> leaves({"enc": {"w": 1, "b": 2}, "step": 3})
+    [1, 2, 3]
+    >>> jax.tree.leaves({"enc": {"w": 1, "b": 2}, "step": 3})
+    [2, 1, 3]
+    """
+    return list(flatten(tree).values())
+
+
+def items(tree: Tree) -> list[tuple[str, Any]]:
+    """Lists a tree's leaves with their paths, in the order of `names`; errors are those of `flatten`.
+
+    >>> items({"enc": {"w": 1, "b": 2}, "step": 3})
+    [('enc/w', 1), ('enc/b', 2), ('step', 3)]
+    """
+    return list(flatten(tree).items())
 
 
 def flatten(tree: Tree) -> dict[str, Any]:
