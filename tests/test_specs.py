@@ -179,12 +179,12 @@ def test_select_takes_a_regex_a_predicate_or_a_collection():
 
 def test_a_mask_says_where_select_would_choose():
     """For every variable, true or false, nested like the params."""
-    assert SPECS.params.mask("w$") == {"enc": {"w": True, "b": False}, "dec": {"w": True, "b": False}}
+    assert SPECS.mask("w$") == {"enc": {"w": True, "b": False}, "dec": {"w": True, "b": False}}
 
 
 def test_masks_serve_optax_masked():
     """Weight decay on what the mask chooses, and on nothing else."""
-    decay = optax.masked(optax.add_decayed_weights(0.1), SPECS.params.mask("enc/w"))
+    decay = optax.masked(optax.add_decayed_weights(0.1), SPECS.mask("enc/w"))
     updates, _ = decay.update(jax.tree.map(jnp.zeros_like, PARAMS), decay.init(PARAMS), PARAMS)
     np.testing.assert_allclose(updates["enc"]["w"], 0.1 * PARAMS["enc"]["w"], rtol=1e-6)
     chex.assert_trees_all_equal(updates["dec"], jax.tree.map(jnp.zeros_like, PARAMS["dec"]))
@@ -192,7 +192,7 @@ def test_masks_serve_optax_masked():
 
 def test_labels_serve_optax_multi_transform():
     """The first pattern that matches gives the label; the rest get the default."""
-    labels = SPECS.params.labels({"^enc/w": "fast", "^enc": "slow"}, default="frozen")
+    labels = SPECS.labels({"^enc/w": "fast", "^enc": "slow"}, default="frozen")
     assert labels == {"enc": {"w": "fast", "b": "slow"}, "dec": {"w": "frozen", "b": "frozen"}}
     rates = {"fast": optax.sgd(1.0), "slow": optax.sgd(0.5), "frozen": optax.set_to_zero()}
     optimizer = optax.multi_transform(rates, labels)
@@ -203,7 +203,19 @@ def test_labels_serve_optax_multi_transform():
 def test_every_variable_needs_a_label():
     """Without a default, one that nothing matches is an error."""
     with pytest.raises(errors.InvalidArgumentError, match=r"No label for `dec/w`.*\['\^enc'\].*`default=`"):
-        SPECS.params.labels({"^enc": "slow"})
+        SPECS.labels({"^enc": "slow"})
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_masks_and_labels_have_the_structure_of_the_params(name):
+    """For every model, also one with state; that of the state, where it is asked for."""
+    model = MODELS[name]
+    specs, (params, *state) = model.transformed.specs(*model.args), model.init()
+    for made in (specs.mask("w$"), specs.labels({}, default="all")):
+        chex.assert_trees_all_equal_structs(made, params)
+    if state and state[0]:
+        for made in (specs.state.mask(), specs.state.labels({"": "all"})):
+            chex.assert_trees_all_equal_structs(made, state[0])
 
 
 @pytest.mark.parametrize("name", MODELS)
