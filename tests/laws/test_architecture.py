@@ -30,11 +30,11 @@ FLOOR = {
     "partitioners": 3,
     "_spec": 4,
     "_uses": 4,
-    "tree": 4,
     "getters": 4,
     "_context": 5,
     "_check": 5,
     "_json": 5,
+    "tree": 5,
     "_frame": 6,
     "_read": 6,
     "_materialize": 6,
@@ -252,7 +252,7 @@ def test_functions_are_short():
 
 
 def test_the_core_is_small():
-    """All of it, from the errors to `transform` and the helpers in `_util`: under 2,300 lines of code."""
+    """All of it, from the errors to `transform` and the helpers in `_util`: under 2,400 lines of code."""
     core = [name for name in MODULES if name.startswith("_") and name != "__main__"] + ["errors"]
     sizes = {name: len(CODE[name]) for name in core}
-    assert sum(sizes.values()) < 2300, (sum(sizes.values()), sizes)
+    assert sum(sizes.values()) < 2400, (sum(sizes.values()), sizes)
