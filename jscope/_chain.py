@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from jscope._types import Getter
+from jscope.errors import InvalidArgumentError
 
 
 @jax.tree_util.register_pytree_node_class
@@ -49,10 +50,7 @@ class Link:
 
     def __call__(self, name: str, /, *args: Any, **options: Any) -> Any:
         """Asks the rest of the chain for the variable with the full path `name`; arguments as in `get_variable`."""
-        # Getters written for TensorFlow 1 may pass these by position.
-        return self.getter(
-            self.rest, name, **dict(zip(("shape", "dtype", "initializer"), args, strict=False)), **options
-        )
+        return self.getter(self.rest, name, **_by_name(name, args, options))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +62,22 @@ class End:
 
     def __call__(self, name: str, /, *args: Any, **options: Any) -> Any:
         """Gets or creates the variable with the full path `name`; arguments as in `get_variable`."""
-        options.update(zip(("shape", "dtype", "initializer"), args, strict=False))
-        return self.scope._ask(name, site=self.site, **options)
+        return self.scope._ask(name, site=self.site, **_by_name(name, args, options))
+
+
+def _by_name(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """Returns all arguments by name: getters written for TensorFlow 1 may pass the first three by position."""
+    given = dict(zip(_POSITIONAL, args, strict=False))
+    if len(args) > len(_POSITIONAL) or given.keys() & options.keys():
+        raise InvalidArgumentError(
+            f"A custom getter asked for `{name}` with {args} by position, and by name {', '.join(options)}.\nOnly "
+            f"{', '.join(_POSITIONAL)} may follow the name by position, and nothing may be given twice: give the rest "
+            "by name."
+        )
+    return given | options
+
+
+_POSITIONAL = ("shape", "dtype", "initializer")
 
 
 def as_node(getter: Getter) -> Getter:

@@ -6,7 +6,7 @@ That is shapes, dtypes, keys, params, shardings, and what initializers return. B
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -40,6 +40,7 @@ def checked_shape(path: str, shape: ShapeLike) -> Shape:
         raise InvalidArgumentError(
             f"The shape of `{path}` must be ints that are known when tracing, not {shape!r}.\n"
             "Use static values such as `x.shape[-1]`; a traced value cannot be a dimension."
+            f"{_text.not_an_initializer('shape', shape)}"
         ) from None
     if any(dim < 0 for dim in result):
         raise ShapeMismatchError(f"The shape of `{path}` has a negative dimension: {result}. Dimensions are >= 0.")
@@ -50,21 +51,24 @@ def checked_dtype(path: str, dtype: DType) -> np.dtype[Any]:
     """Returns a dtype as JAX will use it (without 64 bits unless they are enabled)."""
     try:
         known = np.dtype(jax.dtypes.canonicalize_dtype(dtype))
-        # Objects, strings and dates are dtypes to NumPy, and JAX finds fault with them only when it makes an array.
-        if known.kind in "OSUM":
+        # Objects, strings, dates and records are dtypes to NumPy, and JAX finds fault with them only when it makes an
+        # array. By the kind, bfloat16 is such a record, too.
+        if known.kind in "OSUMm" or known.type is np.void:
             raise TypeError
         return known
     except TypeError:
         raise InvalidArgumentError(
             f"The dtype of `{path}` is {dtype!r}, which JAX does not know. Use `jnp.float32`, `jnp.bfloat16`, ..."
+            f"{_text.not_an_initializer('dtype', dtype)}"
         ) from None
 
 
 def differences(expected: Mapping[str, VariableSpec], found: Mapping[str, Any]) -> list[str]:
     """Returns a line for everything missing, unexpected, mis-shaped and mis-typed; none if all fits."""
-    missing = [name for name in expected if name not in found]
-    unexpected = [name for name in found if name not in expected]
-    lines = [f"  missing:    `{name}` {_asked(expected[name])}{_near(name, unexpected)}" for name in missing]
+    lines, told = _stacked_on_one_side(expected, found)
+    missing = [name for name in expected if name not in found and name not in told]
+    unexpected = [name for name in found if name not in expected and name not in told]
+    lines += [f"  missing:    `{name}` {_asked(expected[name])}{_near(name, unexpected)}" for name in missing]
     lines += [f"  unexpected: `{name}` {_found(found[name])}{_near(name, missing)}" for name in unexpected]
     for name in (name for name in expected if name in found):
         spec, value = expected[name], found[name]
@@ -75,6 +79,38 @@ def differences(expected: Mapping[str, VariableSpec], found: Mapping[str, Any]) 
         elif dtype != spec.dtype:
             lines.append(f"  dtype:      `{name}` is {_found(value)}, expected {_asked(spec)}")
     return lines
+
+
+def _stacked_on_one_side(expected: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+    """Returns a line for each scope whose layers only one side keeps in one array, and the names that this explains."""
+    lines: list[str] = []
+    told: set[str] = set()
+    for ones, many, verb, where in (
+        (expected, found, "stack", "in the model, but not here"),
+        (found, expected, "unstack", "here, but not in the model"),
+    ):
+        below: dict[str, list[str]] = {}
+        for (at, one), copies in _numbered(name for name in many if name not in ones).items():
+            # As many copies as the array has layers: less would only be a likeness of names.
+            if one not in many and getattr(ones.get(one), "shape", ())[:1] == (len(copies),):
+                below.setdefault(at, []).append(one)
+                told |= {one, *copies}
+        for at, names in below.items():
+            count, path = f" and {len(names) - 1} more" * (len(names) > 1), f', at="{at}"' if at else ""
+            are = "are" if count else "is"
+            lines.append(f"  layers:     `{names[0]}`{count} {are} stacked {where}: `jscope.tree.{verb}(params{path})`")
+    return lines, told
+
+
+def _numbered(names: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """Returns names by what stands before a number in them, and by what is left of them without it."""
+    numbered: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        parts = _path.parts(name)
+        for i in (i for i, part in enumerate(parts) if part.isdecimal()):
+            at, rest = _path.join(*parts[:i]), _path.join(*parts[i + 1 :])
+            numbered.setdefault((at, _path.join(at, rest)), []).append(name)
+    return numbered
 
 
 def checked_tree(role: str, tree: Any) -> dict[str, Any]:
@@ -103,7 +139,8 @@ def checked_value(spec: VariableSpec, value: Any) -> jax.Array:
     if not isinstance(value, jax.Array):
         raise InitializerError(
             f"The initializer of `{spec.path}` (created at {spec.site}) did not return an array.\n"
-            "An initializer is `(key, shape, dtype) -> array`."
+            "An initializer is `(key, shape, dtype) -> array`. What makes one has to be called first: "
+            "`initializer=he_normal()`, not `initializer=he_normal`."
         )
     if value.shape != spec.shape or value.dtype != spec.dtype:
         raise InitializerError(

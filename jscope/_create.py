@@ -21,7 +21,7 @@ from jscope._check import checked_dtype, checked_shape
 from jscope._context import Context
 from jscope._defaults import OFF, Defaults, Reuse, check_callable, is_value
 from jscope._frame import Frame, Replay
-from jscope._materialize import initial_value
+from jscope._materialize import initial_value, making
 from jscope._spec import DataDependent, StackAxis, VariableSpec
 from jscope._types import Axes, DType, Partitioner, Shape, ShapeLike
 from jscope._uses import Entry
@@ -263,7 +263,7 @@ def _depends_on_data(spec: VariableSpec) -> bool:
         return False
     key = jax.eval_shape(lambda: jax.random.key(0))
     assert callable(spec.initializer)
-    with errors.noting(f"while making the initial value of `{spec.path}` (created at {spec.site})."):
+    with making(spec):
         make = spec.initializer
         jaxpr = jax.make_jaxpr(lambda key: make(key, spec.shape, spec.dtype))(key)
     return any(isinstance(const, Tracer) for const in jaxpr.consts)

@@ -88,6 +88,11 @@ class Defaults:
 
 def check_callable(role: str, value: Any) -> None:
     """Raises unless `value` can serve as this default; an initializer may be an array or number too."""
+    if isinstance(value, type):
+        name = value.__name__
+        raise InvalidArgumentError(
+            f"{role}={name} is a class, which makes one when it is called with what it needs: `{role}={name}(...)`."
+        )
     if value is None or callable(value) or (role == "initializer" and is_value(value)):
         return
     wanted = "(key, shape, dtype) -> array, or an array or number" if role == "initializer" else _WANTED[role]

@@ -114,14 +114,14 @@ def _program(kind: Kind, group: list[VariableSpec], row: Any) -> Any:
     """Returns what draws the group, lowered unless it becomes a part of the user's own program."""
     # What compares by identity stays out of the cache, which would keep alive whatever it captured.
     program = (_cached_drawing if kind.initializer.by_value else _drawing)(kind)
-    with _noting(group):
+    with making(group[0]):
         return program if kind.traced else lowered(program, row)
 
 
 def _draw_group(
     kind: Kind, group: list[VariableSpec], rows: list[Any], draw: Callable[[Any], Any]
 ) -> dict[str, jax.Array]:
-    with _noting(group):
+    with making(group[0]):
         if kind.grouped:
             # Under a trace, XLA chooses the sharding of a slice, unless it is told.
             drawn = draw(jnp.stack(rows))
@@ -150,8 +150,19 @@ def _drawing(kind: Kind) -> Callable[..., Any]:
 _cached_drawing = lru_cache(maxsize=4096)(_drawing)
 
 
-def _noting(group: list[VariableSpec]) -> contextlib.AbstractContextManager[None]:
-    return noting(f"while making the initial value of `{group[0].path}` (created at {group[0].site}).")
+@contextlib.contextmanager
+def making(spec: VariableSpec) -> Iterator[None]:
+    """Notes on errors of an initializer which variable it was for, and how initializers are called."""
+    with noting(f"while making the initial value of `{spec.path}` (created at {spec.site})."):
+        try:
+            yield
+        except TypeError as error:
+            name = getattr(spec.initializer, "__name__", repr(spec.initializer))
+            error.add_note(
+                f"jscope: an initializer is called as `(key, shape, dtype)`. If `{name}` takes other arguments, pass "
+                f"what it returns: `initializer={name}(...)`."
+            )
+            raise
 
 
 def _sizes(spec: VariableSpec) -> Shape:

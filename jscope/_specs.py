@@ -115,15 +115,19 @@ class Specs(Mapping[str, Any]):
     def mask(self, which: Which = "", *, collection: str | None = None) -> dict[str, Any]:
         """Returns a nested dict of bools, true where `select` would choose: for `optax.masked`.
 
+        It mirrors the params. State is left out, unless there is nothing else: `specs.state.mask(...)`.
+
         >>> import jscope
         >>> specs = jscope.transform(lambda s: (s.get_variable("w", (2,)), s.get_variable("b", (2,)))).specs()
         >>> specs.mask("w$")
         {'w': True, 'b': False}
         """
-        return self.map(_chooser(which, collection))
+        return (self.params or self).map(_chooser(which, collection))
 
     def labels(self, rules: Mapping[str, str], default: str | None = None) -> dict[str, Any]:
         """Returns a nested dict of labels, for `optax.multi_transform`: the first regex in `rules` that matches.
+
+        It mirrors the params. State is left out, unless there is nothing else: `specs.state.labels(...)`.
 
         Raises:
           InvalidArgumentError: Nothing matches a variable, and there is no default.
@@ -142,7 +146,7 @@ class Specs(Mapping[str, Any]):
                 )
             return default
 
-        return self.map(label)
+        return (self.params or self).map(label)
 
     def shape_dtype(self) -> dict[str, Any]:
         """Returns a nested dict of `jax.ShapeDtypeStruct`s."""
