@@ -28,6 +28,11 @@ class Static:
         """Whether the getter says that it does the same at every path: `jscope.jit` may then hide the path from it."""
         return bool(getattr(self.getter, "ignores_path", False))
 
+    @property
+    def only_casts(self) -> bool:
+        """Whether the getter says that it changes nothing but the dtype of what is read."""
+        return bool(getattr(self.getter, "only_casts", False))
+
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         return self.getter(getter, name, **options)
 
@@ -52,6 +57,29 @@ class Link:
         """Asks the rest of the chain for the variable with the full path `name`; arguments as in `get_variable`."""
         return self.getter(self.rest, name, **_by_name(name, args, options))
 
+    def stored(self, name: str, /, **options: Any) -> tuple[str, Any]:
+        """Asks as a call does, but for what is stored: returns its full path, and its value without any cast."""
+        if getattr(self.getter, "only_casts", False):
+            return self.rest.stored(name, **options)
+        paths = [name]
+
+        def noting(rest: Any, name: str, /, **options: Any) -> Any:
+            path, value = rest.stored(name, **options)
+            paths.append(path)
+            return value
+
+        value = self.getter(Link(noting, self.rest, self.scope), name, **options)
+        return paths[-1], value
+
+    @property
+    def casts(self) -> bool:
+        """Whether a value passes a getter that changes its dtype, so that what is stored may be another."""
+        return getattr(self.getter, "only_casts", False) or self.rest.casts
+
+    def spec(self, name: str, /, **options: Any) -> Any:
+        """Returns what is known of a variable that a call would ask for; see `End.spec`."""
+        return self.rest.spec(name, **options)
+
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -59,10 +87,22 @@ class End:
 
     scope: Any
     site: str
+    casts: bool = False
 
     def __call__(self, name: str, /, *args: Any, **options: Any) -> Any:
         """Gets or creates the variable with the full path `name`; arguments as in `get_variable`."""
         return self.scope._ask(name, site=self.site, **_by_name(name, args, options))
+
+    def stored(self, name: str, /, **options: Any) -> tuple[str, Any]:
+        """Returns the full path and the value, as `Link.stored` does."""
+        return name, self(name, **options)
+
+    def spec(self, name: str, /, **options: Any) -> Any:
+        """Returns the spec that the request would create, or of what is there already; None where nothing is known.
+
+        Nothing is created by this. In `apply`, only `shape`, `dtype` and `trainable` of what is stored are known.
+        """
+        return self.scope._known(name, self.site, **options)
 
 
 def _by_name(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,19 @@ def _again(frame: Frame, replay: Replay, context: Context, request: Request) -> 
     return replay.values[path]
 
 
+def planned(frame: Frame, context: Context, request: Request) -> VariableSpec | None:
+    """Returns the spec that a request would create (of one copy), or that of what is there; None if there is neither.
+
+    Nothing is created.
+    """
+    if request.options.get("shape") is not None or request.options.get("initializer") is not None:
+        return new_spec(request.path, context.defaults, request.site, **request.options)
+    spec, stacked = frame.specs.get(request.path), len(context.stack_of(request.path))
+    if spec is None or not stacked:
+        return spec
+    return replace(spec, shape=spec.shape[stacked:], axes=spec.axes and spec.axes[stacked:], stack=())
+
+
 def _share(frame: Frame, context: Context, request: Request, one: VariableSpec) -> None:
     """Raises unless the variable that exists may be shared, and is the one that the request asks for."""
     options, trainable = request.options, one.trainable

@@ -20,10 +20,11 @@ from jscope import _path, _rng
 from jscope._chain import End, as_node, through
 from jscope._check import check_key
 from jscope._context import Context, Writes, crossing
-from jscope._create import Request, create
+from jscope._create import Request, create, planned
 from jscope._defaults import LIBRARY_DEFAULTS, OFF, Off, Overrides, Reuse, check_callable
 from jscope._frame import Frame
-from jscope._read import check_shape, find, is_variable, outside, peek, subtree
+from jscope._read import check_shape, find, is_variable, outside, peek, stored_spec, subtree
+from jscope._spec import VariableSpec
 from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
 from jscope._uses import NOTHING, Carried, Entry
 from jscope._util import _text
@@ -310,6 +311,14 @@ class Scope:
             scope = Scope(whole.path, whole.params, whole.state, whole.uses.root, context)
             below = _path.relative(path, whole.path) or outside(path, whole.path)
         return scope._with(replace(context, getters=())).get_variable(below, options.get("shape"))
+
+    def _known(self, path: str, site: str, *, reuse: Reuse | None = None, **options: Any) -> VariableSpec | None:
+        """Returns what is known of a variable before it is asked for."""
+        context = self._context
+        if not context.collecting:
+            return stored_spec(path, context.crossing)
+        frame = running(context, f"asked about variable `{path}`")
+        return planned(frame, context, Request(path, self._entry, site, reuse, options))
 
 
 def root(frame: Frame, key: Key | None) -> Scope:
