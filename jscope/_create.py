@@ -112,8 +112,8 @@ def new_spec(
         given = defaults.override(
             initializer=initializer, regularizer=regularizer, constraint=constraint, partitioner=partitioner
         )
-        if given.initializer is None:
-            given = given.override(initializer=fallback_initializer)
+        if fallback_initializer is not None:
+            given = given.override(initializer=initializers.fitting(given.initializer, fallback_initializer))
     full_shape, full_dtype = _shape_and_dtype(path, shape, dtype, given)
     if not isinstance(trainable, bool):
         raise errors.InvalidArgumentError(f"trainable={trainable!r} of `{path}` must be True or False.")

@@ -112,8 +112,8 @@ class Scope:
           dtype: Its dtype; the scope's default (float32) if None.
           initializer: `(key, shape, dtype) -> array`, or an array or number that gives shape and dtype too.
             Library default: glorot uniform for floats and complex, zeros for integers and bool.
-          fallback_initializer: What a layer starts it from where neither this call nor the scope says: comes after the
-            scope's default, before the library's.
+          fallback_initializer: For layers: where it starts if neither this call nor the scope says. Where that is a
+            `variance_scaling`, what they say takes its axes of inputs and outputs, unless it names axes itself.
           trainable: True makes it a param, False a state variable, which `assign` may write.
           regularizer: Its penalty, summed by `Specs.regularization_loss`.
           constraint: The projection that `Specs.apply_constraints` applies.

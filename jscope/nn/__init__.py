@@ -10,4 +10,27 @@ The names of variables and arguments, the defaults and the initial values are th
 layer computes in the dtype of its input, and takes its statistics in float32. See `docs/layers.md`.
 """
 
+from jscope.nn._batch_norm import batch_norm as batch_norm
+from jscope.nn._conv import conv as conv
+from jscope.nn._conv import depthwise_conv as depthwise_conv
+from jscope.nn._conv import separable_conv as separable_conv
+from jscope.nn._conv_transpose import conv_transpose as conv_transpose
+from jscope.nn._dense import bias as bias
 from jscope.nn._dense import dense as dense
+from jscope.nn._dense import einsum as einsum
+from jscope.nn._embedding import embedding as embedding
+from jscope.nn._embedding import unembed as unembed
+from jscope.nn._noise import drop_path as drop_path
+from jscope.nn._noise import dropout as dropout
+from jscope.nn._noise import gaussian_noise as gaussian_noise
+from jscope.nn._norm import group_norm as group_norm
+from jscope.nn._norm import instance_norm as instance_norm
+from jscope.nn._norm import l2_normalize as l2_normalize
+from jscope.nn._norm import layer_norm as layer_norm
+from jscope.nn._norm import rms_norm as rms_norm
+from jscope.nn._pool import avg_pool as avg_pool
+from jscope.nn._pool import global_avg_pool as global_avg_pool
+from jscope.nn._pool import global_max_pool as global_max_pool
+from jscope.nn._pool import max_pool as max_pool
+from jscope.nn._pool import pixel_shuffle as pixel_shuffle
+from jscope.nn._pool import upsample as upsample

@@ -9,18 +9,23 @@ for matrices, and a norm with random scales does not train.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
+from jscope import initializers
 from jscope._defaults import OFF, Off
 from jscope._scope import Scope
 from jscope._transform import named as named
 from jscope._types import Axes, DType, Initializer, Shape
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError
+
+Activation: TypeAlias = Callable[[jax.Array], jax.Array]
+"""What is applied to each element of a result, such as `jax.nn.relu`."""
 
 
 def weight(
@@ -65,6 +70,13 @@ def along(vector: jax.Array, ndim: int, axis: int = -1) -> jax.Array:
     return jnp.expand_dims(vector, tuple(i for i in range(ndim) if i != axis))
 
 
+def add_bias(scope: Scope, y: jax.Array, given: Initializer | Off | None, axes: Axes | None) -> jax.Array:
+    """Adds `bias` along the last axis; its logical name is the last of the kernel's."""
+    b = vector(scope, "bias", y.shape[-1:], given, initializers.zeros, None if axes is None else tuple(axes)[-1:])
+    y, b = in_one_dtype(y, b)
+    return y + along(b, y.ndim)
+
+
 def refuse(scope: Scope | None, layer: str, problem: str, advice: str) -> NoReturn:
     """Raises the error of a layer: where it happened, what was found and asked for, and what to do."""
     where = "" if scope is None else f" in {scope_at(scope.path)}"
@@ -84,6 +96,13 @@ def check_size(scope: Scope | None, layer: str, name: str, size: Any, least: int
     if not isinstance(size, Integral) or isinstance(size, bool) or int(size) < least:
         refuse(scope, layer, f"`{name}` is {size!r}", f"It should be an int of at least {least}.")
     return int(size)
+
+
+def check_training(scope: Scope, layer: str, training: Any) -> None:
+    """Raises unless `training` is known and says yes or no."""
+    if not isinstance(training, bool):
+        advice = "It is True or False, known when the model is traced; under `jax.jit`, make it a static argument."
+        refuse(scope, layer, f"`training` is {training!r}", advice)
 
 
 def checked_axis(scope: Scope | None, layer: str, axis: Any, ndim: int) -> int:
