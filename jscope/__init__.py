@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # Imported on first use, by `__getattr__`.
     from jscope import errors as errors
     from jscope import getters as getters
     from jscope import initializers as initializers
+    from jscope import nn as nn
     from jscope import partitioners as partitioners
     from jscope import regularizers as regularizers
     from jscope import sharding as sharding

@@ -141,6 +141,7 @@ def new_spec(
     shape: ShapeLike | None = None,
     dtype: DType = None,
     initializer: Any = None,
+    fallback_initializer: Any = None,
     trainable: bool = True,
     regularizer: Any = None,
     constraint: Any = None,
@@ -153,6 +154,8 @@ def new_spec(
         given = defaults.override(
             initializer=initializer, regularizer=regularizer, constraint=constraint, partitioner=partitioner
         )
+        if fallback_initializer is not None:
+            given = given.override(initializer=initializers.fitting(given.initializer, fallback_initializer))
     full_shape, full_dtype = _shape_and_dtype(path, shape, dtype, given)
     if not isinstance(trainable, bool):
         raise errors.InvalidArgumentError(f"trainable={trainable!r} of `{path}` must be True or False.")

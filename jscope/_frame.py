@@ -212,11 +212,19 @@ class Frame:
 
     def enter_name(self, path: str) -> None:
         """Enters `jax.named_scope` for what `path` adds to the innermost name."""
-        inner = _path.relative(path, self._names[-1][0]) if self._names else path
+        inner = _path.relative(path, self._innermost_name())
         name = path if inner is None else inner
         scope = jax.named_scope(name) if name else contextlib.nullcontext()
         scope.__enter__()
         self._names.append((path, scope))
+
+    def _innermost_name(self) -> str:
+        """Returns the path whose name was entered last: the body of a lift goes on where the lift was called."""
+        if self._names or self.parent is None:
+            return self._names[-1][0] if self._names else ""
+        # A body whose paths start at its boundary is shared by many places, so its names must not depend on one.
+        outer = self.parent._innermost_name()
+        return outer if _path.relative(self.crossing.path, outer) is not None else ""
 
     def exit_name(self) -> None:
         """Leaves the innermost name."""

@@ -98,6 +98,7 @@ class Scope:
         dtype: DType = None,
         initializer: Initializer | Any | Off | None = None,
         *,
+        fallback_initializer: Initializer | None = None,
         trainable: bool = True,
         regularizer: Regularizer | Off | None = None,
         constraint: Constraint | Off | None = None,
@@ -114,6 +115,8 @@ class Scope:
           dtype: Its dtype; the scope's default (float32) if None.
           initializer: `(key, shape, dtype) -> array`, or an array or number that gives shape and dtype too.
             Library default: glorot uniform for floats and complex, zeros for integers and bool.
+          fallback_initializer: For layers: where it starts if neither this call nor the scope says. Where that is a
+            `variance_scaling`, what they say takes its axes of inputs and outputs, unless it names axes itself.
           trainable: True makes it a param, False a state variable, which `assign` may write.
           regularizer: Its penalty, summed by `Specs.regularization_loss`.
           constraint: The projection that `Specs.apply_constraints` applies.
@@ -139,7 +142,7 @@ class Scope:
         _path.check(name)
         options = {"shape": shape, "dtype": dtype, "initializer": initializer, "trainable": trainable, "axes": axes}
         options |= {"regularizer": regularizer, "constraint": constraint, "partitioner": partitioner}
-        options["collections"] = collections
+        options |= {"collections": collections, "fallback_initializer": fallback_initializer}
         end = End(self, call_site() if context.collecting else "")
         return through(self._getters_and(custom_getter), end, _path.child(self._path, name), options)
 

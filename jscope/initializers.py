@@ -11,7 +11,7 @@ made; a shape or dtype that does not suit it is an `InitializerError` when it is
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from numbers import Real
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -403,6 +403,23 @@ def default(dtype: DType) -> Initializer:
     (glorot_uniform(), zeros)
     """
     return _GLOROT_UNIFORM if jnp.issubdtype(dtype, jnp.inexact) else zeros
+
+
+def fitting(initializer: Any, fallback: Initializer) -> Any:
+    """Returns `initializer` as it suits a variable that a layer starts from `fallback`, which stands in for None.
+
+    The layer knows which axes of its variable are inputs and which are outputs. An initializer that goes by fans and
+    does not say by which takes the axes of the fallback.
+
+    >>> fitting(he_normal(), glorot_uniform(in_axis=(0, 1)))
+    variance_scaling(2.0, 'fan_in', 'truncated_normal', (0, 1), -1, ())
+    """
+    if not (isinstance(initializer, variance_scaling) and isinstance(fallback, variance_scaling)):
+        return fallback if initializer is None else initializer
+    if (initializer.in_axis, initializer.out_axis, initializer.batch_axis) != (-2, -1, ()):
+        return initializer
+    axes = {"in_axis": fallback.in_axis, "out_axis": fallback.out_axis, "batch_axis": fallback.batch_axis}
+    return replace(initializer, **axes)
 
 
 _GLOROT_UNIFORM = glorot_uniform()

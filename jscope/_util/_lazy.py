@@ -18,6 +18,7 @@ NAMESPACES = (
     "errors",
     "getters",
     "initializers",
+    "nn",
     "partitioners",
     "regularizers",
     "sharding",

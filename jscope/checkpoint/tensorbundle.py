@@ -116,7 +116,7 @@ def beside_variables(reader: Reader) -> dict[str, str]:
     """
     slots = {
         # Names of TensorFlow 2 are long; one of TensorFlow 1 is known as it is, wherever its optimizer was made.
-        f"{path}/{slot}" if _slots.is_path_of_attributes(name) else name: name
+        _path.child(path, slot) if _slots.is_path_of_attributes(name) else name: name
         for slot, paths in _by_slot(reader).items()
         if slot
         for path, name in paths.items()

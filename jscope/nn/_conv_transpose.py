@@ -1,0 +1,92 @@
+"""Transposed convolutions: from small to large, with TensorFlow's sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+
+from jscope import initializers
+from jscope._defaults import Off
+from jscope._scope import Scope
+from jscope._types import Axes, Initializer
+from jscope.nn._layer import Activation, add_bias, check_size, in_one_dtype, named, weight
+from jscope.nn._spatial import (
+    SPATIAL,
+    Padding,
+    Pairs,
+    Window,
+    like_batch_of,
+    one_batch_axis,
+    pairs,
+    window,
+)
+
+
+@named
+def conv_transpose(
+    scope: Scope,
+    x: jax.Array,
+    filters: int,
+    kernel_size: Sequence[int] | int,
+    *,
+    strides: Sequence[int] | int = 1,
+    padding: Padding = "valid",
+    dilation: Sequence[int] | int = 1,
+    activation: Activation | None = None,
+    use_bias: bool = True,
+    kernel_initializer: Initializer | Off | None = None,
+    bias_initializer: Initializer | Off | None = None,
+    axes: Axes | None = None,
+    precision: jax.lax.PrecisionLike = None,
+) -> jax.Array:
+    """Does what the gradient of `conv` does, from small to large: `(..., h, w, c) -> (..., h', w', f)`.
+
+    >>> def f(scope, x_bhwc):
+    ...     return jscope.nn.conv_transpose(scope, x_bhwc, 8, (3, 3), strides=2, padding="same")
+    >>> params = jscope.init(f, jax.random.key(0), jnp.ones((1, 5, 6, 3)))
+    >>> params["kernel"].shape, jscope.apply(f, params, jnp.ones((1, 5, 6, 3))).shape
+    ((3, 3, 8, 3), (1, 10, 12, 8))
+
+    Sizes are TensorFlow's: with a stride s and a (dilated) kernel of size k, an axis of size n becomes n s for `"same"`
+    and (n - 1) s + max(k, s) for `"valid"`. Pairs say how much is cut off from the latter.
+
+    Variables: `kernel` (*kernel_size, f, c), Glorot uniform; `bias` (f,), zeros. (Keras's `Conv2DTranspose`.)
+    """
+    over = window(scope, "conv_transpose", x, kernel_size, strides, dilation)
+    shape = (*over.size, check_size(scope, "conv_transpose", "filters", filters), x.shape[-1])
+    keras = initializers.glorot_uniform(in_axis=-1, out_axis=-2)
+    kernel = weight(scope, "kernel", shape, kernel_initializer, keras, axes)
+    single, kernel = in_one_dtype(one_batch_axis(x, len(over)), kernel)
+    spatial = SPATIAL[: len(over)]
+    y = jax.lax.conv_transpose(
+        single,
+        kernel,
+        over.strides,
+        _spread(scope, x, over, padding),
+        over.dilation,
+        (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
+        transpose_kernel=True,
+        precision=precision,
+    )
+    y = like_batch_of(y, x, len(over))
+    if use_bias:
+        y = add_bias(scope, y, bias_initializer, None if axes is None else tuple(axes)[-2:-1])
+    return y if activation is None else activation(y)
+
+
+def _spread(scope: Scope, x: jax.Array, over: Window, padding: Padding) -> Pairs:
+    """Returns the padding of the spread-out input of a transposed convolution.
+
+    `conv` from the output cuts `before` and `after` off; the kernel reaches over what is left by its extent less one.
+    Where the stride is larger than the kernel, the outputs between are zeros, and belong to the end.
+    """
+    steps = list(zip(over.extent, over.strides, strict=True))
+    if padding == "same":
+        cut = [(max(extent - stride, 0) // 2, -(-max(extent - stride, 0) // 2)) for extent, stride in steps]
+    else:
+        cut = pairs(scope, "conv_transpose", x, over, padding, ("same", "valid"))
+    return tuple(
+        (extent - 1 - before, max(extent, stride) - 1 - after)
+        for (extent, stride), (before, after) in zip(steps, cut, strict=True)
+    )

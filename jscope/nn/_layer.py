@@ -1,0 +1,114 @@
+"""What all layers have in common: how their variables start, in which dtype they compute, and what their errors say.
+
+A layer is a plain function of a scope; there is nothing to register and nothing to inherit from. It is decorated with
+`named`, so that profiles and HLO carry the path of its scope. Variables that start at random are asked for by `weight`:
+the keyword of the layer comes first, then the scope's default, then what Keras has. Variables that start as a constant,
+such as biases and the scales of norms, are asked for by `vector`, and the scope's default is not for them: it is meant
+for matrices, and a norm with random scales does not train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any, NoReturn, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jscope import initializers
+from jscope._defaults import OFF, Off
+from jscope._scope import Scope
+from jscope._transform import named as named
+from jscope._types import Axes, DType, Initializer, Shape
+from jscope._util._text import scope_at
+from jscope.errors import InvalidArgumentError
+
+Activation: TypeAlias = Callable[[jax.Array], jax.Array]
+"""What is applied to each element of a result, such as `jax.nn.relu`."""
+
+
+def weight(
+    scope: Scope, name: str, shape: Shape, given: Initializer | Off | None, keras: Initializer, axes: Axes | None = None
+) -> jax.Array:
+    """Returns a param that starts at random: as `given`, else as the scope's default says, else as in Keras."""
+    return scope.get_variable(name, shape, initializer=given, fallback_initializer=keras, axes=axes)
+
+
+def vector(
+    scope: Scope,
+    name: str,
+    shape: Shape,
+    given: Initializer | Off | None,
+    keras: Initializer,
+    axes: Axes | None = None,
+    *,
+    dtype: DType = None,
+    trainable: bool = True,
+) -> jax.Array:
+    """Returns a variable that starts as a constant: as `given`, else as in Keras, whatever the scope's default is."""
+    start = keras if given is None or given is OFF else given
+    return scope.get_variable(name, shape, dtype, start, axes=axes, trainable=trainable)
+
+
+def in_one_dtype(x: jax.Array, *variables: jax.Array) -> tuple[jax.Array, ...]:
+    """Returns `x` and variables in the dtype in which a layer computes: that of `x`.
+
+    What is not floating is taken to the dtype of the first variable, and what is real to complex where that is needed.
+    So an input in bfloat16 gives an output in bfloat16, in whatever dtype the variables are stored.
+    """
+    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else variables[0].dtype
+    for variable in variables:
+        if jnp.issubdtype(variable.dtype, jnp.complexfloating):
+            dtype = np.promote_types(dtype, variable.dtype)
+    return tuple(each.astype(dtype) for each in (x, *variables))
+
+
+def along(vector: jax.Array, ndim: int, axis: int = -1) -> jax.Array:
+    """Returns a vector with axes of size 1 around it, so that it lies along one axis of an array of rank `ndim`."""
+    axis %= ndim
+    return jnp.expand_dims(vector, tuple(i for i in range(ndim) if i != axis))
+
+
+def add_bias(scope: Scope, y: jax.Array, given: Initializer | Off | None, axes: Axes | None) -> jax.Array:
+    """Adds `bias` along the last axis; its logical name is the last of the kernel's."""
+    b = vector(scope, "bias", y.shape[-1:], given, initializers.zeros, None if axes is None else tuple(axes)[-1:])
+    y, b = in_one_dtype(y, b)
+    return y + along(b, y.ndim)
+
+
+def refuse(scope: Scope | None, layer: str, problem: str, advice: str) -> NoReturn:
+    """Raises the error of a layer: where it happened, what was found and asked for, and what to do."""
+    where = "" if scope is None else f" in {scope_at(scope.path)}"
+    raise InvalidArgumentError(f"`nn.{layer}`{where}: {problem}.\n{advice}")
+
+
+def check_rank(scope: Scope | None, layer: str, x: jax.Array, form: str, *ranks: int, least: int | None = None) -> None:
+    """Raises unless the rank of `x` is one of `ranks`, or at least `least`. `form` says what its axes should be."""
+    if x.ndim not in ranks and (least is None or x.ndim < least):
+        wanted = " or ".join(map(str, ranks)) if ranks else f"at least {least}"
+        advice = f"Its axes should be {form}; `jnp.expand_dims` and `reshape` add those that are missing."
+        refuse(scope, layer, f"the input has shape {x.shape}, of rank {x.ndim}, where rank {wanted} is needed", advice)
+
+
+def check_size(scope: Scope | None, layer: str, name: str, size: Any, least: int = 1) -> int:
+    """Returns a size as an int, after checking that it is one and at least `least`."""
+    if not isinstance(size, Integral) or isinstance(size, bool) or int(size) < least:
+        refuse(scope, layer, f"`{name}` is {size!r}", f"It should be an int of at least {least}.")
+    return int(size)
+
+
+def check_training(scope: Scope, layer: str, training: Any) -> None:
+    """Raises unless `training` is known and says yes or no."""
+    if not isinstance(training, bool):
+        advice = "It is True or False, known when the model is traced; under `jax.jit`, make it a static argument."
+        refuse(scope, layer, f"`training` is {training!r}", advice)
+
+
+def checked_axis(scope: Scope | None, layer: str, axis: Any, ndim: int) -> int:
+    """Returns an axis counted from the front, after checking that the input has it."""
+    if not isinstance(axis, Integral) or not -ndim <= int(axis) < ndim:
+        advice = f"Axes count from 0 to {ndim - 1}, or from -{ndim} to -1."
+        refuse(scope, layer, f"`axis` is {axis!r}, but the input has {ndim} axes", advice)
+    return int(axis) % ndim

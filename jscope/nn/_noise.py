@@ -1,0 +1,88 @@
+"""Noise for training. Without `training`, these return their input; with it, they need a random key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from jscope._scope import Scope
+from jscope.nn._layer import check_rank, check_training, checked_axis, named, refuse
+
+
+@named
+def dropout(
+    scope: Scope, x: jax.Array, rate: float, *, training: bool, broadcast_axes: Sequence[int] = ()
+) -> jax.Array:
+    """Sets elements to zero with probability `rate`, and divides the others by `1 - rate`. Shapes stay.
+
+    >>> model = jscope.transform(jscope.nn.dropout).with_rng(jax.random.key(0))
+    >>> y = model.apply({}, jnp.ones(1000), 0.5, training=True)
+    >>> sorted(set(y.tolist())), 400 < int((y == 0).sum()) < 600
+    ([0.0, 2.0], True)
+
+    Along `broadcast_axes`, elements are dropped together: `(1, 2)` drops whole channels of an image. (Keras's `Dropout`
+    and `SpatialDropout`; Srivastava et al., 2014, https://jmlr.org/papers/v15/srivastava14a.html)
+    """
+    shared = {checked_axis(scope, "dropout", axis, x.ndim) for axis in broadcast_axes}
+    shape = tuple(1 if i in shared else size for i, size in enumerate(x.shape))
+    return _dropped(scope, "dropout", x, rate, training, shape)
+
+
+@named
+def drop_path(scope: Scope, x: jax.Array, rate: float, *, training: bool) -> jax.Array:
+    """Sets whole examples to zero with probability `rate`, and divides the others by `1 - rate`. Shapes stay.
+
+    For the branches of residual networks, which are skipped at random that way.
+
+    >>> model = jscope.transform(jscope.nn.drop_path).with_rng(jax.random.key(0))
+    >>> y = model.apply({}, jnp.ones((100, 2)), 0.5, training=True)
+    >>> bool((y[:, 0] == y[:, 1]).all()), 30 < int((y[:, 0] == 0).sum()) < 70
+    (True, True)
+
+    (Stochastic depth: Huang et al., 2016, https://arxiv.org/abs/1603.09382)
+    """
+    check_rank(scope, "drop_path", x, "(batch, ...)", least=1)
+    return _dropped(scope, "drop_path", x, rate, training, (x.shape[0], *(1,) * (x.ndim - 1)))
+
+
+@named
+def gaussian_noise(scope: Scope, x: jax.Array, stddev: float, *, training: bool) -> jax.Array:
+    """Adds normal noise of standard deviation `stddev`. Shapes stay.
+
+    >>> model = jscope.transform(jscope.nn.gaussian_noise).with_rng(jax.random.key(0))
+    >>> y = model.apply({}, jnp.ones(1000), 0.5, training=True)
+    >>> 0.4 < float(y.std()) < 0.6
+    True
+
+    (Keras's `GaussianNoise`.)
+    """
+    check_training(scope, "gaussian_noise", training)
+    if not _is_traced(stddev) and not stddev >= 0:
+        refuse(scope, "gaussian_noise", f"`stddev` is {stddev!r}", "It should be a number of at least 0.")
+    if not training or (not _is_traced(stddev) and stddev == 0):
+        return x
+    return x + stddev * jax.random.normal(scope.rng(), x.shape, x.dtype)
+
+
+def _dropped(scope: Scope, layer: str, x: jax.Array, rate: float, training: bool, shape: tuple[int, ...]) -> jax.Array:
+    """Returns the input, in training with a mask of this shape."""
+    check_training(scope, layer, training)
+    if not _is_traced(rate) and not 0 <= rate <= 1:
+        refuse(scope, layer, f"`rate` is {rate!r}", "It is the probability to be dropped, from 0 to 1.")
+    if not training or (not _is_traced(rate) and rate == 0):
+        return x
+    key = scope.rng()
+    if not _is_traced(rate) and rate == 1:
+        # What is kept would be divided by zero, and the gradient would be NaN.
+        return jnp.zeros_like(x)
+    keep = jax.random.bernoulli(key, 1 - rate, shape)
+    return jnp.where(keep, x / (1 - rate), jnp.zeros((), x.dtype))
+
+
+def _is_traced(value: Any) -> bool:
+    """Whether a number is known only when the program runs: a schedule, for example."""
+    return isinstance(value, Tracer)

@@ -1,0 +1,230 @@
+"""Norms that need only their input. They take their statistics in float32, and give back the dtype of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jscope import initializers
+from jscope._defaults import Off
+from jscope._scope import Scope
+from jscope._types import Axes, DType, Initializer
+from jscope.nn._layer import check_rank, check_size, checked_axis, named, refuse, vector
+
+
+@named
+def layer_norm(
+    scope: Scope,
+    x: jax.Array,
+    *,
+    axis: int | Sequence[int] = -1,
+    epsilon: float = 1e-3,
+    center: bool = True,
+    scale: bool = True,
+    gamma_initializer: Initializer | Off | None = None,
+    beta_initializer: Initializer | Off | None = None,
+    axes: Axes | None = None,
+) -> jax.Array:
+    """Subtracts the mean and divides by the standard deviation over `axis`, for each example: `(..., d) -> (..., d)`.
+
+    >>> x_bd = jnp.array([[1.0, 3.0], [-2.0, 2.0]])
+    >>> params = jscope.init(jscope.nn.layer_norm, jax.random.key(0), x_bd)
+    >>> jnp.round(jscope.apply(jscope.nn.layer_norm, params, x_bd), 2).tolist()
+    [[-1.0, 1.0], [-1.0, 1.0]]
+
+    Variables, of the shape of the normalized axes: `gamma`, ones, with `scale`; `beta`, zeros, with `center`.
+    (Keras's `LayerNormalization`; Ba et al., 2016, https://arxiv.org/abs/1607.06450)
+    """
+    over = _over(scope, "layer_norm", x, axis)
+    wide = x.astype(statistics_dtype(x))
+    mean = jnp.mean(wide, over, keepdims=True)
+    centered = wide - mean
+    y = centered * jax.lax.rsqrt(jnp.mean(centered * centered, over, keepdims=True) + epsilon)
+    return affine(scope, y, over, scale, center, gamma_initializer, beta_initializer, axes).astype(output_dtype(x))
+
+
+@named
+def rms_norm(
+    scope: Scope,
+    x: jax.Array,
+    *,
+    axis: int | Sequence[int] = -1,
+    epsilon: float = 1e-6,
+    scale_initializer: Initializer | Off | None = None,
+    axes: Axes | None = None,
+) -> jax.Array:
+    """Divides by the root of the mean square over `axis`, for each example: `(..., d) -> (..., d)`.
+
+    >>> x_bd = jnp.array([[3.0, 3.0], [-2.0, 2.0]])
+    >>> params = jscope.init(jscope.nn.rms_norm, jax.random.key(0), x_bd)
+    >>> jnp.round(jscope.apply(jscope.nn.rms_norm, params, x_bd), 2).tolist()
+    [[1.0, 1.0], [-1.0, 1.0]]
+
+    Variables: `scale`, of the shape of the normalized axes, ones. (Keras's `RMSNormalization`; Zhang and Sennrich,
+    2019, https://arxiv.org/abs/1910.07467)
+    """
+    over = _over(scope, "rms_norm", x, axis)
+    wide = x.astype(statistics_dtype(x))
+    y = wide * jax.lax.rsqrt(jnp.mean(wide * wide, over, keepdims=True) + epsilon)
+    factor = _vector_over(scope, "scale", y, over, scale_initializer, initializers.ones, axes)
+    return (y * factor).astype(output_dtype(x))
+
+
+@named
+def group_norm(
+    scope: Scope,
+    x: jax.Array,
+    groups: int = 32,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-3,
+    center: bool = True,
+    scale: bool = True,
+    gamma_initializer: Initializer | Off | None = None,
+    beta_initializer: Initializer | Off | None = None,
+    axes: Axes | None = None,
+) -> jax.Array:
+    """Normalizes groups of channels for each example, over space and the group: `(b, ..., c) -> (b, ..., c)`.
+
+    >>> x_bhwc = jax.random.normal(jax.random.key(0), (2, 4, 4, 6))
+    >>> params = jscope.init(jscope.nn.group_norm, jax.random.key(0), x_bhwc, 3)
+    >>> y_bhwgk = jscope.apply(jscope.nn.group_norm, params, x_bhwc, 3).reshape(2, 4, 4, 3, 2)
+    >>> bool(jnp.allclose(y_bhwgk.mean((1, 2, 4)), 0, atol=1e-5))
+    True
+
+    Variables, of the size of `axis`: `gamma`, ones, with `scale`; `beta`, zeros, with `center`. (Keras's
+    `GroupNormalization`; Wu and He, 2018, https://arxiv.org/abs/1803.08494)
+    """
+    return _grouped(
+        "group_norm", scope, x, groups, axis, epsilon, center, scale, gamma_initializer, beta_initializer, axes
+    )
+
+
+@named
+def instance_norm(
+    scope: Scope,
+    x: jax.Array,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-3,
+    center: bool = True,
+    scale: bool = True,
+    gamma_initializer: Initializer | Off | None = None,
+    beta_initializer: Initializer | Off | None = None,
+    axes: Axes | None = None,
+) -> jax.Array:
+    """Normalizes each channel of each example, over space: `(b, ..., c) -> (b, ..., c)`.
+
+    >>> x_btc = jnp.array([[[1.0], [3.0]], [[-2.0], [2.0]]])
+    >>> params = jscope.init(jscope.nn.instance_norm, jax.random.key(0), x_btc)
+    >>> jnp.round(jscope.apply(jscope.nn.instance_norm, params, x_btc), 2).tolist()
+    [[[-1.0], [1.0]], [[-1.0], [1.0]]]
+
+    Variables, of the size of `axis`: `gamma`, ones, with `scale`; `beta`, zeros, with `center`. (`group_norm` with as
+    many groups as channels; Ulyanov et al., 2016, https://arxiv.org/abs/1607.08022)
+    """
+    check_rank(scope, "instance_norm", x, "(batch, ..., channels)", least=3)
+    groups = x.shape[checked_axis(scope, "instance_norm", axis, x.ndim)]
+    options = (axis, epsilon, center, scale, gamma_initializer, beta_initializer, axes)
+    return _grouped("instance_norm", scope, x, groups, *options)
+
+
+def l2_normalize(x: jax.Array, axis: int | Sequence[int] = -1, *, epsilon: float = 1e-12) -> jax.Array:
+    """Divides by the length of the vector along `axis`: `(..., d) -> (..., d)`. Zeros stay zeros.
+
+    >>> jnp.round(jscope.nn.l2_normalize(jnp.array([0.0, -4.0])), 4).tolist()
+    [0.0, -1.0]
+
+    `epsilon` is the least squared length that is divided by. (TensorFlow's `l2_normalize`; Keras's
+    `UnitNormalization`.)
+    """
+    over = _over(None, "l2_normalize", x, axis)
+    wide = x.astype(statistics_dtype(x))
+    squares = jnp.sum(wide * wide, over, keepdims=True)
+    return (wide * jax.lax.rsqrt(jnp.maximum(squares, epsilon))).astype(output_dtype(x))
+
+
+def statistics_dtype(x: jax.Array) -> DType:
+    """Returns the dtype of an input's statistics: float32, or float64 where the input has it."""
+    return np.promote_types(output_dtype(x), np.float32)
+
+
+def output_dtype(x: jax.Array) -> DType:
+    """Returns the dtype of a norm's output: the input's, where that is floating."""
+    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype(jnp.float32)
+
+
+def affine(
+    scope: Scope,
+    y: jax.Array,
+    over: tuple[int, ...],
+    scale: bool,
+    center: bool,
+    gamma_initializer: Initializer | Off | None,
+    beta_initializer: Initializer | Off | None,
+    axes: Axes | None,
+) -> jax.Array:
+    """Multiplies by `gamma` and adds `beta`, which lie along the axes `over`."""
+    if scale:
+        y = y * _vector_over(scope, "gamma", y, over, gamma_initializer, initializers.ones, axes)
+    if center:
+        y = y + _vector_over(scope, "beta", y, over, beta_initializer, initializers.zeros, axes)
+    return y
+
+
+def _vector_over(
+    scope: Scope,
+    name: str,
+    y: jax.Array,
+    over: tuple[int, ...],
+    given: Initializer | Off | None,
+    keras: Initializer,
+    axes: Axes | None,
+) -> jax.Array:
+    """Returns a param along the axes `over`, with axes of size 1 for the others."""
+    value = vector(scope, name, tuple(y.shape[i] for i in over), given, keras, axes)
+    return jnp.expand_dims(value.astype(y.dtype), tuple(i for i in range(y.ndim) if i not in over))
+
+
+def _over(scope: Scope | None, layer: str, x: jax.Array, axis: int | Sequence[int]) -> tuple[int, ...]:
+    """Returns the axes to normalize over, counted from the front, in order."""
+    check_rank(scope, layer, x, "(..., features)", least=1)
+    given = tuple(axis) if isinstance(axis, Sequence) else (axis,)
+    over = {checked_axis(scope, layer, each, x.ndim) for each in given}
+    if len(over) < len(given) or not over:
+        refuse(scope, layer, f"`axis` is {axis!r}", "Name one axis or several different ones.")
+    return tuple(sorted(over))
+
+
+def _grouped(
+    layer: str,
+    scope: Scope,
+    x: jax.Array,
+    groups: int,
+    axis: int,
+    epsilon: float,
+    center: bool,
+    scale: bool,
+    gamma_initializer: Initializer | Off | None,
+    beta_initializer: Initializer | Off | None,
+    axes: Axes | None,
+) -> jax.Array:
+    """Normalizes groups along `axis`, for each index of the first axis."""
+    check_rank(scope, layer, x, "(batch, ..., channels)", least=2)
+    axis = checked_axis(scope, layer, axis, x.ndim)
+    channels = x.shape[axis]
+    if channels % check_size(scope, layer, "groups", groups):
+        advice = "Choose a number of groups that divides the channels."
+        refuse(scope, layer, f"{channels} channels do not fall into groups={groups} equal parts", advice)
+    wide = x.astype(statistics_dtype(x))
+    # The axis falls apart into groups, and channels of one group.
+    split = wide.reshape(*x.shape[:axis], groups, channels // groups, *x.shape[axis + 1 :])
+    over = tuple(i for i in range(1, split.ndim) if i != axis)
+    mean = jnp.mean(split, over, keepdims=True)
+    centered = split - mean
+    y = centered * jax.lax.rsqrt(jnp.mean(centered * centered, over, keepdims=True) + epsilon)
+    y = affine(scope, y.reshape(x.shape), (axis,), scale, center, gamma_initializer, beta_initializer, axes)
+    return y.astype(output_dtype(x))

@@ -1,0 +1,283 @@
+"""What is true of every layer: under every lift, with every getter, in every dtype, for every batch."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jscope
+from jscope import getters, nn
+from tests.nn.layers import LAYERS, X
+
+KEY = jax.random.key(0)
+
+
+MAIN = {name: LAYERS[name] for name in ("dense", "conv", "embedding", "layer_norm", "batch_norm", "dropout")}
+"""One of each kind: these are compiled and run, which takes long; the others are traced, which finds most faults."""
+
+
+def everything(scope, x):
+    """Every layer on one input; what each gives, by name."""
+    return {name: layer(scope / name, x) for name, layer in LAYERS.items()}
+
+
+def main(scope, x):
+    """The layers that are run."""
+    return {name: layer(scope / name, x) for name, layer in MAIN.items()}
+
+
+def block(scope, x):
+    """The layers that are run, as one that keeps the shape of its input."""
+    return sum(main(scope, x).values()) / len(MAIN)
+
+
+def x_of(shape=X.shape, dtype=X.dtype):
+    return jax.random.normal(jax.random.key(7), shape).astype(dtype)
+
+
+@functools.cache
+def start(function):
+    """Returns the model and its params and state."""
+    model = jscope.transform_with_state(function)
+    return model.with_rng(jax.random.key(1)), *model.init(KEY, X)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer_is_the_program_by_hand(name):
+    """The jaxprs are equal, and so are the names that stand beside each equation."""
+    layer = LAYERS[name]
+    model, params, state = start(lambda scope, x: layer(scope / "block/layer", x))
+
+    def by_hand(params, state, x):
+        x = layer.prepare(x)
+        with jax.named_scope("block/layer"):
+            ours = {name: value for tree in (params, state) if tree for name, value in tree["block"]["layer"].items()}
+            return layer.hand(ours, x, None)
+
+    def with_a_key(scope, x):
+        with jax.named_scope("block/layer"):
+            return layer.hand({}, x, (scope / "block/layer").rng())
+
+    if layer.random:
+        by_hand = jscope.transform_with_state(with_a_key).with_rng(jax.random.key(1)).apply
+
+    def scoped(params, state, x):
+        y, after = model.apply(params, state, x)
+        return (y, after["block"]["layer"]) if layer.stateful else y
+
+    def hand(params, state, x):
+        return by_hand(params, state, x)[0] if layer.random else by_hand(params, state, x)
+
+    with jax.numpy_rank_promotion("allow"):
+        found, expected = (jax.make_jaxpr(f)(params, state, X) for f in (scoped, hand))
+    show = functools.partial(type(found).pretty_print, name_stack=True, use_color=False)
+    assert show(found) == show(expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_layer_that_is_not_training_needs_no_key_and_writes_nothing(training):
+    """Layers that have `training` return their input, or leave state as it is."""
+    noisy = {"dropout": (0.5,), "drop_path": (0.5,), "gaussian_noise": (0.5,), "batch_norm": ()}
+    assert noisy.keys() == {name for name, f in vars(nn).items() if takes_training(f)}
+    for name, args in noisy.items():
+        model = jscope.transform_with_state(functools.partial(run_layer, name, args, training))
+        params, state = model.init(KEY, X)
+        if training and name != "batch_norm":
+            with pytest.raises(jscope.errors.MissingRngError, match="In the scope `layer`"):
+                model.apply(params, state, x_of())
+        elif not training:
+            _, after = model.apply(params, state, x_of())
+            chex.assert_trees_all_equal(after, state)
+
+
+def takes_training(value):
+    return inspect.isfunction(value) and "training" in inspect.signature(value).parameters
+
+
+def run_layer(name, args, training, scope, x):
+    return getattr(nn, name)(scope / "layer", x, *args, training=training)
+
+
+LIFTS = {
+    "cond in remat in jit": lambda f, s, x: jscope.jit(
+        jscope.remat(lambda s, x: jscope.cond(x.sum() < 1e9, f, f, s, x))
+    )(s, x),
+    "vjp": lambda f, s, x: jscope.vjp(f, s, x)[0],
+}
+
+
+@functools.cache
+def plain():
+    model, params, state = start(lambda scope, x: main(scope / "a", x))
+    return params, state, jax.jit(model.apply)(params, state, x_of())
+
+
+@pytest.mark.parametrize("lift", LIFTS)
+def test_lifts_change_nothing(lift):
+    """Names, initial values, outputs, masks and state are those of the plain layers."""
+    model, params, state = start(lambda scope, x: LIFTS[lift](main, scope / "a", x))
+    chex.assert_trees_all_equal((params, state), plain()[:2])
+    chex.assert_trees_all_close(jax.jit(model.apply)(params, state, x_of()), plain()[2], atol=1e-5)
+
+
+def test_native_transforms_change_nothing():
+    """Where nothing is written, JAX's own transforms will do."""
+
+    def reading(scope, x):
+        return {name: layer(scope / name, x) for name, layer in MAIN.items() if not layer.stateful}
+
+    lifted = jax.jit(jax.checkpoint(jax.vmap(reading, (None, 0))))
+    model, params, state = start(lambda scope, x: lifted(scope / "a", x[None]))
+    ys, _ = jax.tree.map(lambda y: y[0], model.apply(params, state, x_of()))
+    chex.assert_trees_all_close(ys, {name: plain()[2][0][name] for name in ys}, atol=1e-5)
+
+
+def test_scanned_layers_are_the_unrolled_ones():
+    """Variables are stacked, everything else is the same."""
+    scanned, unrolled = (
+        start(lambda scope, x, how=how: jscope.layers(block, 2, scanned=how)(scope / "layers", x))
+        for how in (True, False)
+    )
+    (y, after), (expected, expected_after) = (jax.jit(m.apply)(p, s, x_of()) for m, p, s in (scanned, unrolled))
+    unstack = functools.partial(jscope.tree.unstack, at="layers")
+    chex.assert_trees_all_close(y, expected, atol=1e-5)
+    chex.assert_trees_all_close(unstack(after), expected_after, atol=1e-5)
+    chex.assert_trees_all_equal(unstack(scanned[1]), unrolled[1])
+
+
+def traced(function, dtype=jnp.float32):
+    """Returns the shapes of the variables, of what the layers give and of the gradients, without compiling anything."""
+    model = jscope.transform_with_state(function).with_rng(jax.random.key(1))
+    x = jax.ShapeDtypeStruct(X.shape, dtype)
+    specs = model.specs(x)
+
+    def loss(params, state, x):
+        ys, after = model.apply(params, state, x)
+        return sum(jnp.sum(y.astype(jnp.float32)) for y in ys.values()), (ys, after)
+
+    params, state = specs.params.shape_dtype(), specs.state.shape_dtype()
+    return params, state, *jax.eval_shape(jax.grad(loss, has_aux=True), params, state, x)
+
+
+TRACED = {
+    **LIFTS,
+    "scan": lambda f, s, x: jscope.scan(lambda s, c, x: (c, f(s, x)), s, 0, x[None])[1],
+    "vmap": lambda f, s, x: jscope.vmap(f)(s, x[None]),
+}
+
+
+@pytest.mark.parametrize("lift", TRACED)
+def test_every_layer_goes_under_every_lift(lift):
+    """Forwards and backwards; variables have the names and shapes of the plain ones, with one more axis if stacked."""
+    params, state, grads, (ys, after) = traced(lambda scope, x: TRACED[lift](everything, scope / "a", x))
+    chex.assert_trees_all_equal_shapes_and_dtypes((grads, after), (params, state))
+    stack = (1,) if lift in ("scan", "vmap") else ()
+    assert {name: y.shape for name, y in ys.items()} == dict.fromkeys(LAYERS, (*stack, *X.shape))
+    expected = traced(lambda scope, x: everything(scope / "a", x))[:2]
+    assert (params, state) == jax.tree.map(lambda x: x.update(shape=(*stack, *x.shape)), expected)
+
+
+GETTERS = {
+    "cast": getters.cast(jnp.bfloat16),
+    "lora": getters.lora(2),
+    "ema": getters.ema(0.9),
+    "weight_norm": getters.weight_norm(),
+}
+
+
+@pytest.mark.parametrize("name", GETTERS)
+def test_every_layer_takes_every_getter(name):
+    """Outputs have the shape and the dtype of the input; gradients and state those of the variables."""
+    dtype = jnp.bfloat16 if name == "cast" else jnp.float32
+    out = traced(lambda scope, x: everything(scope.with_defaults(custom_getter=GETTERS[name]), x), dtype)
+    params, state, grads, (ys, after) = out
+    chex.assert_trees_all_equal_shapes_and_dtypes((grads, after), (params, state))
+    assert {name: (y.shape, y.dtype) for name, y in ys.items()} == dict.fromkeys(LAYERS, (X.shape, dtype))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_outputs_have_the_dtype_of_the_input(dtype):
+    """Variables and state stay in float32. Only an embedding has the dtype of its table."""
+    params, state, _, (ys, after) = traced(everything, dtype)
+    assert {leaf.dtype for leaf in jax.tree.leaves((params, state, after))} == {jnp.dtype(jnp.float32)}
+    assert {name for name, y in ys.items() if y.dtype != dtype} <= {"embedding"}
+
+
+def test_narrow_inputs_give_nearly_the_same():
+    """As near as the input is to the one in float32."""
+    params, state, (expected, _) = plain()
+    model = jscope.transform_with_state(lambda scope, x: main(scope / "a", x)).with_rng(jax.random.key(1))
+    ys, _ = jax.jit(model.apply)(params, state, x_of(dtype=jnp.bfloat16))
+    for name in MAIN.keys() - {"embedding", "dropout"}:
+        assert np.allclose(ys[name].astype(jnp.float32), expected[name], atol=0.05), name
+
+
+def test_statistics_are_taken_in_float32():
+    """A large mean does not drown the differences of a bfloat16 input."""
+    x = (64 + x_of() * 4).astype(jnp.bfloat16)
+    norms = [name for name in LAYERS if "norm" in name]
+    model, params, state = start(lambda scope, x: {name: LAYERS[name](scope / name, x) for name in norms})
+    narrow, wide = jax.jit(lambda *xs: [model.apply(params, state, x)[0] for x in xs])(x, x.astype(jnp.float32))
+    chex.assert_trees_all_equal(narrow, jax.tree.map(lambda y: y.astype(jnp.bfloat16), wide))
+
+
+def test_an_empty_batch_is_a_batch():
+    """Outputs are empty, gradients are zeros, and state stays."""
+    model, params, state = start(lambda scope, x: everything(scope / "a", x))
+    x = jnp.zeros((0, *X.shape[1:]))
+
+    def loss(params):
+        ys, after = model.apply(params, state, x)
+        return sum(jnp.sum(y) for y in ys.values()), (ys, after)
+
+    grads, (ys, after) = jax.jit(jax.grad(loss, has_aux=True))(params)
+    assert {y.shape for y in ys.values()} == {x.shape}
+    chex.assert_trees_all_equal((grads, after), (jax.tree.map(jnp.zeros_like, params), state))
+
+
+def lowered_names(function):
+    model, params, state = start(function)
+    text = jax.jit(model.apply).lower(params, state, X).as_text(debug_info=True)
+    return set(re.findall(r'"jit\(apply\)/([^"]*)/dot_general', text))
+
+
+def test_names_are_those_of_the_scopes():
+    """In the lowered program, each layer adds the name that the enclosing one lacks, also in the bodies of lifts."""
+
+    @jscope.named
+    def net(scope, x):
+        return jscope.layers(lambda s, x: nn.dense(s / "dense", x, 6), 2, scanned=False)(scope / "layers", x)
+
+    @jscope.named
+    def remat(scope, x):
+        return jscope.remat(lambda s, x: nn.dense(s / "dense", x, 6))(scope / "layer", x)
+
+    assert lowered_names(lambda s, x: net(s / "net", x)) == {"net/layers/0/dense", "net/layers/1/dense"}
+    assert lowered_names(lambda s, x: remat(s / "net", x)) == {"net/checkpoint/layer/dense"}
+
+
+def test_equal_blocks_share_one_trace():
+    """Under `jscope.jit`, a block that enters its names is traced once, wherever it stands."""
+    traces = []
+
+    @jscope.jit
+    @jscope.named
+    def layer(scope, x):
+        traces.append(scope.path)
+        return nn.dense(scope / "dense", x, 6)
+
+    @jscope.named
+    def net(scope, x):
+        return layer(scope / "b", layer(scope / "a", x))
+
+    model, params, state = start(lambda scope, x: net(scope / "net", x))
+    traces.clear()
+    jax.make_jaxpr(model.apply)(params, state, X)
+    assert traces == [""]
