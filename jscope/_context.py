@@ -34,6 +34,7 @@ class Crossing:
       state: The state below it; in a frame's own crossing, with the writes so far.
       uses: Which scopes drew random keys.
       counts: How often each path was entered.
+      handed: The names that `Scope.unique` handed out where reuse is on, in order.
       began: In which trace, and how deep in the Python stack; None where there is no random key.
     """
 
@@ -43,6 +44,7 @@ class Crossing:
     uses: Uses = field(default_factory=Uses)
     counts: dict[Hashable, int] = field(default_factory=dict)
     began: tuple[Any, int] | None = None
+    handed: dict[Hashable, list[str]] = field(default_factory=dict)
 
     def count(self, what: Hashable) -> int:
         """Counts one more entry of a scope; returns how many there were before."""
@@ -114,6 +116,7 @@ class Context:
       anchor: The place that paths are hashed from, where that is not the root.
       defaults: What `get_variable` uses where its arguments say nothing; only while collecting.
       lifted: What the lift around says; only while collecting.
+      sharer: The call that switched reuse on, where that is known.
     """
 
     collecting: bool
@@ -125,6 +128,7 @@ class Context:
     anchor: Anchor | None = None
     defaults: Defaults = LIBRARY_DEFAULTS
     lifted: Lifted | None = None
+    sharer: object = None
 
     def stack_of(self, path: str) -> tuple[StackAxis, ...]:
         """Returns the leading axes that the lifts around give to the variable `path`."""

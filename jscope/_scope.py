@@ -30,7 +30,7 @@ from jscope._uses import NOTHING, Carried, Entry
 from jscope._util import _text
 from jscope._util._lazy import trace_state
 from jscope._util._show import describe
-from jscope._util._stack import call_site, depth, loop_within
+from jscope._util._stack import call_from, call_here, call_site, depth, loop_within
 from jscope._write import assign, running, sow
 from jscope.errors import InvalidArgumentError, MissingRngError, NativeTransformError
 
@@ -169,7 +169,9 @@ class Scope:
         """
         context, getter = self._context, overrides.pop("custom_getter", None)
         getters = () if getter is OFF else self._getters_and(getter)
-        return self._with(replace(context, defaults=context.defaults.override(**overrides), getters=getters))
+        sharer = call_here() if overrides.get("reuse") else context.sharer
+        defaults = context.defaults.override(**overrides)
+        return self._with(replace(context, defaults=defaults, getters=getters, sharer=sharer))
 
     def with_rng(self, key: Key | None) -> Scope:
         """Returns the same scope with another key, or with none. This scope is unchanged."""
@@ -180,10 +182,26 @@ class Scope:
     def unique(self, name: str) -> str:
         """Returns the first of `name`, `name_1`, `name_2`, ... that is free under this scope, and takes it.
 
-        Free is what was neither entered as a scope nor handed out here before.
+        Free is what is not a variable, was not entered (not as a part of a path either), and was not handed out before.
+        Where reuse is on, each call that is made by the function which switched it on gets the same names again: so a
+        function that runs twice shares its variables, as under `default_name` of TensorFlow's scopes.
         """
+        _path.check(name)
+        context = self._context
+        if context.defaults.reuse is False:
+            return self._free(name)
+        counts = context.crossing.counts
+        handed = context.crossing.handed.setdefault((self._path, self._entry, name), [])
+        again = counts.get(run := (call_from(context.sharer, self), self._path, self._entry, name), 0)
+        counts[run] = again + 1
+        if again == len(handed):
+            handed.append(self._free(name))
+        return handed[again]
+
+    def _free(self, name: str) -> str:
+        """Takes the first free name."""
         taken, candidate, number = self._context.crossing.counts, name, 0
-        while (entered := (_path.join(self._path, *_path.split(candidate)), self._entry)) in taken:
+        while (entered := (_path.join(self._path, candidate), self._entry)) in taken or self.has_variable(candidate):
             number += 1
             candidate = f"{name}_{number}"
         taken[entered] = 0
@@ -344,7 +362,7 @@ def _flatten(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     if not context.collecting:
         # Without a key nothing is drawn inside.
         carried = NOTHING if context.key is None else context.crossing.uses.give_up(scope.below(), scope._entry)
-        return leaves, (scope._path, context.writes, carried)
+        return leaves, (scope._path, context.writes, carried, context.defaults.reuse)
     if frame is not None and frame.replay is not None:
         # Placeholders are made where they are asked for, but values that are known have to cross.
         leaves = (*frame.replay.below(scope._path), *leaves[2:])
@@ -352,7 +370,7 @@ def _flatten(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     # may hold arrays, so a number stands for them, too.
     number = frame.number_of_defaults(context.defaults) if frame is not None else None
     carried = Carried(scope._entry)
-    return leaves, (scope._path, context.writes, carried, context.call, number, context.lifted)
+    return leaves, (scope._path, context.writes, carried, context.defaults.reuse, context.call, number, context.lifted)
 
 
 def _flatten_with_keys(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -362,8 +380,10 @@ def _flatten_with_keys(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def _unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> Scope:
-    (path, writes, carried, *call), (params, state, key, getters, anchor) = static, leaves
-    collecting, defaults, lifted = bool(call), LIBRARY_DEFAULTS, None
+    (path, writes, carried, reuse, *call), (params, state, key, getters, anchor) = static, leaves
+    collecting, lifted = bool(call), None
+    # Of the defaults, `apply` needs only to know whether names are to be shared: see `unique`.
+    defaults = replace(LIBRARY_DEFAULTS, reuse=reuse) if reuse else LIBRARY_DEFAULTS
     if collecting:
         number, number_of_defaults, lifted = call
         if (frame := Frame.running(number)) is not None:

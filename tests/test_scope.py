@@ -324,3 +324,111 @@ def test_the_name_stack_follows_with_blocks():
 
     jaxpr = jax.make_jaxpr(jscope.transform(model).apply)({}, 1.0)
     assert [str(eqn.source_info.name_stack) for eqn in jaxpr.eqns] == ["a/b", "a/b/other", ""]
+
+
+def stack(scope, x):
+    """Layers that nobody wants to name, as in the tutorial."""
+    for _ in range(2):
+        x = linear(scope / scope.unique("layer"), x, 3)
+    return x
+
+
+def layer(scope, x):
+    return linear(scope / scope.unique("layer"), x, 3)
+
+
+def stack_of_functions(scope, x):
+    """Where a function for each layer takes the name."""
+    return layer(scope, layer(scope, x))
+
+
+def stack_beside(scope, x):
+    """Where a layer is named by hand."""
+    return stack(scope, linear(scope / "layer", x, 3))
+
+
+def one_value(f, s, x):
+    tower = s.variable_scope("t", reuse=jscope.AUTO_REUSE)
+    return f(tower, x) + f(tower, -x)
+
+
+def in_a_loop(f, s, x):
+    tower = s.variable_scope("t", reuse=jscope.AUTO_REUSE)
+    return sum(f(tower, y) for y in (x, -x))
+
+
+def entered_anew(f, s, x):
+    return sum([f(s.variable_scope("t", reuse=jscope.AUTO_REUSE), y) for y in (x, -x)])
+
+
+def created_then_reused(f, s, x):
+    return f(s / "t", x) + f(s.variable_scope("t", reuse=True), -x)
+
+
+def made_elsewhere(f, s, x):
+    make = lambda: s.variable_scope("t", reuse=jscope.AUTO_REUSE)  # noqa: E731
+    tower = make()
+    return f(tower, x) + f(tower, -x)
+
+
+def under_jax_jit(f, s, x):
+    tower = s.variable_scope("t", reuse=jscope.AUTO_REUSE)
+    return jax.jit(f)(tower, x) + jax.jit(f)(tower, -x)
+
+
+def under_remat(f, s, x):
+    tower = s.variable_scope("t", reuse=jscope.AUTO_REUSE)
+    return jscope.remat(f)(tower, x) + jscope.remat(f)(tower, -x)
+
+
+TOWERS = [one_value, in_a_loop, entered_anew, created_then_reused, made_elsewhere, under_jax_jit, under_remat]
+
+
+@pytest.mark.parametrize("block", [stack, stack_of_functions, stack_beside])
+@pytest.mark.parametrize("tower", TOWERS)
+def test_a_function_that_runs_twice_under_reuse_gets_its_unique_names_again(tower, block):
+    """So it shares its variables, however its scope is given to it; `init` and `apply` agree."""
+    once = jscope.init(lambda s, x: block(s / "t", x), KEY(0), X[:, :3])
+    model = lambda s, x: tower(block, s, x)  # noqa: E731
+    params = jscope.init(model, KEY(0), X[:, :3])
+    assert jscope.tree.names(params) == jscope.tree.names(once)
+    expected = sum(jscope.apply(lambda s, x: block(s / "t", x), params, x) for x in (X[:, :3], -X[:, :3]))
+    for apply in (jscope.apply, jax.jit(jscope.apply, static_argnums=0)):
+        chex.assert_trees_all_close(apply(model, params, X[:, :3]), expected, atol=1e-6)
+
+
+def test_without_reuse_a_function_that_runs_twice_gets_new_unique_names():
+    """As for `default_name` of TensorFlow, in a scope that was entered once."""
+    params = jscope.init(lambda s, x: (lambda t: stack(t, x) + stack(t, x))(s / "t"), KEY(0), X[:, :3])
+    assert list(params["t"]) == ["layer", "layer_1", "layer_2", "layer_3"]
+
+
+def after(scope, before):
+    BEFORE[before](scope)
+    return scope.unique("layer")
+
+
+BEFORE = {
+    "a variable": lambda s: s.get_variable("layer", (2,)),
+    "a state variable": lambda s: s.get_variable("layer", (2,), trainable=False),
+    "a scope": lambda s: s / "layer",
+    "a part of a path": lambda s: s / "layer/inner",
+    "a step": lambda s: s / "layer" / "inner",
+    "another unique name": lambda s: s.unique("layer"),
+}
+
+
+@pytest.mark.parametrize("reuse", [False, jscope.AUTO_REUSE])
+@pytest.mark.parametrize("before", BEFORE)
+def test_a_unique_name_is_none_that_is_there(before, reuse):
+    """Neither a variable nor a scope, also where that was only a part of a path."""
+
+    def model(s):
+        s = s.variable_scope("a", reuse=reuse)
+        name = after(s, before)
+        (s / name).get_variable("w", (2,))
+        return name
+
+    run = jscope.transform_with_state(model)
+    variables = run.init(KEY(0))
+    assert run.apply(*variables)[0] == "layer_1"

@@ -5,9 +5,11 @@ Only names and numbers are taken from it: a frame that was kept alive would keep
 
 from __future__ import annotations
 
+import inspect
 import operator
 import sys
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,3 +120,49 @@ def standing_here() -> Standing:
             rule |= frame.f_globals["__name__"].endswith(".custom_derivatives")
         frame = frame.f_back
     return Standing(tuple(way), (frame.f_code, frame.f_lasti) if branch and frame is not None else None, rule)
+
+
+_MARK = "__jscope_call__"
+
+
+def call_here() -> object:
+    """Returns what stands for the running call of the user's function: it equals only itself.
+
+    It is kept among the local variables of the call, since Python gives the ids of calls that have ended to others.
+    """
+    frame = next(_users(sys._getframe(1)), None)
+    return None if frame is None else frame.f_locals.setdefault(_MARK, object())
+
+
+def call_from(maker: object, value: Any) -> object:
+    """Returns what stands for the call that the call `maker` has made, of a function that works with `value`.
+
+    Where `maker` does not run, that is the outermost call that got `value` as an argument, or one made by a call that
+    has it otherwise.
+    """
+    inner, given = None, None
+    for frame in _users(sys._getframe(1)):
+        kept = frame.f_locals
+        if maker is not None and kept.get(_MARK) is maker:
+            given = inner or frame
+            break
+        names = [name for name, local in kept.items() if local is value]
+        if names:
+            code = frame.f_code
+            given = frame if set(names) & set(code.co_varnames[: code.co_argcount]) else inner or frame
+        inner = frame
+    return None if given is None else given.f_locals.setdefault(_MARK, object())
+
+
+def _users(frame: types.FrameType | None) -> Iterator[types.FrameType]:
+    """Yields the frames of the user's functions, innermost first; comprehensions are parts of theirs."""
+    while frame is not None:
+        code = frame.f_code
+        ours = _is_of(frame, "jscope") or _is_of(frame, "jax")
+        # What is not a function has its globals for locals.
+        if not ours and code.co_flags & inspect.CO_OPTIMIZED and code.co_name not in _COMPREHENSIONS:
+            yield frame
+        frame = frame.f_back
+
+
+_COMPREHENSIONS = ("<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>")
