@@ -20,12 +20,14 @@ from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key
 from jscope._util._compiled import moved
 from jscope._util._gc import gc_paused
+from jscope._util._hints import hint
 from jscope.errors import noting
 
 CONTROL_FLOW_NOTE = (
     "jscope: `init` and `specs` run the model on abstract inputs (shapes and dtypes, no values), as `jax.jit` does. "
-    "Python control flow needs values: pass what decides it as a Python bool or int (those stay static), or use "
-    "`jax.lax.cond`, `jax.numpy.where`, ..."
+    "Python control flow needs values: pass what decides it as a Python bool or int (those stay static, unless a "
+    '`jax.jit` around traces them: `jax.jit(model.init, static_argnames="training")`), or use `jax.lax.cond`, '
+    "`jax.numpy.where`, ..."
 )
 
 
@@ -67,7 +69,12 @@ class Call:
             # The frame begins inside the trace, which is therefore its own: see `Frame.trace`.
             with Frame(collecting=True) as frame, advising():
                 args, kwargs = rebuild(arrays)
-                self.function(root(frame, key), *args, **kwargs)
+                try:
+                    self.function(root(frame, key), *args, **kwargs)
+                # Here, where JAX has not yet taken its own frames out of the traceback.
+                except Exception as error:
+                    hint(error)
+                    raise
             # Specs are not arrays, so `eval_shape` could not return them. They hold no tracer that would leak.
             found.extend(frame.specs.values())
 

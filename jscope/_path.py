@@ -158,6 +158,19 @@ def nested(leaves: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return tree
 
 
+def unsplit(tree: Mapping[str, Any]) -> str | None:
+    """Returns a key of a nested mapping that has several parts, as in the flat form, or None.
+
+    >>> unsplit({"a": {"b/w": 1}}), unsplit({"a": {"b": {"w": 1}}})
+    ('b/w', None)
+    """
+    for name, value in tree.items():
+        found = name if SEPARATOR in name else unsplit(value) if isinstance(value, Mapping) else None
+        if found:
+            return found
+    return None
+
+
 def copy(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Copies a nested mapping into dicts, without what they hold, after checking that all names are strings."""
     copied: dict[str, Any] = {}

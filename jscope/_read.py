@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from jax.core import Tracer
+
 from jscope import _path
 from jscope._check import checked_shape
 from jscope._context import Crossing
 from jscope._spec import VariableSpec
-from jscope._types import ShapeLike
+from jscope._types import Shape, ShapeLike
 from jscope._util import _text
 from jscope.errors import MissingVariableError, NameConflictError, ShapeMismatchError
 
@@ -41,9 +43,10 @@ def find(
         below = [n for tree in (params, state) for n, _ in _path.items(tree, path)]
         if not below and around is not None:
             below = [n for tree in (around.params, around.state) for n, _ in _path.items(tree, around.path)]
-        listing = _text.did_you_mean(full, below) or (
-            f" There are: {', '.join(map('`{}`'.format, below[:8]))}" if below else ""
-        )
+        # In flat params it may be there, as one key; the call says so.
+        listing = "" if full in below else _text.did_you_mean(full, below)
+        if not listing and below and full not in below:
+            listing = f" There are: {', '.join(map('`{}`'.format, below[:8]))}"
         raise MissingVariableError(
             f"Variable `{full}` is not in the params (nor in the state).{listing}\nParams made by `init` of this very "
             f"function have it; `model.specs(*inputs).check(params)` lists all that differs.{_stacked_hint(full)}"
@@ -70,8 +73,15 @@ def check_shape(path: str, value: Any, shape: ShapeLike) -> None:
         raise ShapeMismatchError(
             f"Variable `{path}` has shape {tuple(found)} in the params, asked for with shape {asked}.\n"
             "Either these params belong to another model (see `specs.check(params)`), "
-            "or the function now asks for another shape: call `init` again."
+            f"or the function now asks for another shape: call `init` again.{_mapped_hint(value, asked)}"
         )
+
+
+def _mapped_hint(value: Any, asked: Shape) -> str:
+    """Returns a sentence where an axis of the variable is missing because the scope was mapped over, or nothing."""
+    if not isinstance(value, Tracer) or all(asked[:i] + asked[i + 1 :] != value.shape for i in range(len(asked))):
+        return ""
+    return "\nIf `jax.vmap` maps over the scope here, pass it whole: `jax.vmap(f, in_axes=(None, 0))(scope, x)`."
 
 
 def subtree(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:

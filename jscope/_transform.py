@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
+import jax
+
 from jscope import _path
 from jscope._check import check_key, checked_tree, with_shardings
 from jscope._collect import Call, advising, is_data_dependent
@@ -25,12 +27,19 @@ from jscope._spec import VariableSpec
 from jscope._specs import Specs, specs_of
 from jscope._types import Key, Params, State
 from jscope._util import _text
-from jscope.errors import InvalidArgumentError, StateError
+from jscope._util._hints import add, hint
+from jscope.errors import InvalidArgumentError, MissingVariableError, StateError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Captured: TypeAlias = dict[str, Any]
 """A nested dict of what was sown, by path."""
+
+TRACED_NOTE = (
+    "Python control flow needs values, and `jax.jit` traces all arguments of `apply`, also bools and ints. Keep what "
+    'decides it static: by keyword, `jax.jit(model.apply, static_argnames="training")(params, x, training=True)`, or '
+    "by position, with `static_argnums`. For what depends on arrays there are `jax.lax.cond`, `jax.numpy.where`, ..."
+)
 
 
 # Compared by identity: keys are arrays, and `==` of arrays is not a bool.
@@ -77,7 +86,11 @@ class Program:
         # Copies of the dicts, not of the arrays: what the call writes goes into them.
         crossing = Crossing("", checked_tree("params", params), checked_tree("state", state) if self.stateful else {})
         with Frame(crossing=crossing, stateful=self.stateful, capturing=self.pattern is not None) as frame, advising():
-            out = self.function(root(frame, self.rng), *args, **kwargs)
+            try:
+                out = self.function(root(frame, self.rng), *args, **kwargs)
+            except Exception as error:
+                _explain(error, crossing)
+                raise
         if self.pattern is not None:
             # Chosen here, not where it is sown: a block that JAX has traced serves every pattern.
             sown = {path: value for path, value in frame.sown.items() if self.pattern.search(path)}
@@ -101,8 +114,8 @@ class _Bound:
 
     program: Program
 
-    # Type checkers do not see these: the one would hide that `init` and `apply` have different types, the other would
-    # make every attribute one that can be set.
+    # Type checkers do not see these: the first would hide that `init` and `apply` have different types, the second
+    # would make every attribute one that can be set, and the third a model one that can be called.
     if not TYPE_CHECKING:
 
         def __iter__(self) -> Iterator[Callable[..., Any]]:
@@ -110,6 +123,15 @@ class _Bound:
 
         def __setattr__(self, name: str, value: Any) -> None:
             raise AttributeError(f"`{type(self).__name__}` is immutable: `{name}` cannot be set.")
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            state, out = (", state", "out, state") if self.program.stateful else ("", "out")
+            name = getattr(self.program.function, "__name__", "f")
+            raise InvalidArgumentError(
+                f"{self!r} is a pair of functions, and is not called itself: `params{state} = model.init(key, ...)`, "
+                f"then `{out} = model.apply(params{state}, ...)`.\n"
+                f'Inside another model, call the function that it was made of: `{name}(scope / "name", ...)`.'
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # `init` and `apply` are made anew: they are closures, which cannot be pickled.
@@ -299,7 +321,18 @@ def named(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concatenate[
     return run
 
 
+def _explain(error: Exception, crossing: Crossing) -> None:
+    """Adds what the call knows about an error that left the model."""
+    hint(error)
+    if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError):
+        add(error, TRACED_NOTE)
+    if isinstance(error, MissingVariableError) and (key := _path.unsplit(crossing.params)):
+        add(error, f"the params are flat (`{key}` is one key): give `apply` the dict `jscope.tree.unflatten(params)`.")
+
+
 def _checked_function(function: Any) -> Callable[..., Any]:
+    if isinstance(function, _Bound):
+        raise InvalidArgumentError(f"{function!r} is a model already. Transform the function that it was made of.")
     # To call a coroutine function or a generator runs nothing of it; its body would run when the call is over.
     if not callable(function) or inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise InvalidArgumentError(f"A model is a plain function of a scope, `f(scope, *args)`, not {function!r}.")

@@ -14,7 +14,7 @@ import pytest
 
 import jscope
 from jscope import errors, transform, transform_with_state
-from tests.models import X
+from tests.models import KEY, X
 from tests.test_errors import ONES, apply, both, check, counting, create, init
 
 
@@ -309,3 +309,121 @@ def test_a_function_instead_of_an_initial_value_is_explained():
 def test_odd_mistakes_are_explained_too(case):
     """What JAX or Python would answer with an error of their own gets one that names the path."""
     check(case, ODDITIES)
+
+
+def first(s, x):
+    return x @ s.get_variable("w", (3, 2))
+
+
+SCOPE_FIRST = {
+    "the scope second": lambda s, x: first(x, s),
+    "an array that is entered": lambda s, x: first(x / "hidden", x),
+    "NumPy's array that is entered": lambda s, x: first(np.ones(3) / "hidden", x),
+    "a scope as an operand": lambda s, x: x @ s,
+    "a scope as an argument": lambda s, x: jnp.dot(x, s),
+    "the attribute of an array": lambda s, x: s.shape,
+}
+
+
+@pytest.mark.parametrize("case", SCOPE_FIRST)
+@pytest.mark.parametrize("call", [jscope.init, jscope.apply])
+def test_the_scope_comes_first(case, call):
+    """In both phases, whatever Python says of an array without variables, or of a scope without a shape."""
+    argument = KEY(0) if call is jscope.init else {"w": jnp.ones((3, 2))}
+    with pytest.raises((TypeError, AttributeError), match=r"(?s)jscope: .*takes the scope first.*`dense\(scope / "):
+        call(SCOPE_FIRST[case], argument, jnp.ones((2, 3)))
+
+
+MAPPED = {
+    "vmap": lambda s, x: jax.vmap(first)(s, x),
+    "vmap over axis 0 of both": lambda s, x: jax.vmap(first, (0, 0))(s, x),
+    "map": lambda s, x: jax.lax.map(lambda both: first(*both), (s, x)),
+    "scan": lambda s, x: jax.lax.scan(lambda _, both: (0, first(*both)), 0, (s, x)),
+}
+
+
+@pytest.mark.parametrize("case", MAPPED)
+@pytest.mark.parametrize("call", ["init", "apply", "apply with a key"])
+def test_a_scope_that_is_mapped_over_is_passed_whole(case, call):
+    """JAX finds no axis in the scope, or another size; the note says `None`, and names the lifts."""
+    model, params = transform(MAPPED[case]), {"w": jnp.ones((3, 2))}
+    run, argument = {
+        "init": (model.init, KEY(0)),
+        "apply": (model.apply, params),
+        "apply with a key": (model.with_rng(KEY(0)).apply, params),
+    }[call]
+    with pytest.raises((ValueError, IndexError), match=r"(?s)jscope: if a scope is among.*in_axes=\(None, 0\)"):
+        run(argument, jnp.ones((2, 3)))
+
+
+def test_a_scope_that_was_mapped_over_lacks_an_axis():
+    """Where all sizes happen to agree, the shape of the variable tells; a tracer of another shape is no such case."""
+    for shape, expected in (((2, 2), True), ((3, 3), False)):
+
+        def model(s, x, shape=shape):
+            return jax.vmap(lambda s, x: x @ s.get_variable("w", shape))(s, x)
+
+        with pytest.raises(errors.ShapeMismatchError, match=r"`w` has shape \(2,\)") as caught:
+            jscope.apply(model, {"w": jnp.ones((2, 2))}, jnp.ones((2, 2)))
+        assert ("If `jax.vmap` maps over the scope here" in str(caught.value)) is expected
+
+
+def test_an_error_of_ones_own_gets_no_note():
+    """Neither an index out of range, nor another error of JAX, nor a missing key of a dict."""
+    for mistake in (lambda s, x: x.shape[5], lambda s, x: x @ x, lambda s, x: {}["w"], lambda s, x: len(3)):
+        for call, argument in ((jscope.init, KEY(0)), (jscope.apply, {})):
+            with pytest.raises(Exception, match=r"\w") as caught:
+                call(mistake, argument, jnp.ones((2, 3)))
+            assert not [note for note in getattr(caught.value, "__notes__", []) if note.startswith("jscope")]
+
+
+def test_a_model_is_not_called():
+    """Neither by itself nor inside another; and it cannot be transformed once more."""
+    params = {"w": jnp.ones((3, 2))}
+    with pytest.raises(
+        errors.InvalidArgumentError,
+        match=r'(?s)Transformed\(first\) is a pair.*`out = model.apply\(params, ...\)`.*`first\(scope / "name", ...',
+    ):
+        transform(first)(params, jnp.ones((2, 3)))
+    with pytest.raises(errors.InvalidArgumentError, match=r"`out, state = model.apply\(params, state, ...\)`"):
+        init(lambda s, x: transform_with_state(first)(s / "a", x), X)
+    with pytest.raises(errors.InvalidArgumentError, match=r"Transformed\(first\) is a model already"):
+        transform(transform(first))
+
+
+@pytest.mark.parametrize("how", ["by keyword", "by position"])
+def test_what_jit_traces_decides_nothing(how):
+    """The note tells how to keep it static, and what it tells works."""
+
+    def model(s, x, training):
+        return first(s, x) if training else x
+
+    model, params, x = transform(model), {"w": jnp.ones((3, 2))}, jnp.ones((2, 3))
+    static, args, kwargs = {
+        "by keyword": ({"static_argnames": "training"}, (), {"training": True}),
+        "by position": ({"static_argnums": 2}, (True,), {}),
+    }[how]
+    with pytest.raises(
+        jax.errors.ConcretizationTypeError, match=r"(?s)jscope: Python control.*static_argnames.*argnums"
+    ):
+        jax.jit(model.apply)(params, x, *args, **kwargs)
+    with pytest.raises(jax.errors.ConcretizationTypeError, match=r"(?s)jscope: `init` and `specs`.*static_argnames"):
+        jax.jit(model.init)(KEY(0), x, *args, **kwargs)
+    assert jax.jit(model.apply, **static)(params, x, *args, **kwargs).shape == (2, 2)
+    assert jax.jit(model.init, **static)(KEY(0), x, *args, **kwargs)["w"].shape == (3, 2)
+
+
+def test_zeros_is_not_called():
+    """Neither jscope's nor JAX's: both are initializers already."""
+    for zeros in (jscope.initializers.zeros, jax.nn.initializers.zeros):
+        with pytest.raises(TypeError, match=r"(?s)jscope: `zeros` and `ones` are initializers already"):
+            init(lambda s, zeros=zeros: s.get_variable("w", (2,), initializer=zeros()))
+
+
+@pytest.mark.parametrize("inside", [lambda f: f, jax.jit, jscope.remat])
+def test_flat_params_are_to_be_nested(inside):
+    """As they come from a file, say: the message says how, also where the whole params are not in sight."""
+    model = lambda s, x: inside(first)(s / "a", x)  # noqa: E731
+    with pytest.raises(errors.MissingVariableError, match=r"(?s)`a/w` is not in .*flat.*`jscope.tree.unflatten"):
+        jscope.apply(model, {"a/w": jnp.ones((3, 2))}, jnp.ones((2, 3)))
+    assert jscope.apply(model, jscope.tree.unflatten({"a/w": jnp.ones((3, 2))}), jnp.ones((2, 3))).shape == (2, 2)
