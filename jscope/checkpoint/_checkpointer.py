@@ -129,6 +129,7 @@ class Checkpointer:
             self.wait()
             arrays, kinds = _leaves.to_arrays(_leaves.flatten(items))
             self._check_processes(arrays)
+            # After all that may be wrong with the arrays: who is refused leaves no lock and no directory behind.
             self._prepare(step)
         metadata = _leaves.with_kinds({VERSION: CURRENT, STEP: str(step)}, kinds)
         if self._orbax is None:
@@ -236,6 +237,7 @@ class Checkpointer:
         names = list(reader.get_variable_to_dtype_map())
         items = {name: _path.parts(name)[0] for name in names}
         like = dict(like) or dict.fromkeys(items.values(), ...)
+        # Items that are not named are neither unexpected nor read.
         stored = {name: name for name in names if like.get(items[name], None) is ...}
         shaped = {item: each for item, each in like.items() if each is not ...}
         wanted = {name: _fit.wanted_leaf(name, leaf) for name, leaf in _leaves.flatten(shaped).items()}
@@ -265,8 +267,10 @@ class Checkpointer:
         """Deletes the oldest of the steps before the one that was just saved."""
         if self._keep is None or not self._is_first():
             return
+        # Later steps stay: they may be what a run that has gone back to an earlier one will be compared with.
         before = [step for step in self.steps() if step < saved]
         for step in before[: max(len(before) + 1 - self._keep, 0)]:
+            # First it loses its name, at once, so that no reader meets a step of which a part is gone.
             doomed = self.path(step).with_name(f".{step}.tmp-deleted")
             with contextlib.suppress(OSError):  # It is tried again when the next lock is taken.
                 os.rename(self.path(step), doomed)

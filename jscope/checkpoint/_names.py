@@ -46,6 +46,7 @@ def new_names(names: Iterable[str], rename: Rename) -> dict[str, str]:
         return {name: _checked_name(name, rename(name)) for name in new}
     for expression, replacement in dict(rename).items():
         regex = _text.pattern(expression, "rename=")
+        # A rule that does nothing is a typo more often than not.
         if not any(map(regex.search, new.values())):
             near = _text.did_you_mean(regex.pattern, new.values())
             raise MissingVariableError(f"`{regex.pattern}` in `rename=` does not match any name.{near}")

@@ -13,6 +13,7 @@ from jscope.checkpoint._errors import UnsupportedCheckpointError
 
 _PICKLE = "which may hold pickled content: to load it is to run its code, so jscope does not"
 _POINTER = b"version https://git-lfs.github.com/spec/"
+# A pickle begins with its protocol; later ones with a frame after it, since two bytes alone may be of anything.
 _MAGIC = {
     b"\x80\x02": f"a pickle, {_PICKLE}",
     b"\x80\x03": f"a pickle, {_PICKLE}",
@@ -31,6 +32,7 @@ def refuse_foreign(path: Path) -> None:
         start = file.read(8)
         file.seek(-min(len(MAGIC), os.fstat(file.fileno()).st_size), os.SEEK_END)
         end = file.read()
+    # Without this, eight bytes of a key are taken for the length of a header: petabytes.
     if end == MAGIC:
         raise UnsupportedCheckpointError(
             f"`{path}` is in the format that TensorFlow wrote before version 0.12, which is not read here, or it is "

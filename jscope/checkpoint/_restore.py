@@ -102,6 +102,7 @@ def _restored(reader: Reader, like: Any, options: _Options) -> Any:
     wanted_leaves = {name: _fit.wanted_leaf(name, leaf, targets[name]) for name, leaf in leaves.items()}
     asked = {name: wanted_leaves[name] for name in chosen(dict.fromkeys(wanted_leaves, ""), options.select)}
     found = _fit.found_leaves(reader, names)
+    # Before the report, which is then about the rest only.
     misshaped = _misshaped(asked, found) if options.misshaped == "init" else []
     there = {name: each for name, each in asked.items() if name in names and name not in misshaped}
     # With nothing found, initial values for everything would hide that this is another model's checkpoint.
@@ -151,6 +152,7 @@ def _sources(reader: Reader, rename: Rename, wanted: Container[str]) -> dict[str
 
     Who wants only the params is not told that the state is unexpected, nor the other way round.
     """
+    # Only this format has slots, whose names are below those of their variables: a tree cannot hold both.
     if isinstance(reader, tensorbundle.BundleReader):
         return _sources_in_bundle(reader, rename, wanted)
     names = {name: name for name in reader.get_variable_to_shape_map()}
@@ -160,6 +162,7 @@ def _sources(reader: Reader, rename: Rename, wanted: Container[str]) -> dict[str
     below = items["params"] | items["state"]
     sources = {new: below[old] for new, old in renamed(below, rename).items()}
     parts = [{new: old for new, old in sources.items() if _path.relative(old, item)} for item in _VARIABLES]
+    # Of params and state, what the model wants nothing of: it is not unexpected, it is the other half.
     of_use = [part for part in parts if any(name in wanted for name in part)]
     return {new: old for part in of_use or parts for new, old in part.items()}
 
@@ -168,6 +171,7 @@ def _sources_in_bundle(reader: Reader, rename: Rename, wanted: Container[str]) -
     """Returns the variables; of what an optimizer or a training keeps beside them, only what is wanted by name."""
     beside = tensorbundle.beside_variables(reader)
     everything = tensorbundle.variables(reader) | beside
+    # Renamed together, so that a rule may name a slot, but two slots may get one name without harm.
     kept = {old: new for old, new in new_names(everything, rename).items() if old not in beside or new in wanted}
     return {new: everything[old] for new, old in by_new_name(kept).items()}
 

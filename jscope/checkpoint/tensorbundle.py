@@ -175,6 +175,7 @@ def _checked_items(items: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]
             raise NameConflictError(
                 f"`{name}` is there twice, perhaps in flat and in nested form. Leave one of them out."
             )
+        # Here and not before, so that items may come from a generator, one array in memory at a time.
         names.add(name)
         yield name, value
 

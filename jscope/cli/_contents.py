@@ -73,6 +73,7 @@ def items(reader: Reader, arguments: argparse.Namespace) -> dict[str, Item]:
     pattern = _text.pattern(arguments.select, "--select ")
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     keys = {name: name for name in shapes}
+    # Other formats hold what was put into them by name; a training's own names are TensorFlow's.
     if isinstance(reader, tensorbundle.BundleReader) and not arguments.raw:
         keys = tensorbundle.variables(reader)
         if left := len(shapes) - len(keys):

@@ -63,6 +63,8 @@ def end_by(ending, directory):
 
 def main(directory, *endings):
     """Forks a process for each ending; returns which of them this one is, or None after all have ended."""
+    # What a shell runs in the background ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     children = []
     for ending in endings:
         children.append(os.fork())

@@ -49,6 +49,7 @@ def meaning(name: str, names: Collection[str]) -> Meaning | None:
     """
     if name == GRAPH:
         return None
+    # A name of TensorFlow 1 has no part that begins with a dot.
     if _ATTRIBUTES in name:
         if not name.endswith(_VALUE):
             return None

@@ -49,7 +49,7 @@ def write_bundle(prefix: str, items: Iterable[tuple[str, Any]]) -> None:
                 _write_to_disk(scratch, lambda file: None)
         with replacing(index) as scratch:
             _write_to_disk(scratch, lambda file: file.write(Index(entries, {}, shards).encode()))
-    except BaseException:
+    except BaseException:  # Also Ctrl-C: what no index names would stay for ever.
         for file in files:
             file.unlink(missing_ok=True)
         raise
@@ -63,7 +63,7 @@ def _other_count(index: Path) -> int:
     """
     try:
         return 2 if parse(index.read_bytes()).shards == 1 else 1
-    except (OSError, MalformedError):
+    except (OSError, MalformedError):  # There is none, or none that anybody could read.
         return 1
 
 

@@ -55,6 +55,7 @@ def items_at(path: Path) -> list[Item]:
     folders = sorted(each for each in path.iterdir() if each.is_dir())
     handlers = _checkpoint_metadata(path).get("item_handlers") or {}
     named = {name for name, handler in handlers.items() if _OF_ARRAYS.search(str(handler))}
+    # Also those that the metadata call arrays and that look empty: an item without its files is damage.
     trees = [each for each in folders if _holds_arrays(each) or each.name in named]
     for folder in trees:
         _check_files(folder)
@@ -74,6 +75,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """Returns the metadata that are strings, after comparing those of jscope with their digest."""
     custom = _checkpoint_metadata(path).get("custom_metadata")
     entries = {key: value for key, value in (custom or {}).items() if isinstance(value, str)}
+    # Others may keep metadata of their own there, without a digest.
     own = any(key.startswith("jscope.") for key in entries)
     if own and entries.get(DIGEST) != digest_of({key: value for key, value in entries.items() if key != DIGEST}):
         raise CorruptCheckpointError(f"`{path / _METADATA}` does not have the digest that it was saved with.")

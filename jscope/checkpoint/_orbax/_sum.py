@@ -67,6 +67,7 @@ def _factors(shape: Shape) -> np.ndarray:
 
 def _lane_sum(words: np.ndarray, lane: int) -> Any:
     """Returns the sum of one lane: over the last axes first, then over the first, that of the words of an element."""
+    # A piece is as many rows as fit into the cache, and at least one.
     rows = max(1, _PIECE * words.shape[1] // words.size)
     pieces = []
     for start in range(0, words.shape[1], rows):
@@ -97,6 +98,7 @@ def _odd(lane: int, axis: int, indices: Any) -> Any:
     return _rng.mix(_rng.mix(_rng.SEED[lane], axis), indices) | np.uint32(1)
 
 
+# What `_on_host` does, by operations that XLA divides over devices and processes; `test_sum.py` compares the two.
 @jax.jit
 def _on_devices(array: Any) -> list[Any]:
     array, shape = _of_bytes(jax.device_put(array, jax.memory.Space.Device)), array.shape
