@@ -59,10 +59,11 @@ def test_char_lm_writes_what_it_would_predict():
     tokens_bt = jnp.arange(10).reshape(2, 5)
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         params = model.init(jax.random.key(0), tokens_bt, config)
-        whole = jax.jit(model.apply, static_argnums=2)(params, tokens_bt, config)
+        apply = jax.jit(model.apply, static_argnums=2)
+        whole = apply(params, tokens_bt, config)
         empty = jnp.zeros((2, 2, 5, 2, 8))
-        start, cache = model.apply(params, tokens_bt[:, :4], config, (empty, empty))
-        end, _ = model.apply(params, tokens_bt[:, 4:], config, cache, 4)
+        start, cache = apply(params, tokens_bt[:, :4], config, (empty, empty))
+        end, _ = apply(params, tokens_bt[:, 4:], config, cache, 4)
     chex.assert_trees_all_close(jnp.concatenate([start, end], 1), whole, atol=1e-5)
 
 

@@ -235,6 +235,9 @@ NESTED = {
 }
 
 
+SLOWLY_NESTED = ("scan in scan", "vmap in scan", "vmap in vmap", "jit in scan in jit")
+
+
 def quiet(scope, x):
     """`everything` but for the sown value, for which an open loop has no place."""
     w_dd = scope.get_variable("w", (x.shape[-1], x.shape[-1]))
@@ -251,13 +254,9 @@ def fori(scope, x):
     "nest",
     [
         "remat in scan in vmap",
-        "vmap in vmap",
         "grad in scan",
         "while in cond in scan",
-        *(
-            pytest.param(nest, marks=pytest.mark.slow)
-            for nest in ("scan in scan", "vmap in scan", "jit in scan in jit")
-        ),
+        *(pytest.param(nest, marks=pytest.mark.slow) for nest in SLOWLY_NESTED),
     ],
 )
 def test_lifts_nest(nest):
