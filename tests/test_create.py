@@ -106,6 +106,18 @@ def test_a_fallback_comes_after_the_scope_and_before_the_library():
     assert (start(default), start(default, own)) == (default, own)
 
 
+def test_a_layer_that_is_traced_again_creates_nothing_anew():
+    """Its fallback is part of what it asks for: two branches of one `cond` may both be the layer."""
+
+    def layer(scope, x):
+        return x * scope.get_variable("w", (3,), fallback_initializer=initializers.uniform(-1, 1))
+
+    def model(scope, x):
+        return jscope.jit(lambda s, x: jscope.cond(x.sum() > 0, layer, layer, s, x))(scope, x)
+
+    assert jscope.specs(model, jnp.ones(3))["w"].initializer == initializers.uniform(-1, 1)
+
+
 @pytest.mark.parametrize(
     ("value", "shape", "dtype"),
     [
