@@ -100,15 +100,15 @@ def _share(frame: Frame, context: Context, request: Request, one: VariableSpec) 
     if not request.only_reads:
         trainable = options.get("trainable", True)
         if (context.defaults.reuse if request.reuse is None else request.reuse) is False:
-            alike = _starts_alike(frame.specs[request.path], context.defaults, options.get("initializer"))
+            alike = _starts_alike(frame.specs[request.path], context.defaults, options)
             frame.share(request.path, request.entry, request.site, alike=alike)
     check_agrees(one, options.get("shape"), options.get("dtype"), trainable, request.site)
 
 
-def _starts_alike(spec: VariableSpec, defaults: Defaults, initializer: Any) -> bool:
+def _starts_alike(spec: VariableSpec, defaults: Defaults, options: dict[str, Any]) -> bool:
     """Whether a request asks for the initial value of a variable that exists, as far as that can be told."""
-    asked = defaults.initializer if initializer is None else initializer
-    asked = initializers.default(spec.dtype) if asked is None or asked is OFF else asked
+    asked = defaults.override(initializer=options.get("initializer")).initializer
+    asked = initializers.fitting(asked, options.get("fallback_initializer") or initializers.default(spec.dtype))
     if is_value(asked) or is_value(spec.initializer):
         return not (isinstance(asked, bool | int | float) and isinstance(spec.initializer, bool | int | float)) or (
             asked == spec.initializer

@@ -59,7 +59,7 @@ def conv(
     rounded up), `"causal"` (an output sees only what comes before, for one spatial axis), `"circular"` (as `"same"`,
     with the other end of the axis instead of zeros), or a pair (before, after) for each spatial axis.
 
-    Variables: `kernel` (*kernel_size, c / groups, f), Glorot uniform; `bias` (f,), zeros. (Keras's `Conv1D`, `Conv2D`
+    Variables: `kernel` (kernel_size..., c / groups, f), Glorot uniform; `bias` (f,), zeros. (Keras's `Conv1D`, `Conv2D`
     and `Conv3D`, whose `dilation_rate` is `dilation` here.)
     """
     over = window(scope, "conv", x, kernel_size, strides, dilation)
@@ -102,7 +102,7 @@ def depthwise_conv(
 
     The outputs of one channel stand side by side. Padding is as in `conv`. m is `depth_multiplier`.
 
-    Variables: `depthwise_kernel` (*kernel_size, c, m), Glorot uniform; `bias` (c * m,), zeros. (Keras's
+    Variables: `depthwise_kernel` (kernel_size..., c, m), Glorot uniform; `bias` (c * m,), zeros. (Keras's
     `DepthwiseConv1D` and `DepthwiseConv2D`; their kernel is called `kernel` in Keras 3, `depthwise_kernel` in Keras 2.)
     """
     over = window(scope, "depthwise_conv", x, kernel_size, strides, dilation)
@@ -141,7 +141,7 @@ def separable_conv(
 
     Padding is as in `conv`. `axes` names those of `pointwise_kernel`. m is `depth_multiplier`.
 
-    Variables: `depthwise_kernel` (*kernel_size, c, m) and `pointwise_kernel` (1, ..., c * m, f), Glorot uniform;
+    Variables: `depthwise_kernel` (kernel_size..., c, m) and `pointwise_kernel` (1, ..., c * m, f), Glorot uniform;
     `bias` (f,), zeros. (Keras's `SeparableConv1D` and `SeparableConv2D`.)
     """
     over = window(scope, "separable_conv", x, kernel_size, strides, dilation)

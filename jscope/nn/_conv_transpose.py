@@ -51,7 +51,7 @@ def conv_transpose(
     Sizes are TensorFlow's: with a stride s and a (dilated) kernel of size k, an axis of size n becomes n s for `"same"`
     and (n - 1) s + max(k, s) for `"valid"`. Pairs say how much is cut off from the latter.
 
-    Variables: `kernel` (*kernel_size, f, c), Glorot uniform; `bias` (f,), zeros. (Keras's `Conv2DTranspose`.)
+    Variables: `kernel` (kernel_size..., f, c), Glorot uniform; `bias` (f,), zeros. (Keras's `Conv2DTranspose`.)
     """
     over = window(scope, "conv_transpose", x, kernel_size, strides, dilation)
     shape = (*over.size, check_size(scope, "conv_transpose", "filters", filters), x.shape[-1])
