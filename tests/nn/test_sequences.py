@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,31 +51,48 @@ def recorded(name):
     return outs, {key.removeprefix("gradient of "): value for key, value in found.items()}
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_layers_compute_what_keras_computes(name):
-    """Outputs, carries, and gradients with respect to inputs and variables, to 1e-5."""
-    case = CASES[name]
+class Compared(NamedTuple):
+    """A case as a model, with what it is applied to."""
+
+    model: Any
+    params: dict[str, Any]
+    args: tuple[jax.Array, ...]
+
+    def outs(self, params, args):
+        return self.model.apply(params, *args)
+
+
+def compared(case):
     model = jscope.transform(partial(attention if case.layer.endswith("Attention") else recurrent, case))
-    args = tuple(
-        jnp.asarray(numbers(what, shape))
-        for what, shape in (("x", case.shape), ("context", case.context))
-        if shape is not None
-    )
-    params = jscope.tree.map_with_path(
-        lambda path, spec: jnp.asarray(numbers(path, spec.shape)), model.specs(*args).shape_dtype()
-    )
-    expected, gradients = recorded(name)
+    shapes = (("x", case.shape), ("context", case.context))
+    args = tuple(jnp.asarray(numbers(what, shape)) for what, shape in shapes if shape is not None)
+    values = lambda path, spec: jnp.asarray(numbers(path, spec.shape))  # noqa: E731
+    return Compared(model, jscope.tree.map_with_path(values, model.specs(*args).shape_dtype()), args)
 
-    def weighed(params, args):
-        outs = model.apply(params, *args)
-        weights = [jnp.asarray(numbers(f"out {i}", out.shape)) for i, out in enumerate(outs)]
-        return sum(jnp.sum(out * weight) for out, weight in zip(outs, weights, strict=True)), outs
 
-    (in_params, in_args), outs = jax.jit(jax.grad(weighed, (0, 1), has_aux=True))(params, args)
-    found = jscope.tree.flatten(in_params) | {f"input {i}": value for i, value in enumerate(in_args)}
-    assert len(outs) == len(expected)
-    for out, value in zip(outs, expected, strict=True):
-        np.testing.assert_allclose(out, value, rtol=1e-5, atol=1e-6)
-    assert found.keys() == gradients.keys()
-    for what, value in gradients.items():
-        np.testing.assert_allclose(found[what], value, rtol=1e-5, atol=1e-5, err_msg=what)
+def weighed(models, inputs):
+    """One number from all outputs of several cases, which are one program: compiling takes most of the time here."""
+    outs = {name: models[name].outs(*inputs[name]) for name in models}
+    weighed = [
+        jnp.sum(out * jnp.asarray(numbers(f"out {i}", out.shape)))
+        for each in outs.values()
+        for i, out in enumerate(each)
+    ]
+    return sum(weighed), outs
+
+
+@pytest.mark.parametrize("layer", sorted({case.layer for case in CASES.values()}))
+def test_layers_compute_what_keras_computes(layer):
+    """Outputs, carries, and gradients with respect to inputs and variables, to 1e-5."""
+    models = {name: compared(case) for name, case in CASES.items() if case.layer == layer}
+    inputs = {name: (model.params, model.args) for name, model in models.items()}
+    found, outs = jax.jit(jax.grad(partial(weighed, models), has_aux=True))(inputs)
+    for name, (in_params, in_args) in found.items():
+        expected, gradients = recorded(name)
+        assert len(outs[name]) == len(expected)
+        for out, value in zip(outs[name], expected, strict=True):
+            np.testing.assert_allclose(out, value, rtol=1e-5, atol=1e-6, err_msg=name)
+        named = jscope.tree.flatten(in_params) | {f"input {i}": value for i, value in enumerate(in_args)}
+        assert named.keys() == gradients.keys()
+        for what, value in gradients.items():
+            np.testing.assert_allclose(named[what], value, rtol=1e-5, atol=1e-5, err_msg=f"{name}: {what}")
