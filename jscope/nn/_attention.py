@@ -165,7 +165,7 @@ def attention(
         seen, cache = cache.see(key_bshk, value_bshv, sliding_window, scope_at(scope.path))
         key_bshk, value_bshv = (each.astype(query_bthk.dtype) for each in (seen.key_bshk, seen.value_bshk))
         queries, keys, how = seen.queries_t, seen.keys_s, replace(how, causal=False, window=None)
-        mask_bhts = visible(queries, keys, True, sliding_window)[None, None] & (keys >= 0)
+        mask_bhts = visible(queries, keys, True, sliding_window)[None, None]
     shape = (x.shape[0], num_heads, x.shape[1], key_bshk.shape[1])
     mask_bhts = _both(mask_bhts, _mask(scope, mask, shape))
     bias_bhts = _bias(scope, logit_bias, queries, keys, shape)

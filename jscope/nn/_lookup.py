@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jscope._scope import Scope
 from jscope.nn._layer import refuse
@@ -45,21 +46,23 @@ def look_up(
 ) -> jax.Array:
     """Returns for each query and head the mean of the values, weighted by how well their keys fit: `out_bthv`."""
     if bias_bhts is not None:
-        bias_bhts = bias_bhts.astype(jnp.promote_types(query_bthk.dtype, jnp.float32))
+        bias_bhts = bias_bhts.astype(np.promote_types(query_bthk.dtype, jnp.float32))
     dropping = how.training and how.dropout > 0
     if not dropping and how.soft_cap is None and value_bshv.shape == key_bshk.shape:
         window = None if how.window is None else (how.window - 1, 0 if how.causal else how.window - 1)
-        return jax.nn.dot_product_attention(
-            query_bthk,
-            key_bshk,
-            value_bshv,
-            bias_bhts,
-            mask_bhts,
-            scale=how.scale,
-            is_causal=how.causal,
-            local_window_size=window,
-            implementation=how.implementation,
-        )
+        # Where JAX is told to refuse implicit promotion, this function of its own fails in bfloat16 and float16.
+        with jax.numpy_dtype_promotion("standard"):
+            return jax.nn.dot_product_attention(
+                query_bthk,
+                key_bshk,
+                value_bshv,
+                bias_bhts,
+                mask_bhts,
+                scale=how.scale,
+                is_causal=how.causal,
+                local_window_size=window,
+                implementation=how.implementation,
+            )
     if how.implementation == "cudnn":
         problem = 'implementation="cudnn" has neither dropout nor a soft cap, nor values of another size than keys'
         refuse(scope, "attention", problem, "Leave `implementation` out, or do without them.")
@@ -77,7 +80,7 @@ def _by_hand(
 ) -> jax.Array:
     (b, t, h, k), (_, s, groups, v) = query_bthk.shape, value_bshv.shape
     query_btgrk = query_bthk.reshape(b, t, groups, h // groups, k)
-    wide = jnp.promote_types(query_bthk.dtype, jnp.float32)
+    wide = np.promote_types(query_bthk.dtype, jnp.float32)
     logits = jnp.einsum("btgrk,bsgk->bgrts", query_btgrk, key_bshk, preferred_element_type=wide)
     logits_bhts = logits.reshape(b, h, t, s) * (1 / math.sqrt(k) if how.scale is None else how.scale)
     if how.soft_cap is not None:
@@ -104,7 +107,8 @@ def _near(t: int, s: int, how: How) -> jax.Array | None:
 
 
 def visible(queries_t: jax.Array, keys_s: jax.Array, causal: bool, window: int | None) -> jax.Array:
-    """Returns which keys each query may see, by their positions: `(t, s)`."""
+    """Returns which keys each query may see, by their positions: `(t, s)`. There is nothing at a negative one."""
     back_ts = queries_t[:, None] - keys_s[None, :]
     near_ts = back_ts >= 0 if causal else jnp.ones(back_ts.shape, bool)
-    return near_ts if window is None else near_ts & (jnp.abs(back_ts) < window)
+    near_ts = near_ts if window is None else near_ts & (jnp.abs(back_ts) < window)
+    return near_ts & (keys_s >= 0)[None, :]
