@@ -29,7 +29,9 @@ from jscope.errors import InvalidArgumentError
 
 @dataclass(frozen=True, slots=True)
 class cast:
-    """Reads floating-point variables as `dtype`, whatever they are stored as: mixed precision.
+    """Reads floating-point params as `dtype`, whatever they are stored as: mixed precision.
+
+    State is read as it is stored: moving statistics would stand still where an update is less than the last bit.
 
     >>> import jax.numpy as jnp, jscope
     >>> def f(scope):
@@ -48,9 +50,8 @@ class cast:
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         value = getter(name, **options)
-        if re.search(self.match, name) and jnp.issubdtype(value.dtype, jnp.floating):
-            return value.astype(self.dtype)
-        return value
+        ours = options.get("trainable", True) and re.search(self.match, name)
+        return value.astype(self.dtype) if ours and jnp.issubdtype(value.dtype, jnp.floating) else value
 
 
 @dataclass(frozen=True, slots=True)

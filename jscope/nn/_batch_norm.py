@@ -82,21 +82,21 @@ def batch_norm(
     moving_variance = vector(
         scope, "moving_variance", shape, moving_variance_initializer, initializers.ones, axes, **kind
     )
-    mean, variance = moving_mean, moving_variance
+    mean, variance = moving_mean.astype(wide.dtype), moving_variance.astype(wide.dtype)
     if training:
         mean, variance, count = _moments(scope, wide, axis, mask, axis_name)
         # For one example, there is no unbiased variance; TensorFlow keeps the biased one.
         kept = variance * (count / _at_least_one(count - 1)) if unbiased else variance
         _move(scope, "moving_mean", moving_mean, mean, momentum, count)
         _move(scope, "moving_variance", moving_variance, kept, momentum, count)
-    y = (wide - along(mean, x.ndim, axis)) * jax.lax.rsqrt(along(variance, x.ndim, axis) + epsilon)
+    y = (wide - along(mean, x.ndim, axis)) * along(jax.lax.rsqrt(variance + epsilon), x.ndim, axis)
     y = affine(scope, y, (axis,), scale, center, gamma_initializer, beta_initializer, axes)
     return y.astype(output_dtype(x))
 
 
 def _move(scope: Scope, name: str, old: jax.Array, new: jax.Array, momentum: float, count: Any) -> None:
     """Moves a statistic towards that of the batch, unless the batch has nothing in it."""
-    moved = momentum * old + (1 - momentum) * new
+    moved = (momentum * old.astype(new.dtype) + (1 - momentum) * new).astype(old.dtype)
     if not isinstance(count, int):
         scope.assign(name, jnp.where(count > 0, moved, old))
     elif count > 0:

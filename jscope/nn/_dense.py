@@ -147,10 +147,10 @@ def _einsum_bias(
 
 def _parsed(scope: Scope, equation: str, x: jax.Array) -> tuple[str, str, str]:
     """Returns the axes of the input, the kernel and the output."""
-    sides, _, out = equation.replace(" ", "").partition("->")
+    sides, arrow, out = equation.replace(" ", "").partition("->")
     inputs, _, letters = sides.partition(",")
     named = inputs.replace("...", "")
-    plain = letters.isalpha() and (named + out.replace("...", "")).isalpha()
+    plain = bool(arrow) and letters.isalpha() and (named + out.replace("...", "")).isalpha()
     if not plain or any(len(set(part)) < len(part) for part in (named, letters, out.replace("...", ""))):
         advice = "Write the axes of the input, the kernel and the output, each once: `btd,dhk->bthk`, `...d,df->...f`."
         refuse(scope, "einsum", f"the equation is {equation!r}", advice)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jscope import initializers
 from jscope._defaults import OFF, Off
@@ -60,7 +61,7 @@ def in_one_dtype(x: jax.Array, *variables: jax.Array) -> tuple[jax.Array, ...]:
     dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else variables[0].dtype
     for variable in variables:
         if jnp.issubdtype(variable.dtype, jnp.complexfloating):
-            dtype = jnp.promote_types(dtype, variable.dtype)
+            dtype = np.promote_types(dtype, variable.dtype)
     return tuple(each.astype(dtype) for each in (x, *variables))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jscope import initializers
 from jscope._defaults import Off
@@ -148,7 +149,7 @@ def l2_normalize(x: jax.Array, axis: int | Sequence[int] = -1, *, epsilon: float
 
 def statistics_dtype(x: jax.Array) -> DType:
     """Returns the dtype of an input's statistics: float32, or float64 where the input has it."""
-    return jnp.promote_types(output_dtype(x), jnp.float32)
+    return np.promote_types(output_dtype(x), np.float32)
 
 
 def output_dtype(x: jax.Array) -> DType:

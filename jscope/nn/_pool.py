@@ -89,7 +89,7 @@ def global_avg_pool(x: jax.Array, *, keepdims: bool = False, mask: jax.Array | N
     if mask.shape != x.shape[:-1]:
         problem = f"the mask has shape {mask.shape}, the input {x.shape}"
         refuse(None, "global_avg_pool", problem, "The mask should have the shape of the input without the channels.")
-    kept = (mask != 0)[..., None]
+    kept = mask.astype(bool)[..., None]
     count = jnp.sum(kept, over, keepdims=keepdims, dtype=wide.dtype)
     return (jnp.sum(jnp.where(kept, wide, 0), over, keepdims=keepdims) / jnp.maximum(count, 1)).astype(output_dtype(x))
 

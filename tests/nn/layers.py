@@ -1,0 +1,141 @@
+"""The table of layers, each with the same written by hand: `tests/nn/test_laws.py` crosses it with the rest of jscope.
+
+Layers here take `(scope, x_bhwc)` and keep the shape of `X`, so that they can be repeated. By hand, a layer is a
+function of its variables, the input and a random key; it returns the output, and the new state if it has any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jscope import nn
+
+X = jax.ShapeDtypeStruct((2, 3, 4, 6), jnp.float32)
+"""The input: (b, h, w, c)."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer, and the same by hand.
+
+    Attributes:
+      function: The layer, `(scope, x) -> y`.
+      hand: `(variables, x, key) -> y`, or `-> (y, new state)`.
+      random: Whether it draws random numbers.
+      stateful: Whether it writes state, so that `hand` returns it.
+      prepare: Makes the layer's input from `X`.
+    """
+
+    function: Callable[..., Any]
+    hand: Callable[..., Any]
+    random: bool = False
+    stateful: bool = False
+    prepare: Callable[..., Any] = lambda x: x
+
+    def __call__(self, scope, x):
+        return self.function(scope, self.prepare(x))
+
+
+def conv_by_hand(x, kernel, groups=1, padding=((1, 1), (1, 1)), strides=(1, 1)):
+    return jax.lax.conv_general_dilated(
+        x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups
+    )
+
+
+def transpose_by_hand(x, kernel):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_transpose(x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=numbers, transpose_kernel=True)
+
+
+def separable_by_hand(v, x):
+    y = conv_by_hand(x, v["depthwise_kernel"].reshape(3, 3, 1, 6), groups=6)
+    return conv_by_hand(y, v["pointwise_kernel"], padding=((0, 0), (0, 0))) + v["bias"]
+
+
+def standardized(x, over, epsilon):
+    centered = x - x.mean(over, keepdims=True)
+    return centered * jax.lax.rsqrt((centered * centered).mean(over, keepdims=True) + epsilon)
+
+
+def rms_by_hand(v, x):
+    return x * jax.lax.rsqrt((x * x).mean((-1,), keepdims=True) + 1e-6) * v["scale"]
+
+
+def group_by_hand(v, x, groups):
+    y = standardized(x.reshape(*x.shape[:-1], groups, -1), (1, 2, 4), 1e-3)
+    return y.reshape(x.shape) * v["gamma"] + v["beta"]
+
+
+def batch_by_hand(v, x):
+    count = x.size // x.shape[-1]
+    mean = x.sum((0, 1, 2)) / count
+    centered = x - mean
+    variance = (centered * centered).sum((0, 1, 2)) / count
+    state = {"moving_mean": 0.99 * v["moving_mean"] + (1 - 0.99) * mean}
+    state["moving_variance"] = 0.99 * v["moving_variance"] + (1 - 0.99) * variance
+    return (x - mean) * jax.lax.rsqrt(variance + 1e-3) * v["gamma"] + v["beta"], state
+
+
+def dropped(x, key, shape):
+    return jnp.where(jax.random.bernoulli(key, 1 - 0.5, shape), x / (1 - 0.5), jnp.zeros((), x.dtype))
+
+
+def ids_of(x):
+    """Returns ids below 7, of the shape of `x` without the channels."""
+    return (jnp.abs(x[..., 0]) * 7).astype(jnp.int32) % 7
+
+
+LAYERS = {
+    "dense": Layer(lambda s, x: nn.dense(s, x, 6), lambda v, x, _: x @ v["kernel"] + v["bias"]),
+    "bias": Layer(nn.bias, lambda v, x, _: x + v["bias"]),
+    "einsum": Layer(
+        lambda s, x: nn.einsum(s, "...c,cd->...d", x, 6, bias_axes="d"),
+        lambda v, x, _: jnp.einsum("...c,cd->...d", x, v["kernel"]) + v["bias"],
+    ),
+    "conv": Layer(
+        lambda s, x: nn.conv(s, x, 6, (3, 3), padding="same"),
+        lambda v, x, _: conv_by_hand(x, v["kernel"]) + v["bias"],
+    ),
+    "conv_transpose": Layer(
+        lambda s, x: nn.conv_transpose(s, x, 6, (3, 3), padding="same"),
+        lambda v, x, _: transpose_by_hand(x, v["kernel"]) + v["bias"],
+    ),
+    "depthwise_conv": Layer(
+        lambda s, x: nn.depthwise_conv(s, x, (3, 3), padding="same"),
+        lambda v, x, _: conv_by_hand(x, v["depthwise_kernel"].reshape(3, 3, 1, 6), groups=6) + v["bias"],
+    ),
+    "separable_conv": Layer(
+        lambda s, x: nn.separable_conv(s, x, 6, (3, 3), padding="same"),
+        lambda v, x, _: separable_by_hand(v, x),
+    ),
+    "embedding": Layer(
+        lambda s, ids: nn.embedding(s, ids, 7, 6),
+        lambda v, ids, _: jnp.take(v["embeddings"], ids, axis=0),
+        prepare=ids_of,
+    ),
+    "layer_norm": Layer(nn.layer_norm, lambda v, x, _: standardized(x, (-1,), 1e-3) * v["gamma"] + v["beta"]),
+    "rms_norm": Layer(nn.rms_norm, lambda v, x, _: rms_by_hand(v, x)),
+    "group_norm": Layer(lambda s, x: nn.group_norm(s, x, 3), lambda v, x, _: group_by_hand(v, x, 3)),
+    "instance_norm": Layer(nn.instance_norm, lambda v, x, _: group_by_hand(v, x, 6)),
+    "batch_norm": Layer(
+        lambda s, x: nn.batch_norm(s, x, training=True), lambda v, x, _: batch_by_hand(v, x), stateful=True
+    ),
+    "dropout": Layer(
+        lambda s, x: nn.dropout(s, x, 0.5, training=True), lambda v, x, key: dropped(x, key, x.shape), random=True
+    ),
+    "drop_path": Layer(
+        lambda s, x: nn.drop_path(s, x, 0.5, training=True),
+        lambda v, x, key: dropped(x, key, (2, 1, 1, 1)),
+        random=True,
+    ),
+    "gaussian_noise": Layer(
+        lambda s, x: nn.gaussian_noise(s, x, 0.5, training=True),
+        lambda v, x, key: x + 0.5 * jax.random.normal(key, x.shape, x.dtype),
+        random=True,
+    ),
+}
