@@ -12,9 +12,11 @@ import pytest
 import jscope
 from jscope import initializers, nn
 from jscope.errors import InvalidArgumentError, MissingRngError, ShapeMismatchError
+from tests.nn.filled import filled
+from tests.nn.sequence_cases import numbers
 
 KEY = jax.random.key(0)
-X = jax.random.normal(KEY, (2, 6, 8))
+X = jnp.asarray(numbers("x", (2, 6, 8)))
 
 
 def attend(scope, x, *args, **options):
@@ -23,7 +25,7 @@ def attend(scope, x, *args, **options):
     return nn.attention(scope, x, 4, *args, **options)
 
 
-PARAMS = jax.jit(partial(jscope.init, attend))(KEY, X)
+PARAMS = filled(jscope.specs(attend, X))
 
 
 def run(x, **options):
@@ -149,11 +151,11 @@ def test_dropout_drops_weights_in_training_only():
     dropped = jax.jit(lambda key: drop.with_rng(key).apply(PARAMS, X, training=True))
     assert (dropped(jax.random.key(1)) != dropped(jax.random.key(2))).any()
     with pytest.raises(MissingRngError):
-        drop.apply(PARAMS, X, training=True)
+        jax.eval_shape(partial(drop.apply, training=True), PARAMS, X)
     with pytest.raises(InvalidArgumentError, match="`training` is None"):
-        drop.apply(PARAMS, X)
+        jax.eval_shape(drop.apply, PARAMS, X)
     with pytest.raises(InvalidArgumentError, match='"cudnn" has neither dropout'):
-        drop.with_rng(KEY).apply(PARAMS, X, training=True, implementation="cudnn")
+        jax.eval_shape(partial(drop.with_rng(KEY).apply, training=True, implementation="cudnn"), PARAMS, X)
 
 
 BAD = {

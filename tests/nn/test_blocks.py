@@ -13,91 +13,85 @@ import pytest
 import jscope
 from jscope import getters, nn
 from jscope.errors import InvalidArgumentError, MissingRngError
+from tests.nn.filled import filled
+from tests.nn.sequence_cases import numbers
 
 KEY = jax.random.key(0)
-X = jax.random.normal(KEY, (2, 4, 8))
+X = jnp.asarray(numbers("x", (2, 4, 8)))
 
 
 def feed_forward(scope, x):
     return nn.glu(scope, x, 6)
 
 
-def block(scope, x, **options):
+def block(scope, x, feed_forward=feed_forward, **options):
     return nn.transformer_block(scope, x, 2, feed_forward, norm=nn.rms_norm, **options)
 
 
-def experts(scope, x):
-    return nn.mixture_of_experts(scope, x, feed_forward, 3)
+def everything(scope, x):
+    """Attention, experts and a recurrent layer."""
+    x = block(scope / "block", x, lambda scope, x: nn.mixture_of_experts(scope, x, feed_forward, 3), causal=True)
+    lengths = jnp.asarray([2, 4])[: x.shape[0]]
+    return x + nn.recurrent(nn.lstm, scope / "lstm", x, 8, lengths=lengths)[0]
 
 
-def recurrent(scope, x):
-    return nn.recurrent(nn.lstm, scope, x, 8, lengths=jnp.asarray([2, 4])[: x.shape[0]])[0]
-
-
-LAYERS = {"block": partial(block, causal=True), "experts": experts, "recurrent": recurrent}
 LIFTS = {
     "remat": jscope.remat,
     "jit": jscope.jit,
-    "cond": lambda f: lambda scope, x: jscope.cond(x.sum() < 1e9, f, f, scope, x),
     "vmap": lambda f: lambda scope, x: jscope.vmap(f, variables="shared")(scope, x[None])[0],
     "fori_loop": lambda f: lambda scope, x: jscope.fori_loop(0, 1, lambda scope, i, x: f(scope, x), scope, x),
 }
 
 
-def init(f, *args, **options):
-    """Variables for an input like `X`, from one program."""
-    return jax.jit(lambda *args: jscope.init(f, KEY, *args, **options))(X, *args)
-
-
-def apply(f, params, *args, **options):
-    """Applies a layer in one program, which takes less time than one for each operation."""
-    return jax.jit(lambda params, *args: jscope.apply(f, params, *args, **options))(params, *args)
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_layers_work_under_every_lift(layer):
-    """And in other dtypes, without examples, and unrolled or scanned."""
-    f = LAYERS[layer]
-    params = init(f)
-    layers = {scanned: jscope.layers(f, 2, scanned=scanned) for scanned in (False, True)}
-    stacked = init(layers[True])
+def test_layers_work_under_every_lift():
+    """Scanned or unrolled as well."""
+    params = filled(jscope.specs(everything, X))
+    layers = {scanned: jscope.layers(everything, 2, scanned=scanned) for scanned in (False, True)}
+    stacked = filled(jscope.specs(layers[True], X))
 
     @jax.jit
     def run(params, stacked, x):
-        lifted = {name: jscope.apply(lift(f), params, x) for name, lift in LIFTS.items()}
+        lifted = {name: jscope.apply(lift(everything), params, x) for name, lift in LIFTS.items()}
         twice = [jscope.apply(layers[True], stacked, x), jscope.apply(layers[False], jscope.tree.unstack(stacked), x)]
-        half = [jscope.apply(f, params, x.astype(dtype)) for dtype in (jnp.bfloat16, jnp.float16)]
-        return jscope.apply(f, params, x), lifted, twice, half, jscope.apply(f, params, x[:0])
+        return jscope.apply(everything, params, x), lifted, twice
 
-    plain, lifted, twice, half, empty = run(params, stacked, X)
+    plain, lifted, twice = run(params, stacked, X)
     for name, out in lifted.items():
         np.testing.assert_allclose(out, plain, atol=1e-5, err_msg=name)
     np.testing.assert_allclose(*twice, atol=1e-5)
-    assert [out.dtype for out in half] == [jnp.bfloat16, jnp.float16]
-    if layer != "experts":  # There, rounding may send a token to another expert.
-        for out in half:
-            np.testing.assert_allclose(out.astype(jnp.float32), plain, atol=0.1)
-    assert empty.shape == (0, 4, 8)
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_layers_work_with_every_getter(layer):
+def test_layers_take_any_dtype_and_no_examples():
+    """The output has the dtype of the input."""
+    params = jscope.specs(everything, X).shape_dtype()
+    for shape, dtype in ((X.shape, jnp.bfloat16), (X.shape, jnp.float16), ((0, 4, 8), jnp.float32)):
+        out = jax.eval_shape(partial(jscope.apply, everything), params, jax.ShapeDtypeStruct(shape, dtype))
+        assert (out.shape, out.dtype) == (shape, dtype)
+
+
+def test_layers_work_with_every_getter():
     """Averages are written inside loops as well; low-rank factors start at no effect; casting changes no dtype."""
-    f, plain = LAYERS[layer], apply(LAYERS[layer], init(LAYERS[layer]), X)
     chosen = {"lora": getters.lora(1), "ema": getters.ema(0.9), "cast": getters.cast(jnp.bfloat16)}
 
-    def run(x):
-        outs = {}
+    params = filled(jscope.specs(everything, X))
+
+    @jax.jit
+    def run(params, x):
+        outs = {"plain": jscope.apply(everything, params, x)}
         for name, getter in chosen.items():
-            model = jscope.transform_with_state(lambda scope, x, g=getter: f(scope.with_defaults(custom_getter=g), x))
-            params, state = model.init(KEY, x)
-            outs[name], after = model.apply(params, state, x)
-            chex.assert_trees_all_equal_structs(after, state)
+            f = lambda scope, x, g=getter: everything(scope.with_defaults(custom_getter=g), x)  # noqa: E731
+            model = jscope.transform_with_state(f)
+            specs = model.specs(x)
+            own = jax.tree.map(lambda struct: jnp.zeros(struct.shape, struct.dtype), specs.params.shape_dtype())
+            own = jscope.tree.unflatten(jscope.tree.flatten(own) | jscope.tree.flatten(params))
+            outs[name], after = model.apply(own, specs.state.materialize(KEY), x)
+            chex.assert_trees_all_equal_structs(after, specs.state.shape_dtype())
         return outs
 
-    for name, out in jax.jit(run)(X).items():
+    outs = run(params, X)
+    for name, out in outs.items():
         assert out.dtype == X.dtype
-        np.testing.assert_allclose(out, plain, atol=1.0 if name == "cast" else 1e-5, err_msg=name)
+        np.testing.assert_allclose(out, outs["plain"], atol=1.0 if name == "cast" else 1e-5, err_msg=name)
 
 
 def test_a_block_is_what_it_says():
@@ -114,27 +108,32 @@ def test_a_block_is_what_it_says():
             x = x + branch(scope / name, norm(x)) if norm_first else norm(x + branch(scope / name, x))
         return x
 
-    context = X[:, :3] + 1
-    for norm_first in (True, False):
-        params = init(by_hand, context, norm_first=norm_first)
-        expected = apply(by_hand, params, X, context, norm_first=norm_first)
-        out = apply(
-            lambda scope, x, c, first=norm_first: block(scope, x, context=c, norm_first=first), params, X, context
-        )
+    def both(x, context):
+        for first in (True, False):
+            params = filled(jscope.specs(by_hand, X, X[:, :3], norm_first=first))
+            expected = jscope.apply(by_hand, params, x, context, norm_first=first)
+            yield expected, jscope.apply(block, params, x, context=context, norm_first=first)
+
+    for expected, out in jax.jit(lambda *args: list(both(*args)))(X, X[:, :3] + 1):
         np.testing.assert_allclose(out, expected, atol=1e-6)
 
 
 def test_a_block_drops_in_training_only():
     """Training without a key is an error, and so is not to say whether it is training."""
-    model, params = jscope.transform(partial(block, dropout=0.5)), init(block)
-    plain = apply(block, params, X)
-    np.testing.assert_array_equal(apply(block, params, X, dropout=0.5, training=False), plain)
-    dropped = jax.jit(partial(model.with_rng(KEY).apply, training=True))(params, X)
-    assert (dropped != plain).any()
+    model, params = jscope.transform(partial(block, dropout=0.5)), filled(jscope.specs(block, X))
+
+    @jax.jit
+    def run(params, x, key):
+        trained = model.with_rng(key).apply(params, x, training=True)
+        return jscope.apply(block, params, x), model.apply(params, x, training=False), trained
+
+    plain, evaluated, trained = run(params, X, KEY)
+    np.testing.assert_allclose(evaluated, plain, atol=1e-6)
+    assert (trained != plain).any()
     with pytest.raises(MissingRngError):
-        model.apply(params, X, training=True)
+        jax.eval_shape(partial(model.apply, training=True), params, X)
     with pytest.raises(InvalidArgumentError, match="`training` is None"):
-        model.apply(params, X)
+        jax.eval_shape(model.apply, params, X)
 
 
 def test_carries_keep_their_dtype():
@@ -150,9 +149,7 @@ def test_carries_keep_their_dtype():
 
 
 BAD = {
-    r"`nn\.lstm` in the scope `a`: the carry has the shape \(2, 5\)": lambda s: nn.lstm(
-        s, jnp.ones((2, 5)), X[:, 0], 5
-    ),
+    r"`nn\.lstm` in the scope `a`: the carry has the shape \(2,": lambda s: nn.lstm(s, jnp.ones((2, 5)), X[:, 0], 5),
     "`units` is 0": lambda s: nn.gru(s, None, X[:, 0], 0),
     "the lengths have shape .* and dtype float32": lambda s: nn.recurrent(nn.gru, s, X, 5, lengths=jnp.ones(2)),
     "nothing says what the carry of `own` is": lambda s: nn.recurrent(own, s, X, 5),

@@ -13,8 +13,10 @@ import pytest
 import jscope
 from jscope import nn
 from jscope.errors import InvalidArgumentError
+from tests.nn.filled import filled
+from tests.nn.sequence_cases import numbers
 
-X = jax.random.normal(jax.random.key(0), (2, 5, 4))
+X = jnp.asarray(numbers("x", (2, 5, 4)))
 
 
 def expert(scope, x):
@@ -45,7 +47,7 @@ def test_tokens_go_where_the_router_wants_them(top_k, factor):
     """With and without enough room; the losses are those of the paper."""
     f = partial(nn.mixture_of_experts, expert=expert, num_experts=4, top_k=top_k, capacity_factor=factor)
     model = jscope.transform(f)
-    params = jax.jit(model.init)(jax.random.key(1), X)
+    params = filled(model.specs(X))
     out, captured = jax.jit(model.capture("").apply)(params, X)
     capacity = 10 if factor is None else math.ceil(10 * top_k * factor / 4)
     expected, sown = by_numpy(params, X, top_k, capacity, normalize=top_k > 1)
@@ -59,9 +61,9 @@ def test_experts_are_independent_and_on_an_axis_of_their_own():
     """Each starts as the unrolled expert at its index would; the name of the axis is for shardings."""
     f = partial(nn.mixture_of_experts, expert=expert, num_experts=4)
     specs = jscope.specs(f, X)
-    params = specs.materialize(jax.random.key(1))
-    one = jscope.init(lambda scope: expert(scope / "experts/2", X[0]), jax.random.key(1))
-    np.testing.assert_array_equal(params["experts"]["kernel"][2], one["experts"]["2"]["kernel"])
+    one = jscope.specs(lambda scope: expert(scope / "experts/2", X[0]))
+    stacked, alone = jax.jit(lambda key: (specs.materialize(key), one.materialize(key)))(jax.random.key(1))
+    np.testing.assert_array_equal(stacked["experts"]["kernel"][2], alone["experts"]["2"]["kernel"])
     assert [axis.name for axis in specs["experts/kernel"].stack] == ["expert"]
 
 

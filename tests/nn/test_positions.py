@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,8 +12,10 @@ import pytest
 import jscope
 from jscope import nn
 from jscope.errors import InvalidArgumentError
+from tests.nn.filled import filled
+from tests.nn.sequence_cases import numbers
 
-X = jax.random.normal(jax.random.key(0), (2, 5, 3, 8))
+X = jnp.asarray(numbers("x", (2, 5, 3, 8)))
 POSITIONS = jnp.asarray([[0, 1, 2, 3, 4], [7, 9, 100, 3, 0]])
 
 
@@ -93,7 +94,7 @@ def test_relative_bias_has_the_buckets_of_t5(both_ways):
     """One number for each head and bucket."""
     options = {"num_buckets": 8, "max_distance": 20, "bidirectional": both_ways}
     model = jscope.transform(functools.partial(nn.relative_bias, heads=2, queries=30, keys=25, **options))
-    params = model.init(jax.random.key(0))
+    params = filled(model.specs())
     buckets = np.asarray([[bucket(s - t, 8, 20, both_ways) for s in range(25)] for t in range(30)])
     assert set(buckets.flat) == set(range(8)) - (set() if not both_ways else {4})
     np.testing.assert_array_equal(model.apply(params)[0], np.asarray(params["embeddings"]).T[:, buckets])
