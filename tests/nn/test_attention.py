@@ -59,6 +59,26 @@ def test_attention_is_its_formula():
     np.testing.assert_allclose(out, by_numpy(X, 2.0, 0.7, np.asarray(bias), np.asarray(mask)), atol=1e-5)
 
 
+def test_attention_is_the_program_by_hand():
+    """Projections, JAX's own attention, and a projection, under the names of the scopes."""
+
+    def project(equation, params, x, name, bias_axes):
+        with jax.named_scope(name):
+            kernel, bias = params[name]["kernel"], params[name]["bias"]
+            return jnp.einsum(equation, x, kernel) + jnp.expand_dims(bias, bias_axes)
+
+    def by_hand(params, x):
+        q, k, v = (project("btd,dhk->bthk", params, x, name, (0, 1)) for name in ("query", "key", "value"))
+        out = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+        return project("bthv,hvu->btu", params, out, "attention_output", (0, 1))
+
+    def layer(params, x):
+        return jscope.apply(attend, params, x, causal=True)
+
+    found, expected = (jax.jit(f).lower(PARAMS, X).as_text().replace(f.__name__, "f") for f in (layer, by_hand))
+    assert found == expected
+
+
 OPTIONS = {
     "plain": {},
     "causal": {"causal": True},
