@@ -5,10 +5,22 @@ and `docs/*.md` run as a reader would run them: top to bottom, in one namespace 
 document, with the promotion that JAX has by default.
 """
 
+import atexit
 import doctest
+import gc
 import os
+import shutil
+import tempfile
 
+# JAX reads these when it is imported: here, in the workers of xdist, and in the programs that tests start.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Most programs run once here, so that compiling them takes longer than running. `.ci/run` tests with 0 as well.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Whoever compiles a program first has compiled it for all. A folder of your own makes that last for the next run.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jscope-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +31,6 @@ from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 from xdist.scheduler import LoadScopeScheduling
 
 jax.config.update("jax_num_cpu_devices", 8)
-if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
-    # Most programs run once here, so that compiling them takes longer than running. `.ci/run` tests with 0 as well.
-    jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -63,6 +72,12 @@ class DocumentsWhole(LoadScopeScheduling):
     def _split_scope(self, nodeid):
         file = nodeid.partition("::")[0]
         return file if file.endswith(".md") else nodeid
+
+
+def pytest_collection_finish():
+    """Keeps what is imported and collected out of later collections of garbage, some of which a test asks JAX for."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -1,11 +1,11 @@
-"""Trains a character transformer on Python's own help texts, then lets it write: two minutes on two cores.
+"""Trains a character transformer on Python's own help texts and lets it write, in two minutes on two cores.
 
-The layers are one block, scanned: their variables are stacked on a leading axis, each starts with the value that it
-would have in a loop, and a model of 96 layers compiles as fast as one of 2 (`--compile-only` tells how fast).
-Every block is recomputed in the backward pass (`jscope.remat`). Writing is a second function of the same params, with
-a cache of keys and values that is an argument and a result like any other. After the default 200 steps, the loss on
-text that was held out is below 2.0 nats per character; the program fails if it is not. Stop it at any moment: the next
-run goes on from the last checkpoint.
+The layers are one scanned block: their variables are stacked on a leading axis, each has the initial value that it
+would have in a Python loop, and a model of 96 layers compiles as fast as one of 2 (`--compile-only` prints how fast).
+Every block is recomputed in the backward pass (`jscope.remat`). Writing is a second function of the same params; its
+cache of keys and values is an argument and a result like any other. After the default 200 steps, the loss on held-out
+text is below 2.0 nats per character; the program fails if it is not. You may stop it at any moment: the next run goes
+on from the last checkpoint.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from jscope.checkpoint import Checkpointer, safetensors
 
 CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))
 STEPS, GOAL = 200, 2.0
-"""After so many steps, the held-out loss must be below this."""
+"""After this many steps, the held-out loss must be below this."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def dropout(scope, x_btd, rate):
 
 
 def rotate(x_bthk, positions_t):
-    """Turns pairs of features by angles in proportion to the position, so that products tell distances (RoPE)."""
+    """Turns pairs of features by angles proportional to the position, so that products depend on distances (RoPE)."""
     half = x_bthk.shape[-1] // 2
     angles_tk = positions_t[:, None] * 10000.0 ** (-jnp.arange(half) / half)
     cos_thk, sin_thk = jnp.cos(angles_tk)[:, None], jnp.sin(angles_tk)[:, None]
@@ -73,7 +73,7 @@ def rotate(x_bthk, positions_t):
 
 
 def attention(scope, x_btd, config, cache, position):
-    """Looks back, over the characters in `cache` too; returns the output and the cache with these ones added."""
+    """Looks back, also at the characters in `cache`; returns the output, and the cache with the new ones added."""
     b, t, d = x_btd.shape
     split = partial(jnp.reshape, shape=(b, t, config.heads, d // config.heads))
     q_bthk, k_bshk, v_bshk = (split(dense(scope / name, x_btd, d)) for name in ("query", "key", "value"))
@@ -90,7 +90,7 @@ def attention(scope, x_btd, config, cache, position):
 
 
 def block(scope, x_btd, cache, config, position):
-    """Attention, then two dense layers; each adds to what it gets."""
+    """Attention, then two dense layers; each of the two parts adds to its input."""
     out_btd, cache = attention(scope / "attention", norm(scope / "norm_0", x_btd), config, cache, position)
     x_btd += dropout(scope / "dropout_0", out_btd, config.dropout)
     hidden_btf = jax.nn.gelu(dense(scope / "up", norm(scope / "norm_1", x_btd), 4 * config.dim))
@@ -98,7 +98,7 @@ def block(scope, x_btd, cache, config, position):
 
 
 def transformer(scope, tokens_bt, config, cache=None, position=0):
-    """Returns the logits of the character that follows each; with a cache, as `(logits, cache)`, from `position` on."""
+    """Returns the logits of the character after each; with a cache, `(logits, cache)`, starting at `position`."""
     scope = scope.with_defaults(custom_getter=getters.cast(config.dtype))
     table_vd = scope.get_variable("embedding", (len(CHARACTERS), config.dim), initializer=initializers.normal(0.05))
     x_btd = dropout(scope / "dropout", table_vd[tokens_bt] * config.dim**0.5, config.dropout)
@@ -121,7 +121,7 @@ def generate(scope, prompt_bt, config, length, temperature=0.7):
         return (logits_btv[:, 0], cache), token_b
 
     logits_btv, cache = transformer(scope.with_rng(None), prompt_bt, config, (empty_lbshk, empty_lbshk), 0)
-    # All characters share the variables (`""` matches every path); each has a random key of its own.
+    # All characters share the variables (`""` matches every path); each has its own random key.
     tokens_tb = jscope.scan(step, scope, (logits_btv[:, -1], cache), t + jnp.arange(length), shared="")[1]
     return tokens_tb.T
 
@@ -130,7 +130,7 @@ model = jscope.transform(transformer)
 
 
 def cross_entropy(params, tokens_bt, config, key=None):
-    """The mean of what it costs to predict each character by those before it, in nats."""
+    """The mean cost of predicting each character from those before it, in nats."""
     logits_btv = model.with_rng(key).apply(params, tokens_bt[:, :-1], config)
     return optax.softmax_cross_entropy_with_integer_labels(logits_btv, tokens_bt[:, 1:]).mean()
 
@@ -149,7 +149,7 @@ def make_train_step(optimizer, config, key):
 
 
 def init_or_restore(checkpoints, specs, optimizer, key):
-    """Returns params, optimizer state and how many steps they have seen: of the last checkpoint, if there is one."""
+    """Returns params, optimizer state and the number of steps taken: from the last checkpoint, if there is one."""
     params = specs.materialize(key)
     wanted = {"params": params, "optimizer": optimizer.init(params)}
     step = checkpoints.latest_step()
@@ -157,14 +157,14 @@ def init_or_restore(checkpoints, specs, optimizer, key):
 
 
 def load_text():
-    """Returns characters to train on and characters held out: every tenth of the topics that `help()` knows."""
+    """Returns the text for training and the held-out text, which is every tenth of the topics that `help()` knows."""
     names = sorted(topics)
     held_out = names[5::10]
     return encode("".join(topics[n] for n in names if n not in held_out)), encode("".join(topics[n] for n in held_out))
 
 
 def encode(text):
-    """Returns the numbers of the characters; any that is not among them becomes a question mark."""
+    """Returns the numbers of the characters; any that is not in `CHARACTERS` becomes a question mark."""
     return np.asarray(
         [max(CHARACTERS.find(c), 0) if c in CHARACTERS else CHARACTERS.index("?") for c in text], np.int32
     )
@@ -176,7 +176,7 @@ def decode(tokens):
 
 
 def batches(seed, tokens, batch, context):
-    """Yields random pieces of the text, forever, each with one character more than the model sees."""
+    """Yields random pieces of the text, forever, each with one more character than the model sees."""
     generator = np.random.default_rng(seed)
     while True:
         starts_b = generator.integers(0, len(tokens) - context, batch)
@@ -184,7 +184,7 @@ def batches(seed, tokens, batch, context):
 
 
 def evaluate(params, tokens, config, context):
-    """Returns the loss on held-out text, cut into pieces of one size."""
+    """Returns the loss on held-out text, which is cut into pieces of one size."""
     pieces_nbt = tokens[: len(tokens) // (16 * context + 16) * (16 * context + 16)].reshape(-1, 16, context + 1)
     loss = jax.jit(partial(cross_entropy, config=config))
     return float(np.mean([loss(params, piece_bt) for piece_bt in pieces_nbt[:16]]))
@@ -205,7 +205,9 @@ def options():
     add("--prompt", type=str, default="The ")
     add("--out", type=Path, default=Path("build/char_lm"))
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16 (params stay float32)")
-    parser.add_argument("--compile-only", action="store_true", help="print how long the first step compiles, and stop")
+    parser.add_argument(
+        "--compile-only", action="store_true", help="print how long compiling the first step takes, and stop"
+    )
     return parser.parse_args()
 
 

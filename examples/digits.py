@@ -1,8 +1,9 @@
-"""Trains a convolutional network on scikit-learn's handwritten digits: half a minute on two cores.
+"""Trains a convolutional network on scikit-learn's handwritten digits, in half a minute on two cores.
 
-The network has all that a scope can carry: params, state (the moving averages of batch normalization), randomness
-(dropout) and an inherited default (weight decay). What changes in training is saved in one safetensors file, which a
-fresh process then restores: `--restore FILE` fails unless it gets as many test images right as when it was saved.
+The network has everything that a scope can carry: params, state (the moving averages of batch normalization),
+randomness (dropout) and an inherited default (weight decay). Everything that changes in training is saved in one
+safetensors file, which a fresh process then restores: `--restore FILE` fails unless the network gets as many test
+images right as when it was saved.
 """
 
 import argparse
@@ -27,7 +28,7 @@ IMAGES = jax.ShapeDtypeStruct((BATCH, 8, 8, 1), jnp.float32)
 
 
 def dense(scope, x_nd, features):
-    """An affine map. Biases switch the inherited weight decay off."""
+    """An affine map. The bias switches the inherited weight decay off."""
     w_df = scope.get_variable("w", (x_nd.shape[-1], features))
     b_f = scope.get_variable("b", (features,), initializer=initializers.zeros, regularizer=jscope.OFF)
     return x_nd @ w_df + b_f
@@ -40,7 +41,7 @@ def conv(scope, x_nhwc, channels):
 
 
 def batch_norm(scope, x_nhwc, training, momentum=0.9):
-    """Normalizes each channel over the batch; in evaluation, by the moving averages kept in state."""
+    """Normalizes each channel over the batch; in evaluation, by the moving averages that are kept in state."""
     scope, shape = scope.with_defaults(regularizer=jscope.OFF), x_nhwc.shape[-1:]
     scale = scope.get_variable("scale", shape, initializer=initializers.ones)
     shift = scope.get_variable("shift", shape, initializer=initializers.zeros)
@@ -142,14 +143,14 @@ def train(specs, seed, steps, train_set, test_set):
 
 
 def batches(seed, count):
-    """Yields the indices of a batch, forever: a new order in every epoch, without the rest that fills no batch."""
+    """Yields the indices of batches, forever: a new order in every epoch, without a smaller batch at the end."""
     generator = np.random.default_rng(seed)
     while True:
         yield from generator.permutation(count)[: count // BATCH * BATCH].reshape(-1, BATCH)
 
 
 def load_digits():
-    """Returns `(images, labels)` to train on and to test on; the split is always the same."""
+    """Returns `(images, labels)` for training and for testing; the split is always the same."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -160,13 +161,13 @@ def load_digits():
 
 
 def save(path, now, correct):
-    """Writes a checkpoint of flat names, such as `params/out/w` and `optimizer/0/mu/out/w`: all of it, or none."""
+    """Writes a checkpoint with flat names, such as `params/out/w` and `optimizer/0/mu/out/w`: all of it, or nothing."""
     safetensors.save(path, now._asdict() | {"correct": correct})
 
 
 def restore(path, specs):
     """Returns the `Training` in a checkpoint, and how many test images it got right."""
-    # The specs tell what is wanted, also how the optimizer's state is nested. Whatever does not fit is one report.
+    # The specs say what is wanted, and how the optimizer's state is nested. One report lists whatever does not fit.
     optimizer_state = jax.eval_shape(adam(1).init, specs.params.shape_dtype())
     wanted = Training(specs.params, specs.state, optimizer_state, jax.ShapeDtypeStruct((), jnp.int32))
     saved = checkpoint.restore(wanted._asdict() | {"correct": 0}, path)
@@ -174,7 +175,7 @@ def restore(path, specs):
 
 
 def draw_losses(path, losses, test_losses):
-    """Draws the training loss, each step and a running mean, and the test loss."""
+    """Draws the training loss (each step, and a running mean) and the test loss."""
     from matplotlib.figure import Figure
 
     steps, window = np.arange(1, len(losses) + 1), max(len(losses) // 25, 1)
@@ -192,7 +193,7 @@ def draw_losses(path, losses, test_losses):
 
 
 def draw_mistakes(path, log_probabilities, test_set, most=24):
-    """Draws the misclassified digits, first those of which the network was surest."""
+    """Draws the misclassified digits, beginning with those of which the network was surest."""
     from matplotlib.figure import Figure
 
     images, labels = test_set

@@ -1,14 +1,14 @@
 """Trains the transformer of char_lm.py on many devices in many processes, data-parallel and tensor-parallel.
 
-The model does not change. Rules name the axes of its variables by their paths, and say which axis of a mesh each name
-goes to: every variable is split over all devices, batches over one axis of the mesh, wide layers over the other.
+The model does not change. Rules name the axes of its variables by their paths, and say to which axis of a mesh each
+name goes: every variable is split over all devices, batches over one axis of the mesh, wide layers over the other.
 
     python examples/distributed_lm.py --processes 4     starts four processes on this machine, on CPU
     srun python examples/distributed_lm.py --cluster    is one of the processes that a cluster's launcher starts
 
-Each process makes, trains and saves its own parts of the params. Checkpoints are written while training goes on, and
-another number of processes may take them up: run it again with more `--steps` and other `--processes`. The losses are
-those of one process on one device, but for rounding.
+Each process makes, trains and saves its own parts of the params. Checkpoints are written while training goes on, and a
+different number of processes can go on from them: run it again with more `--steps` and another number of `--processes`.
+The losses are those of one process on one device, up to rounding.
 """
 
 import argparse
@@ -38,11 +38,11 @@ PATHS = {
 }
 COMPUTED = sharding.Rules(paths=PATHS) | sharding.tensor_parallel()
 STORED = COMPUTED | sharding.fsdp()
-"""Where variables are; a layer is put together over the data axis where it is used, and computed with as above."""
+"""How variables are stored. A layer is put together over the data axis where it is used, and computed with as above."""
 
 
 def gathering(scope, tokens_bt, config):
-    """The transformer of char_lm.py."""
+    """The transformer of char_lm.py, whose variables are put together as it reads them."""
     return transformer(scope.with_defaults(custom_getter=sharding.Gathered(COMPUTED)), tokens_bt, config)
 
 
@@ -50,7 +50,7 @@ model = jscope.transform(gathering)
 
 
 def cross_entropy(params, tokens_bt, config, key=None):
-    """The mean of what it costs to predict each character by those before it, in nats."""
+    """The mean cost of predicting each character from those before it, in nats."""
     logits_btv = model.with_rng(key).apply(params, tokens_bt[:, :-1], config)
     return optax.softmax_cross_entropy_with_integer_labels(logits_btv, tokens_bt[:, 1:]).mean()
 
@@ -70,7 +70,7 @@ def main():
 
 
 def train(o, checkpoints):
-    """Goes on from the latest checkpoint, or starts anew; prints what the first process sees."""
+    """Goes on from the latest checkpoint, or starts anew; only the first process prints."""
     say = print if jax.process_index() == 0 else lambda *_, **__: None
     mesh = make_mesh(min(o.model, jax.device_count()))
     config = Config(o.layers, o.dim, o.heads)
@@ -97,12 +97,12 @@ def train(o, checkpoints):
 
 
 def make_mesh(model):
-    """Returns all devices of all processes, of which each row of `model` has a whole copy of a layer in use."""
+    """Returns a mesh of all devices of all processes; each row of `model` devices computes with a whole layer."""
     return jax.make_mesh((jax.device_count() // model, model), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 
 
 def init_or_restore(o, specs, mesh, optimizer, checkpoints):
-    """Returns params, optimizer state and step, every part made or read by the process that holds it."""
+    """Returns params, optimizer state and step; every part is made or read by the process that holds it."""
     shardings = sharding.shardings(specs, mesh, STORED)
     params = sharding.shape_dtype(specs, shardings)
     opt_state = jax.eval_shape(optimizer.init, params)
@@ -129,9 +129,9 @@ def make_train_step(optimizer, config, seed, params, opt_state):
 
 
 def put(tokens_bt, mesh):
-    """Returns a batch split over the mesh; each process keeps its part of what all of them have drawn."""
-    place = NamedSharding(mesh, STORED.partition(("batch", None), mesh, tokens_bt.shape))
-    return jax.make_array_from_callback(tokens_bt.shape, place, lambda index: tokens_bt[index])
+    """Returns a batch that is split over the mesh; all processes have drawn the same, and each keeps its part."""
+    split = NamedSharding(mesh, STORED.partition(("batch", None), mesh, tokens_bt.shape))
+    return jax.make_array_from_callback(tokens_bt.shape, split, lambda index: tokens_bt[index])
 
 
 def launch(count, devices, arguments):
@@ -147,7 +147,7 @@ def launch(count, devices, arguments):
         while None in (codes := [process.poll() for process in running]) and not any(codes):
             time.sleep(0.1)
     finally:
-        # Where one has failed, the others would wait for it. (JAX takes SIGTERM for a notice to save, and goes on.)
+        # If one has failed, the others would wait for it. (To JAX, SIGTERM is a notice to save; it would go on.)
         for process in running:
             process.kill()
     return max(abs(process.wait()) for process in running)
@@ -157,9 +157,9 @@ def options():
     """Returns the options of the command line."""
     parser = argparse.ArgumentParser(description="Trains a character transformer on many devices.")
     add = partial(parser.add_argument, type=int, help="(default: %(default)s)")
-    add("--processes", default=0, help="start so many processes on this machine, on CPU")
+    add("--processes", default=0, help="start this many processes on this machine, on CPU")
     add("--devices", default=2, help="devices of each of them (default: %(default)s)")
-    add("--process-id", help="be this one of them, not the one that starts them")
+    add("--process-id", help="be this one of them, instead of starting them")
     add("--coordinator", type=str, help="HOST:PORT of process 0, for --process-id")
     parser.add_argument("--cluster", action="store_true", help="ask JAX to find the other processes")
     add("--model", default=2, help="devices that share one layer (default: %(default)s)")
@@ -167,13 +167,13 @@ def options():
     add("--dim", default=128)
     add("--heads", default=4)
     add("--steps", default=200)
-    add("--decay-steps", default=200, help="when the learning rate has fallen to 0 (default: %(default)s)")
+    add("--decay-steps", default=200, help="the step at which the learning rate reaches 0 (default: %(default)s)")
     add("--batch", default=16)
     add("--context", default=128)
     add("--seed", default=0)
     add("--save-every", default=50)
     add("--print-every", default=10)
-    add("--held-out", default=16, help="batches of held-out text to test on in the end (default: %(default)s)")
+    add("--held-out", default=16, help="batches of held-out text to test on at the end (default: %(default)s)")
     add("--out", type=Path, default=Path("build/distributed_lm"))
     return parser.parse_args()
 

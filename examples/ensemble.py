@@ -1,9 +1,9 @@
-"""Trains sixteen networks at once on scikit-learn's digits: an ensemble on a shared trunk, in a quarter of a minute.
+"""Trains sixteen networks at once on scikit-learn's digits, as an ensemble with a shared trunk, in about 15 seconds.
 
-`jscope.vmap` runs one member's function for all members. Variables below `trunk` are shared (`shared=`), those of
-the heads are stacked on a leading axis: each member starts from values of its own, draws dropout masks of its own, and
-learns from a sample of the images of its own. The average of the members is right more often than they are, and where
-they disagree it is more often wrong: what it is unsure of can be left to somebody else.
+`jscope.vmap` runs one member's function for all members. Variables below `trunk` are shared (`shared=`), those of the
+heads are stacked on a leading axis: each member has its own initial values, its own dropout masks, and its own sample
+of the images. The average of the members is right more often than the members are, and it is more often wrong where
+they disagree: what it is unsure of can be left to somebody else.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def dropout(scope, x_nd, rate):
 
 
 def member(scope, x_nd):
-    """One network: it does not know that there are others, nor which of its variables they share."""
+    """One network. It does not know that there are others, nor which of its variables it shares with them."""
     x_nd = jax.nn.relu(dense(scope / "trunk", x_nd, 64))
     x_nd = jax.nn.relu(dense(scope / "head" / "hidden", dropout(scope / "head" / "dropout", x_nd, 0.5), 64))
     return dense(scope / "head" / "out", x_nd, 10)
@@ -50,14 +50,14 @@ model = jscope.transform(ensemble)
 
 
 def train(params, images, labels, members, steps, key):
-    """Returns params after `steps` steps of Adam; each member counts each image 0, 1, 2, ... times (bagging)."""
+    """Returns the params after `steps` steps of Adam; each member counts each image 0, 1, 2, ... times (bagging)."""
     optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, steps))
     times_mn = jax.random.poisson(jax.random.fold_in(key, steps), 0.3, (members, len(labels))).astype(jnp.float32)
 
     def loss(params, key, chosen_b):
         logits_mbc = model.with_rng(key).apply(params, images[chosen_b], members)
         losses_mb = optax.softmax_cross_entropy_with_integer_labels(logits_mbc, labels[chosen_b][None])
-        # Summed over members, so that no member learns more slowly because there are others.
+        # A sum over the members, not a mean, so that a member does not learn more slowly because there are others.
         return (losses_mb * times_mn[:, chosen_b]).mean(1).sum()
 
     @jax.jit
@@ -81,11 +81,11 @@ def entropy(p):
 
 
 def report(logits_mnc, labels_n):
-    """Prints how often the members and their average are right, and what their disagreement tells."""
+    """Prints how often the members and their average are right, and what their disagreement says."""
     p_mnc = np.asarray(jax.nn.softmax(logits_mnc))
     p_nc = p_mnc.mean(0)
     accuracy_m, right_n = (p_mnc.argmax(2) == labels_n).mean(1), p_nc.argmax(1) == labels_n
-    # What the average is unsure of, less what the members are unsure of: in what they contradict each other.
+    # How unsure the average is, minus how unsure the members are: how much they contradict each other.
     disagreement_n = entropy(p_nc) - entropy(p_mnc).mean(0)
     kept_n = disagreement_n <= np.quantile(disagreement_n, 0.9)
     print(f"Members:   {accuracy_m.mean():.2%} on average, {accuracy_m.min():.2%} to {accuracy_m.max():.2%}")
@@ -97,7 +97,7 @@ def report(logits_mnc, labels_n):
 
 
 def main():
-    """Trains an ensemble and reports."""
+    """Trains an ensemble and reports how often it is right."""
     parser = argparse.ArgumentParser(description="Trains an ensemble with a shared trunk on scikit-learn's digits.")
     parser.add_argument("--members", type=int, default=16, help="(default: %(default)s)")
     parser.add_argument("--steps", type=int, default=600, help="(default: %(default)s)")

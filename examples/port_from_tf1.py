@@ -1,8 +1,8 @@
-"""Trains a TF1-style policy on scikit-learn's handwritten digits: ten seconds on two cores.
+"""Trains a TF1-style policy on scikit-learn's handwritten digits, in ten seconds on two cores.
 
-The policy was written for `tf.compat.v1`. Between the two lines below, scopes, variables, regularizer and initializers
-are what they were, line for line; only the arithmetic (`tf.matmul`, `tf.nn.relu`) is now JAX's. There is no `Session`:
-`tf.transform` makes two pure functions of the policy, and the training loop is that of any JAX program.
+The policy was written for `tf.compat.v1`. Between the two comment lines below, scopes, variables, regularizer and
+initializers are unchanged, line by line; only the arithmetic (`tf.matmul`, `tf.nn.relu`) is now JAX's. There is no
+`Session`: `tf.transform` makes two pure functions of the policy, and the training loop is that of any JAX program.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def conv2d(x, num_filters, name, filter_size=(3, 3)):
 
 
 def dense(x, size, name, weight_init=None):
-    """An affine map. Biases are not regularized."""
+    """An affine map. The bias is not regularized."""
     with tf.variable_scope(name):
         w = tf.get_variable("w", [x.shape[1], size], initializer=weight_init)
         b = tf.get_variable("b", [size], initializer=tf.zeros_initializer(), regularizer=tf.no_regularizer)
@@ -38,7 +38,7 @@ def dense(x, size, name, weight_init=None):
 
 
 def policy(observations, num_actions):
-    """Logits of the actions, and an estimate of the value: two heads on a shared trunk."""
+    """Returns logits of the actions and an estimate of the value, from two heads on a shared trunk."""
     with tf.variable_scope("policy", regularizer=tf.contrib.layers.l2_regularizer(1e-4)):
         with tf.variable_scope("trunk"):
             x = jax.nn.relu(conv2d(observations, 16, "l1"))
@@ -55,7 +55,7 @@ def policy(observations, num_actions):
 
 
 def losses(observations, actions):
-    """Imitation: cross entropy of the demonstrated actions, error of the value, and the penalties of the variables."""
+    """Returns the loss of imitation (actions, value and the variables' penalties) and how often the action is right."""
     logits, value = policy(observations, 10)
     right = logits.argmax(1) == actions
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, actions).mean()

@@ -1,4 +1,4 @@
-"""The chain of custom getters between `get_variable` and the variable.
+"""Custom getters form a chain between `get_variable` and the variable.
 
 The innermost scope's getter runs first; what it calls is the next outer one, and at the end of the chain
 stands the variable. Getters that hold arrays are pytrees, so the arrays cross JAX transforms with the scope.
@@ -13,24 +13,31 @@ from typing import Any
 import jax
 
 from jscope._types import Getter
+from jscope.errors import InvalidArgumentError
 
 
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True, slots=True)
 class Static:
-    """A getter that holds no arrays: a part of the treedef, no leaf."""
+    """A getter that holds no arrays: a part of the treedef, not a leaf."""
 
     getter: Getter
 
     @property
     def ignores_path(self) -> bool:
-        """Whether the getter says that it does the same at any path."""
+        """Whether the getter says that it does the same at every path: `jscope.jit` may then hide the path from it."""
         return bool(getattr(self.getter, "ignores_path", False))
+
+    @property
+    def only_casts(self) -> bool:
+        """Whether the getter says that it changes nothing but the dtype of what is read."""
+        return bool(getattr(self.getter, "only_casts", False))
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         return self.getter(getter, name, **options)
 
     def tree_flatten(self) -> tuple[tuple[()], Getter]:
+        # JAX compares it by `==`, so a getter that is made anew in every call costs a trace in every call.
         return (), self.getter
 
     @classmethod
@@ -48,9 +55,30 @@ class Link:
 
     def __call__(self, name: str, /, *args: Any, **options: Any) -> Any:
         """Asks the rest of the chain for the variable with the full path `name`; arguments as in `get_variable`."""
-        return self.getter(
-            self.rest, name, **dict(zip(("shape", "dtype", "initializer"), args, strict=False)), **options
-        )
+        return self.getter(self.rest, name, **_by_name(name, args, options))
+
+    def stored(self, name: str, /, **options: Any) -> tuple[str, Any]:
+        """Asks as a call does, but for what is stored: returns its full path, and its value without any cast."""
+        if getattr(self.getter, "only_casts", False):
+            return self.rest.stored(name, **options)
+        paths = [name]
+
+        def noting(rest: Any, name: str, /, **options: Any) -> Any:
+            path, value = rest.stored(name, **options)
+            paths.append(path)
+            return value
+
+        value = self.getter(Link(noting, self.rest, self.scope), name, **options)
+        return paths[-1], value
+
+    @property
+    def casts(self) -> bool:
+        """Whether a value passes a getter that changes its dtype, so that what is stored may be another."""
+        return getattr(self.getter, "only_casts", False) or self.rest.casts
+
+    def spec(self, name: str, /, **options: Any) -> Any:
+        """Returns what is known of a variable that a call would ask for; see `End.spec`."""
+        return self.rest.spec(name, **options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +87,37 @@ class End:
 
     scope: Any
     site: str
+    casts: bool = False
 
     def __call__(self, name: str, /, *args: Any, **options: Any) -> Any:
         """Gets or creates the variable with the full path `name`; arguments as in `get_variable`."""
-        options.update(zip(("shape", "dtype", "initializer"), args, strict=False))
-        return self.scope._ask(name, site=self.site, **options)
+        return self.scope._ask(name, site=self.site, **_by_name(name, args, options))
+
+    def stored(self, name: str, /, **options: Any) -> tuple[str, Any]:
+        """Returns the full path and the value, as `Link.stored` does."""
+        return name, self(name, **options)
+
+    def spec(self, name: str, /, **options: Any) -> Any:
+        """Returns the spec that the request would create, or of what is there already; None where nothing is known.
+
+        Nothing is created by this. In `apply`, only `shape`, `dtype` and `trainable` of what is stored are known.
+        """
+        return self.scope._known(name, self.site, **options)
+
+
+def _by_name(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """Returns all arguments by name: getters written for TensorFlow 1 may pass the first three by position."""
+    given = dict(zip(_POSITIONAL, args, strict=False))
+    if len(args) > len(_POSITIONAL) or given.keys() & options.keys():
+        raise InvalidArgumentError(
+            f"A custom getter asked for `{name}` with {args} by position, and by name {', '.join(options)}.\nOnly "
+            f"{', '.join(_POSITIONAL)} may follow the name by position, and nothing may be given twice: give the rest "
+            "by name."
+        )
+    return given | options
+
+
+_POSITIONAL = ("shape", "dtype", "initializer")
 
 
 def as_node(getter: Getter) -> Getter:
@@ -73,5 +127,6 @@ def as_node(getter: Getter) -> Getter:
 
 def through(getters: tuple[Getter, ...], end: End, name: str, options: dict[str, Any]) -> Any:
     """Runs the chain of `getters` (outermost first) on a request."""
+    # Each link wraps what is there already, so the last getter, the innermost, is the one that runs first.
     chain = reduce(lambda rest, getter: Link(getter, rest, end.scope), getters, end)
     return chain(name, **options)

@@ -1,12 +1,13 @@
-"""The abstract trace that finds out which variables a function has.
+"""One abstract trace finds out which variables a function has.
 
-`jax.eval_shape` runs the function on shapes: no arithmetic, no memory. Arguments that are not arrays
+`jax.eval_shape` runs the function on shapes, which takes neither arithmetic nor memory. Arguments that are not arrays
 stay what they are, so that `if is_training:` works.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,24 @@ CONTROL_FLOW_NOTE = (
 )
 
 
+GRAD_NOTE = (
+    "jscope: a scope has a random key among its leaves, by which nothing can be differentiated. `jscope.grad` and "
+    "`jscope.value_and_grad` differentiate by the params; for JAX's own, pass `scope.with_rng(None)`."
+)
+
+
+@contextlib.contextmanager
+def advising() -> Iterator[None]:
+    """Adds to errors that JAX raises about scopes what to do about them."""
+    try:
+        yield
+    except TypeError as error:
+        # JAX has no class of its own for this; the dtype of a key is what it names.
+        if "grad requires" in str(error) and "key<" in str(error):
+            error.add_note(GRAD_NOTE)
+        raise
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A function of a scope with the arguments of one call, and the sizes of the mapped axes it names."""
@@ -41,17 +60,23 @@ class Call:
     def collect(self, key: Key | None) -> list[VariableSpec]:
         """Returns the specs of the variables that the call creates, in that order."""
         found: list[VariableSpec] = []
-        arrays, rebuild = _split_arrays(self.args, self.kwargs)
+        arrays, rebuild = split_arrays(self.args, self.kwargs)
 
+        # New for every call: of a function that it knows, JAX would answer from its cache, and find no variables.
         def run(key: Key, arrays: list[Any]) -> None:
-            with Frame(collecting=True) as frame:
+            # The frame begins inside the trace, which is therefore its own: see `Frame.trace`.
+            with Frame(collecting=True) as frame, advising():
                 args, kwargs = rebuild(arrays)
                 self.function(root(frame, key), *args, **kwargs)
+            # Specs are not arrays, so `eval_shape` could not return them. They hold no tracer that would leak.
             found.extend(frame.specs.values())
 
+        # Only its type is needed, and to make a key would touch a device.
         key = jax.eval_shape(lambda: jax.random.key(0)) if key is None else key
         try:
-            jax.eval_shape(_under_axes(run, self.axes), key, arrays)
+            # Without `jit`, loops of JAX run their body once for each iteration, which would create variables again.
+            with jax.disable_jit(False):
+                jax.eval_shape(_under_axes(run, self.axes), key, arrays)
         except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
             error.add_note(CONTROL_FLOW_NOTE)
             raise
@@ -59,7 +84,7 @@ class Call:
 
     def complete(self, key: Key, placed: Iterable[tuple[VariableSpec, Any]], values: dict[str, Any]) -> dict[str, Any]:
         """Returns the initial values that depend on data, by path: one jitted forward pass on the other values."""
-        arrays, rebuild = _split_arrays(self.args, self.kwargs)
+        arrays, rebuild = split_arrays(self.args, self.kwargs)
         known = {spec.path: spec for spec, _ in placed}
         places = {spec.path: sharding for spec, sharding in placed}
         if any(isinstance(array, jax.ShapeDtypeStruct) for array in arrays):
@@ -67,6 +92,7 @@ class Call:
 
         def run(key: Key, values: dict[str, Any], arrays: list[Any]) -> dict[str, Any]:
             replay = Replay(key, known, dict(values))
+            # Stateful, because lifts run their bodies on values here, as in `apply`, and those may need the state.
             with Frame(collecting=True, stateful=True, replay=replay) as frame:
                 args, kwargs = rebuild(arrays)
                 self.function(root(frame, key), *args, **kwargs)
@@ -74,6 +100,7 @@ class Call:
 
         with noting("while computing initial values that depend on data. Put inputs on the devices of the variables."):
             made = jax.jit(_under_axes(run, self.axes))(key, values, arrays)
+        # The forward pass computes them where its inputs are.
         return {path: moved(value, places[path]) for path, value in made.items()}
 
 
@@ -82,7 +109,7 @@ def is_data_dependent(spec: VariableSpec) -> bool:
     return isinstance(spec.initializer, DataDependent)
 
 
-def _split_arrays(args: Any, kwargs: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+def split_arrays(args: Any, kwargs: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     """Takes the arrays out of the arguments; returns them and what puts them back."""
     leaves, treedef = jax.tree.flatten((args, dict(kwargs)))
     is_array = [isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct) for leaf in leaves]

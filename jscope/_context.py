@@ -7,14 +7,18 @@ is a number, not an object, so that a scope keeps nothing alive; `Frame.running`
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from jscope import _path
 from jscope._defaults import LIBRARY_DEFAULTS, Defaults
 from jscope._rng import Anchor
 from jscope._spec import StackAxis
 from jscope._types import Getter, Key
+from jscope._uses import Carried, Entry, Uses
+from jscope._util._lazy import trace_state
+from jscope._util._stack import depth
 
 
 @dataclass(slots=True)
@@ -28,19 +32,42 @@ class Crossing:
       path: The path of the scope that crossed.
       params: The params below it.
       state: The state below it; in a frame's own crossing, with the writes so far.
-      counts: How often each thing was counted.
+      uses: Which scopes drew random keys.
+      counts: How often each path was entered.
+      began: In which trace, and how deep in the Python stack; None where there is no random key.
     """
 
     path: str
     params: Mapping[str, Any]
     state: Mapping[str, Any]
+    uses: Uses = field(default_factory=Uses)
     counts: dict[Hashable, int] = field(default_factory=dict)
+    began: tuple[Any, int] | None = None
 
     def count(self, what: Hashable) -> int:
-        """Counts one more entry of a scope, or key of a stream; returns how many there were before."""
+        """Counts one more entry of a scope; returns how many there were before."""
         before = self.counts.get(what, 0)
         self.counts[what] = before + 1
         return before
+
+    def reserve(self, drawn: Iterable[tuple[str, Entry]]) -> None:
+        """Takes the numbers of entries that drew on the other side of a boundary: later ones must get others."""
+        start = len(self.uses.root)
+        for path, entry in drawn:
+            names = (*_path.prefixes(path), path) if path else ()
+            for level, name in enumerate(names[: len(entry) - start], start):
+                what = _path.join(self.path, name), entry[:level]
+                number = entry[level] if entry[level] >= 0 else -1 - entry[level]
+                self.counts[what] = max(self.counts.get(what, 0), number + 1)
+
+
+def crossing(
+    path: str, params: Mapping[str, Any], state: Mapping[str, Any], carried: Carried, *, keyed: bool
+) -> Crossing:
+    """Returns the crossing that begins where a scope enters a JAX transform with what it carries."""
+    begun = Crossing(path, params, state, Uses.of(carried), began=(trace_state(), depth()) if keyed else None)
+    begun.reserve(begun.uses.entries())
+    return begun
 
 
 @dataclass(frozen=True, slots=True)

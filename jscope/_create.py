@@ -20,11 +20,11 @@ from jscope import errors, initializers
 from jscope._check import checked_dtype, checked_shape
 from jscope._context import Context
 from jscope._defaults import OFF, Defaults, Reuse, check_callable, is_value
-from jscope._frame import Frame
-from jscope._materialize import initial_value
-from jscope._rng import Entry
+from jscope._frame import Frame, Replay
+from jscope._materialize import initial_value, making
 from jscope._spec import DataDependent, StackAxis, VariableSpec
 from jscope._types import Axes, DType, Partitioner, Shape, ShapeLike
+from jscope._uses import Entry
 from jscope._util import _text
 from jscope._util._same import same
 
@@ -56,6 +56,8 @@ class Request:
 def create(frame: Frame, context: Context, request: Request) -> jax.Array:
     """Creates the variable, or shares it where it exists; returns a placeholder of its shape and dtype."""
     path, stack = request.path, context.stack_of(request.path)
+    if frame.replay is not None and path in frame.replay.specs:
+        return _again(frame, frame.replay, context, request)
     spec = frame.specs.get(path)
     if spec is not None:
         one = replace(spec, shape=spec.shape[len(stack) :])
@@ -68,14 +70,54 @@ def create(frame: Frame, context: Context, request: Request) -> jax.Array:
     return frame.placeholder(one, one.shape)
 
 
+def _again(frame: Frame, replay: Replay, context: Context, request: Request) -> jax.Array:
+    """Returns the value of a variable in a replay: what the first pass checked need not be checked again."""
+    path, spec = request.path, replay.specs[request.path]
+    if path not in replay.values:
+        # Only what depends on data has no value yet, and now the data is there.
+        wanted = new_spec(path, context.defaults, request.site, **request.options)
+        replay.values[path] = replay.computed[path] = initial_value(wanted, replay.key)
+    frame.specs.setdefault(path, spec)
+    return replay.values[path]
+
+
+def planned(frame: Frame, context: Context, request: Request) -> VariableSpec | None:
+    """Returns the spec that a request would create (of one copy), or that of what is there; None if there is neither.
+
+    Nothing is created.
+    """
+    if request.options.get("shape") is not None or request.options.get("initializer") is not None:
+        return new_spec(request.path, context.defaults, request.site, **request.options)
+    spec, stacked = frame.specs.get(request.path), len(context.stack_of(request.path))
+    if spec is None or not stacked:
+        return spec
+    return replace(spec, shape=spec.shape[stacked:], axes=spec.axes and spec.axes[stacked:], stack=())
+
+
 def _share(frame: Frame, context: Context, request: Request, one: VariableSpec) -> None:
     """Raises unless the variable that exists may be shared, and is the one that the request asks for."""
     options, trainable = request.options, one.trainable
     if not request.only_reads:
         trainable = options.get("trainable", True)
         if (context.defaults.reuse if request.reuse is None else request.reuse) is False:
-            frame.share(request.path, request.entry, request.site)
+            alike = _starts_alike(frame.specs[request.path], context.defaults, options.get("initializer"))
+            frame.share(request.path, request.entry, request.site, alike=alike)
     check_agrees(one, options.get("shape"), options.get("dtype"), trainable, request.site)
+
+
+def _starts_alike(spec: VariableSpec, defaults: Defaults, initializer: Any) -> bool:
+    """Whether a request asks for the initial value of a variable that exists, as far as that can be told."""
+    asked = defaults.initializer if initializer is None else initializer
+    asked = initializers.default(spec.dtype) if asked is None or asked is OFF else asked
+    if is_value(asked) or is_value(spec.initializer):
+        return not (isinstance(asked, bool | int | float) and isinstance(spec.initializer, bool | int | float)) or (
+            asked == spec.initializer
+        )
+    if isinstance(spec.initializer, DataDependent):
+        return True
+    # What is made anew in each trace, and cannot be taken apart, differs from itself.
+    first, second = same(spec.initializer), same(asked)
+    return not (first.by_value and second.by_value) or first == second
 
 
 def _check_may_create(frame: Frame, context: Context, request: Request) -> None:
@@ -215,7 +257,7 @@ def _stacked(spec: VariableSpec, stack: tuple[StackAxis, ...]) -> VariableSpec:
 
 
 def _without_tracers(frame: Frame, spec: VariableSpec) -> VariableSpec:
-    """Returns a spec that stores no tracer. In a replay, computes the initial value that depends on data."""
+    """Returns a spec that stores no tracer, but says where the initial value depends on data."""
     # The same initializer serves many variables, and to find out what it captures takes a trace.
     if id(spec.initializer) in frame.data_free or not _depends_on_data(spec):
         frame.data_free[id(spec.initializer)] = spec.initializer
@@ -226,9 +268,6 @@ def _without_tracers(frame: Frame, spec: VariableSpec) -> VariableSpec:
             "where it cannot be computed.\nCreate the variable outside the transform, or give it an initializer "
             "function that depends only on its key, shape and dtype."
         )
-    replay = frame.replay
-    if replay is not None:
-        replay.values[spec.path] = replay.computed[spec.path] = initial_value(spec, replay.key)
     return replace(spec, initializer=DataDependent(spec.path))
 
 
@@ -240,7 +279,7 @@ def _depends_on_data(spec: VariableSpec) -> bool:
         return False
     key = jax.eval_shape(lambda: jax.random.key(0))
     assert callable(spec.initializer)
-    with errors.noting(f"while making the initial value of `{spec.path}` (created at {spec.site})."):
+    with making(spec):
         make = spec.initializer
         jaxpr = jax.make_jaxpr(lambda key: make(key, spec.shape, spec.dtype))(key)
     return any(isinstance(const, Tracer) for const in jaxpr.consts)

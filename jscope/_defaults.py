@@ -51,7 +51,7 @@ class Overrides(TypedDict, total=False):
 class Defaults:
     """What `get_variable` uses where its own arguments say nothing.
 
-    Compared by identity: defaults may hold arrays and fresh closures, whose equality is no cheap question.
+    Compared by identity: defaults may hold arrays and fresh closures, which are not cheap to compare.
     """
 
     initializer: Initializer | Any = None
@@ -64,17 +64,20 @@ class Defaults:
     def override(self, **changes: Any) -> Defaults:
         """Returns these defaults with `changes`: None inherits, `OFF` resets. These are unchanged."""
         if unknown := changes.keys() - _LIBRARY:
+            # To users it is one of the defaults, though a scope keeps its getters elsewhere.
             known = ", ".join([*_LIBRARY, "custom_getter"])
             raise InvalidArgumentError(f"There is no default called {', '.join(sorted(unknown))}. There are: {known}.")
         changes = {name: value for name, value in changes.items() if value is not None}
+        # The same object, not an equal one: JAX's caches tell defaults apart by identity.
         if not changes:
             return self
         reuse = changes.pop("reuse", None)
         if not (reuse is None or isinstance(reuse, bool) or reuse in (AUTO_REUSE, OFF)):
             raise InvalidArgumentError(
-                f"reuse={reuse!r} is none of True, False, None and jscope.AUTO_REUSE. "
+                f"reuse={reuse!r} must be True, False, None or jscope.AUTO_REUSE. "
                 "True: must exist. AUTO_REUSE: get or create. False, None: inherit."
             )
+        # False inherits, as in TensorFlow: a block cannot forbid the sharing that its caller has allowed.
         if reuse:
             changes["reuse"] = reuse
         given = {name: _LIBRARY[name] if value is OFF else value for name, value in changes.items()}
@@ -85,17 +88,23 @@ class Defaults:
 
 def check_callable(role: str, value: Any) -> None:
     """Raises unless `value` can serve as this default; an initializer may be an array or number too."""
+    if isinstance(value, type):
+        name = value.__name__
+        raise InvalidArgumentError(
+            f"{role}={name} is a class, which makes one when it is called with what it needs: `{role}={name}(...)`."
+        )
     if value is None or callable(value) or (role == "initializer" and is_value(value)):
         return
     wanted = "(key, shape, dtype) -> array, or an array or number" if role == "initializer" else _WANTED[role]
     raise InvalidArgumentError(
-        f"{role}={value!r} of type `{type(value).__name__}` is no {role}. Pass a callable {wanted}, "
+        f"{role}={value!r} of type `{type(value).__name__}` is not callable. Pass a callable {wanted}, "
         f"or jscope.OFF to switch an inherited {role} off."
     )
 
 
 def is_value(initializer: Any) -> bool:
     """Whether an initializer is an array or a number, which gives shape and dtype too."""
+    # `np.float32`, the class, has a `shape` and a `dtype`, too.
     return isinstance(initializer, bool | int | float | complex) or (
         hasattr(initializer, "shape") and hasattr(initializer, "dtype") and not callable(initializer)
     )

@@ -22,10 +22,11 @@ import jax
 from jscope import _path
 from jscope._context import Crossing
 from jscope._defaults import Defaults
-from jscope._rng import Entry
 from jscope._spec import VariableSpec
 from jscope._types import Key, Shape
+from jscope._uses import Entry
 from jscope._util._lazy import trace_state
+from jscope._util._stack import Standing, standing_here
 from jscope.errors import DuplicateVariableError, NameConflictError
 
 _current: ContextVar[Frame | None] = ContextVar("jscope_frame", default=None)
@@ -34,10 +35,17 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """Where in the call a variable was created: at which entry of its scope, in which trace."""
+    """Where in the call a variable was created.
+
+    Attributes:
+      entry: At which entry of its scope.
+      trace: In which trace.
+      standing: Where the request stands, if a trace inside of the frame's own made it: JAX may trace that again.
+    """
 
     entry: Entry
     trace: int
+    standing: Standing | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,14 @@ class Replay:
     specs: Mapping[str, VariableSpec]
     values: dict[str, Any]
     computed: dict[str, Any] = field(default_factory=dict)
+
+    def below(self, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Returns the values below a path: the params and the state, nested."""
+        trees = []
+        for trainable in (True, False):
+            values = {name: value for name, value in self.values.items() if self.specs[name].trainable is trainable}
+            trees.append(_path.below(values, path))
+        return trees[0], trees[1]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -90,7 +106,7 @@ class Frame:
     specs: dict[str, VariableSpec] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     _creations: dict[str, Creation] = field(default_factory=dict)
-    _first_below: dict[str, str] = field(default_factory=dict)  # For each prefix of a variable, one such variable.
+    _first_below: dict[tuple[bool, str], str] = field(default_factory=dict)  # For each prefix, one variable below it.
 
     # Where the call runs: its number, its owner, and the traces it is in, innermost last.
     number: int = field(default_factory=lambda: next(_numbers))
@@ -140,25 +156,30 @@ class Frame:
 
     def create(self, spec: VariableSpec, entry: Entry) -> None:
         """Records a new variable."""
-        if spec.path in self._first_below:
-            raise _conflict(spec, self.specs[self._first_below[spec.path]])
+        # Params and state are two trees: `w` may be a param, and `w/average` state.
+        kind = spec.trainable
+        if (kind, spec.path) in self._first_below:
+            raise _conflict(spec, self.specs[self._first_below[kind, spec.path]])
         for prefix in _path.prefixes(spec.path):
-            if prefix in self.specs:
+            if prefix in self.specs and self.specs[prefix].trainable is kind:
                 raise _conflict(self.specs[prefix], spec)
         # Nothing may be left behind by a request that was refused, so all checks come first.
         for prefix in _path.prefixes(spec.path):
-            self._first_below.setdefault(prefix, spec.path)
+            self._first_below.setdefault((kind, prefix), spec.path)
         self.specs[spec.path] = spec
-        self._creations[spec.path] = Creation(entry, self.trace())
+        trace = self.trace()
+        self._creations[spec.path] = Creation(entry, trace, standing_here() if trace else None)
 
-    def share(self, path: str, entry: Entry, site: str) -> None:
+    def share(self, path: str, entry: Entry, site: str, *, alike: bool = True) -> None:
         """Checks that asking for an existing variable without reuse is a re-trace, not a second creation.
 
-        JAX may trace one body several times; what it traces again is not created again.
+        JAX may trace one body several times, and what it traces again is not created again. Such a trace repeats
+        itself: `alike` says whether the request asks for the same initial value.
         """
         first, trace = self._creations[path], self.trace()
         # Trace 0 is the frame's own, which nothing runs twice.
-        if trace == first.trace or entry != first.entry or first.trace == 0:
+        other = trace not in (0, first.trace) and entry == first.entry and alike
+        if not (other and first.standing is not None and standing_here().repeats(first.standing)):
             raise DuplicateVariableError(
                 f"Variable `{path}` is created a second time at {site}; it was first created at "
                 f"{self.specs[path].site}.\nIf two layers are meant to share it, ask for it again under "
@@ -213,7 +234,8 @@ class Frame:
 def _conflict(variable: VariableSpec, inner: VariableSpec) -> NameConflictError:
     return NameConflictError(
         f"`{variable.path}` is a variable (created at {variable.site}) and also a prefix of "
-        f"`{inner.path}` (created at {inner.site}).\nA path is either a variable or a scope: rename one of them."
+        f"`{inner.path}` (created at {inner.site}).\nAmong the {'params' if inner.trainable else 'state'} a path is "
+        "either a variable or a scope: rename one of them."
     )
 
 

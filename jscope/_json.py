@@ -1,4 +1,4 @@
-"""Specs as JSON: enough to check and to read a checkpoint by, not to make initial values again."""
+"""Specs as JSON: enough to check and read a checkpoint, not enough to make initial values again."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def decode(text: str) -> dict[str, VariableSpec]:
         if data["jscope.specs"] != VERSION:
             raise ValueError(f"version {data['jscope.specs']!r}")
         return {name: _spec(row) for name, row in data["variables"].items()}
+    # Valid JSON may be anything: a list, rows without a field, fields of other types.
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidArgumentError(
             f"This is not what `Specs.to_json` of jscope writes (version {VERSION}): {error}."
@@ -42,6 +43,7 @@ def name_of(value: Any) -> str:
     >>> name_of(len), name_of(np.zeros(3))
     ('len', 'float64[3]')
     """
+    # In specs that were read from JSON, callables are names already.
     if isinstance(value, str):
         return value
     if hasattr(value, "shape") and hasattr(value, "dtype"):
@@ -64,6 +66,7 @@ def _row(spec: VariableSpec) -> dict[str, Any]:
 def _spec(row: dict[str, Any]) -> VariableSpec:
     fields = dict(row)
     fields |= {name: tuple(fields[name]) for name in ("shape", "collections")}
+    # NumPy knows `bfloat16` and its like by name, because JAX has registered them.
     fields["dtype"] = np.dtype(fields["dtype"])
     fields["axes"] = None if fields["axes"] is None else tuple(fields["axes"])
     fields["stack"] = tuple(StackAxis(*axis) for axis in fields["stack"])

@@ -1,8 +1,8 @@
-"""From specs to initial values.
+"""Initial values are made from specs: only initializers run, never the model.
 
-Only initializers run, never the model. Outside a trace, each distinct (initializer, shape, dtype,
+Outside a trace, each distinct (initializer, shape, dtype,
 sharding) is compiled once and called once per variable, so a cold start does not grow with depth. Under the user's
-own `jit` equal ones become one `vmap`, which keeps the program small.
+own `jit`, equal ones become one `vmap`, which keeps the program small.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from jscope.errors import InitializerError, noting
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What one compiled initializer serves: all variables that agree in this. `traced`: inside of the user's `jit`."""
+    """What one compiled initializer serves: all variables that agree in this. `traced`: under the user's `jit`."""
 
     initializer: Same
     shape: Shape
@@ -53,9 +53,12 @@ class Kind:
 def materialize(placed: Iterable[tuple[VariableSpec, Any]], key: Key) -> dict[str, jax.Array]:
     """Returns the initial value of every spec by path, each on its sharding (or None: wherever JAX puts it)."""
     check_key(key)
+    # An older key does not say what made it; JAX takes its default generator, and so does this.
     key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
     values, traced, random = {}, isinstance(jax.random.key_data(key), Tracer), jax.random.key_impl(key)
     groups: dict[Kind, list[VariableSpec]] = {}
+    # Many variables share one initializer, and to take it apart takes longer than to find it by its id. The specs keep
+    # it alive meanwhile, so the id is its own.
     alike: dict[int, Same] = {}
     for spec, sharding in placed:
         made = spec.initializer
@@ -65,8 +68,10 @@ def materialize(placed: Iterable[tuple[VariableSpec, Any]], key: Key) -> dict[st
         known = alike.get(id(made)) or alike.setdefault(id(made), _same(spec))
         kind = Kind(known, spec.unstacked_shape, spec.dtype, _sizes(spec), sharding, random, traced)
         groups.setdefault(kind, []).append(spec)
+    # In the order of the groups, in which the next line deals the rows out.
     rows = _key_data(key, [spec for group in groups.values() for spec in group])
     drawings = [(kind, group, [next(rows) for _ in group]) for kind, group in groups.items()]
+    # Which row does not matter here: all of a group have one shape and dtype.
     programs = compiled_together(_program(kind, group, rows[0]) for kind, group, rows in drawings)
     for drawing, draw in zip(drawings, programs, strict=True):
         values |= _draw_group(*drawing, draw)
@@ -77,6 +82,7 @@ def initial_value(spec: VariableSpec, key: Key) -> jax.Array:
     """Returns the initial value of one spec, computed in place: for values that depend on data."""
     if is_value(spec.initializer):
         return jnp.asarray(spec.initializer)
+    # Such a value is never stacked: inside a lift, it is refused when it is collected.
     assert callable(spec.initializer)
     value = spec.initializer(_rng.fold(key, _rng.lanes_of_path(spec.path)), spec.shape, spec.dtype)
     return checked_value(spec, value)
@@ -85,8 +91,9 @@ def initial_value(spec: VariableSpec, key: Key) -> jax.Array:
 def _same(spec: VariableSpec) -> Same:
     if isinstance(spec.initializer, str):
         raise InitializerError(
-            f"The initializer of `{spec.path}` is known by name only ({spec.initializer}): these specs "
-            "come from JSON.\nMake them from the model: `model.specs(*inputs)`."
+            f"The initializer of `{spec.path}` is known only by name ({spec.initializer}): "
+            "these specs come from JSON.\n"
+            "Make them from the model: `model.specs(*inputs)`."
         )
     if isinstance(spec.initializer, DataDependent):
         spec.initializer.refuse()
@@ -105,16 +112,18 @@ def _key_data(key: Key, specs: list[VariableSpec]) -> Iterator[Any]:
 
 def _program(kind: Kind, group: list[VariableSpec], row: Any) -> Any:
     """Returns what draws the group, lowered unless it becomes a part of the user's own program."""
+    # What compares by identity stays out of the cache, which would keep alive whatever it captured.
     program = (_cached_drawing if kind.initializer.by_value else _drawing)(kind)
-    with _noting(group):
+    with making(group[0]):
         return program if kind.traced else lowered(program, row)
 
 
 def _draw_group(
     kind: Kind, group: list[VariableSpec], rows: list[Any], draw: Callable[[Any], Any]
 ) -> dict[str, jax.Array]:
-    with _noting(group):
+    with making(group[0]):
         if kind.grouped:
+            # Under a trace, XLA chooses the sharding of a slice, unless it is told.
             drawn = draw(jnp.stack(rows))
             drawn = [None if drawn is None else moved(drawn[i], kind.sharding) for i in range(len(group))]
         else:
@@ -128,7 +137,7 @@ def _drawing(kind: Kind) -> Callable[..., Any]:
     def draw(data: Any) -> Any:
         value = kind.initializer.function(jax.random.wrap_key_data(data, impl=kind.random), kind.shape, kind.dtype)
         if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex):
-            return None
+            return None  # `jit` returns it as it is, and `checked_value` says whose initializer this was.
         # Strips weak types, which would make the first training step compile twice.
         return jax.lax.convert_element_type(jnp.asarray(value), jnp.result_type(value))
 
@@ -141,8 +150,19 @@ def _drawing(kind: Kind) -> Callable[..., Any]:
 _cached_drawing = lru_cache(maxsize=4096)(_drawing)
 
 
-def _noting(group: list[VariableSpec]) -> contextlib.AbstractContextManager[None]:
-    return noting(f"while making the initial value of `{group[0].path}` (created at {group[0].site}).")
+@contextlib.contextmanager
+def making(spec: VariableSpec) -> Iterator[None]:
+    """Notes on errors of an initializer which variable it was for, and how initializers are called."""
+    with noting(f"while making the initial value of `{spec.path}` (created at {spec.site})."):
+        try:
+            yield
+        except TypeError as error:
+            name = getattr(spec.initializer, "__name__", repr(spec.initializer))
+            error.add_note(
+                f"jscope: an initializer is called as `(key, shape, dtype)`. If `{name}` takes other arguments, pass "
+                f"what it returns: `initializer={name}(...)`."
+            )
+            raise
 
 
 def _sizes(spec: VariableSpec) -> Shape:
@@ -156,6 +176,7 @@ def _copies(spec: VariableSpec) -> list[list[str | int]]:
 
 def _with_indices(spec: VariableSpec, indices: tuple[int, ...]) -> list[str | int]:
     parts: list[str | int] = list(_path.parts(spec.path))
+    # From the inside out, so that no index shifts the place of the next one: depths count names only.
     for axis, index in reversed(list(zip(spec.stack, indices, strict=True))):
         parts.insert(axis.depth, index)
     return parts
@@ -163,4 +184,5 @@ def _with_indices(spec: VariableSpec, indices: tuple[int, ...]) -> list[str | in
 
 def _stacked_value(spec: VariableSpec) -> jax.Array:
     value = jnp.asarray(spec.initializer, spec.dtype)
+    # A copy, since a train step may donate it, and the caller's array must outlive that.
     return jnp.array(jnp.broadcast_to(value, (*_sizes(spec), *value.shape)), copy=True)

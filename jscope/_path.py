@@ -1,7 +1,7 @@
-"""Names and paths.
+"""Only this file knows how names make a path.
 
 A path is a string such as `encoder/layer_0/w`: names joined by `/`, the empty string for the root.
-Whatever splits, joins, walks or compares paths does so here; no other file knows the separator.
+Whatever splits, joins, walks or compares paths does so here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jscope.errors import InvalidArgumentError, InvalidNameError
 SEPARATOR = "/"
 
 
+# Cached, since a model says the same names again in every trace.
 @lru_cache(maxsize=65536)
 def split(name: str) -> tuple[str, ...]:
     """Splits a name into its parts, after checking that it is one.
@@ -23,6 +24,7 @@ def split(name: str) -> tuple[str, ...]:
     ('encoder', 'w')
     """
     parts = tuple(name.split(SEPARATOR)) if isinstance(name, str) else ("",)
+    # What cannot be seen in a message would mislead; and `_rng` sets its own parts apart by a control character.
     if not all(parts) or not name.isprintable():
         raise InvalidNameError(
             f"{name!r} is not a name. A name is a non-empty string of printable characters; `{SEPARATOR}` may "
@@ -32,7 +34,7 @@ def split(name: str) -> tuple[str, ...]:
 
 
 def check(name: object) -> tuple[str, ...]:
-    """Returns the parts of `name`, or raises `InvalidNameError` if it is no name."""
+    """Returns the parts of `name`, or raises `InvalidNameError` if it is not one."""
     if not isinstance(name, str):
         raise InvalidNameError(f"A name must be a non-empty string, not {name!r} of type `{type(name).__name__}`.")
     return split(name)
@@ -104,6 +106,7 @@ def walk(tree: Any, names: Iterable[str]) -> Any:
     1
     """
     for name in names:
+        # Nearly every step meets a dict; to ask an abstract class takes several times as long as the step.
         if tree.__class__ is not dict and not isinstance(tree, Mapping):
             return None
         tree = tree.get(name)
@@ -124,6 +127,7 @@ def items(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
     [('a/w', 1), ('b', 2)]
     """
     for name, value in tree.items():
+        # Not `join`, which leaves out the empty parts that TensorFlow's paths may have.
         path = f"{prefix}{SEPARATOR}{name}" if prefix else name
         if isinstance(value, Mapping):
             yield from items(value, path)
@@ -149,6 +153,7 @@ def nested(leaves: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """
     tree: dict[str, Any] = {}
     for path, value in leaves:
+        # Not `split`, which refuses empty parts.
         insert(tree, tuple(path.split(SEPARATOR)), value)
     return tree
 
@@ -163,6 +168,7 @@ def copy(tree: Mapping[str, Any]) -> dict[str, Any]:
     return copied
 
 
+# By class, of which there are few, since `apply` asks this of every array that it is given.
 @lru_cache(maxsize=256)
 def _is_mapping(kind: type) -> bool:
     return issubclass(kind, Mapping)

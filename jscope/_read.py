@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from jscope import _path
 from jscope._check import checked_shape
 from jscope._context import Crossing
+from jscope._spec import VariableSpec
 from jscope._types import ShapeLike
 from jscope._util import _text
 from jscope.errors import MissingVariableError, NameConflictError, ShapeMismatchError
@@ -22,8 +23,9 @@ EMPTY: Mapping[str, Any] = {}
 def peek(name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
     """Returns what stands at `name` in the params or else in the state, or None."""
     parts = _path.split(name)
-    found = _path.walk(params, parts)
-    return _path.walk(state, parts) if found is None or (isinstance(found, Mapping) and not found) else found
+    found, other = _path.walk(params, parts), _path.walk(state, parts)
+    # The trees are two: what is a variable in one may be a prefix in the other.
+    return other if found is None or (isinstance(found, Mapping) and other is not None) else found
 
 
 def find(
@@ -82,6 +84,16 @@ def is_variable(name: str, params: Mapping[str, Any], state: Mapping[str, Any]) 
     """Whether a variable (not a prefix of some) stands at `name`."""
     found = peek(name, params, state)
     return found is not None and not isinstance(found, Mapping)
+
+
+def stored_spec(path: str, around: Crossing) -> VariableSpec | None:
+    """Returns what a stored value tells of a variable: shape, dtype, and whether it is a param."""
+    names = _path.parts(_path.relative(path, around.path) or "")
+    for trainable, tree in ((True, around.params), (False, around.state)):
+        value = _path.walk(tree, names)
+        if getattr(value, "dtype", None) is not None:
+            return VariableSpec(path, value.shape, value.dtype, "", trainable)
+    return None
 
 
 def outside(path: str, prefix: str) -> NoReturn:

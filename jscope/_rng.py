@@ -29,13 +29,14 @@ Lane: TypeAlias = Any
 """An unsigned 32-bit number: a Python int, or a (traced) uint32 array."""
 
 Lanes: TypeAlias = tuple[Lane, Lane]
-Entry: TypeAlias = tuple[tuple[str, int], ...]
-"""Which entry of its path a scope is: the scopes on the way that had been entered before, and how often."""
 
 VERSION = 1
 SEED: Lanes = (0x6A73636F + VERSION, 0x70652D68 + VERSION)
 STREAM = "\0rng"
 """The part that sets the keys of `Scope.rng` apart from those of variables. No name can contain it."""
+
+SHARED_STREAM = "\0shared rng"
+"""The same for a stream that the copies of a loop share, which draws at the path of the loop itself."""
 
 _MASK = 0xFFFFFFFF
 
@@ -111,35 +112,32 @@ def lanes_of_all(paths: list[list[str | int]]) -> np.ndarray:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A place whose hash is known otherwise than from its path: the body of a loop, a compiled block.
+    """A path whose hash is known otherwise than from its names: the body of a loop, a compiled block.
 
-    Below `path`, names are mixed into the first two of `hashes`, its lanes; entries of scopes into the third, its salt.
+    Attributes:
+      path: The path; below it, names are mixed into the lanes.
+      lanes: Its hash.
+      shared: The anchors of random streams that do not tell the copies of a loop apart, by the name of the stream.
     """
 
     path: str = field(metadata={"static": True})
-    hashes: Any
+    lanes: Any
+    shared: dict[str, Anchor] = field(default_factory=dict)
 
-    def lanes_of_path(self, path: str) -> Lanes:
-        """Hashes a path at or below the anchor."""
+    def lanes_of_path(self, path: str, stream: str | None = None) -> Lanes:
+        """Hashes a path at or below the anchor, for keys of a stream if one is given."""
+        if stream in self.shared:
+            return self.shared[stream].lanes_of_path(path)
         below = _path.relative(path, self.path)
         assert below is not None
-        return extend((self.hashes[0], self.hashes[1]), _path.parts(below))
+        return extend((self.lanes[0], self.lanes[1]), _path.parts(below))
 
 
-def anchor(path: str, lanes: Lanes, salt: Lane) -> Anchor:
-    """Returns an anchor whose hashes are one array, so that they may be traced, as one argument."""
-    hashes = (*lanes, salt)
-    known = all(isinstance(lane, int | np.generic) for lane in hashes)
-    return Anchor(path, np.array(hashes, np.uint32) if known else jnp.stack([jnp.uint32(lane) for lane in hashes]))
-
-
-def hashes(anchor: Anchor | None, path: str, entry: Entry) -> tuple[Lanes, Lane]:
-    """Hashes a path, and which entry of it a scope is."""
-    find = lanes_of_path if anchor is None else anchor.lanes_of_path
-    salt = 0 if anchor is None else anchor.hashes[2]
-    for entered, count in entry:
-        salt = mix(mix(salt, find(entered)[0]), count)
-    return find(path), salt
+def anchor(path: str, lanes: Lanes, shared: dict[str, Anchor] | None = None) -> Anchor:
+    """Returns an anchor whose lanes are one array, so that they may be traced, as one argument."""
+    known = all(isinstance(lane, int | np.generic) for lane in lanes)
+    array = np.array(lanes, np.uint32) if known else jnp.stack([jnp.uint32(lane) for lane in lanes])
+    return Anchor(path, array, shared or {})
 
 
 def fold(key: Key, lanes: Lanes) -> Key:

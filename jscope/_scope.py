@@ -19,17 +19,20 @@ import jax
 from jscope import _path, _rng
 from jscope._chain import End, as_node, through
 from jscope._check import check_key
-from jscope._context import Context, Crossing, Writes
-from jscope._create import Request, create
+from jscope._context import Context, Writes, crossing
+from jscope._create import Request, create, planned
 from jscope._defaults import LIBRARY_DEFAULTS, OFF, Off, Overrides, Reuse, check_callable
 from jscope._frame import Frame
-from jscope._read import check_shape, find, is_variable, outside, subtree
+from jscope._read import check_shape, find, is_variable, outside, peek, stored_spec, subtree
+from jscope._spec import VariableSpec
 from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
+from jscope._uses import NOTHING, Carried, Entry
 from jscope._util import _text
+from jscope._util._lazy import trace_state
 from jscope._util._show import describe
-from jscope._util._stack import call_site
+from jscope._util._stack import call_site, depth, loop_within
 from jscope._write import assign, running, sow
-from jscope.errors import InvalidArgumentError, MissingRngError
+from jscope.errors import InvalidArgumentError, MissingRngError, NativeTransformError
 
 
 class Scope:
@@ -52,7 +55,7 @@ class Scope:
     __slots__ = ("_context", "_entry", "_params", "_path", "_state")
 
     def __init__(
-        self, path: str, params: Mapping[str, Any], state: Mapping[str, Any], entry: _rng.Entry, context: Context
+        self, path: str, params: Mapping[str, Any], state: Mapping[str, Any], entry: Entry, context: Context
     ) -> None:
         self._path = path
         self._params = params
@@ -82,11 +85,11 @@ class Scope:
 
     def __truediv__(self, name: str) -> Scope:
         """Returns the child scope `name`; `"a/b"` is two steps. This scope is unchanged."""
-        params, state = self._params, self._state
+        params, state, path, entry = self._params, self._state, self._path, self._entry
         for part in _path.split(name) if name.__class__ is str else _path.check(name):
-            params, state = subtree(params, part), subtree(state, part)
-        path = _path.child(self._path, name)
-        return Scope(path, params, state, self._enter(path), self._context)
+            params, state, path = subtree(params, part), subtree(state, part), _path.child(path, part)
+            entry = self._enter(path, entry)
+        return Scope(path, params, state, entry, self._context)
 
     def get_variable(
         self,
@@ -189,7 +192,12 @@ class Scope:
     def rng(self, stream: str = "default") -> Key:
         """Returns a fresh key, or raises `MissingRngError` where the call was given none.
 
-        It depends on the call's key, on this scope's path and entry, and on how often it was asked for `stream`.
+        It depends on the call's key, on this scope's full path, on which use of that path the scope is (see
+        `docs/initial_values.md`), on `stream`, and on how often the scope was asked for it: on nothing else.
+
+        Raises:
+          MissingRngError: The call was given no key.
+          NativeTransformError: Through a scope from outside a JAX loop (`scan`, `vmap`, ...), whose body runs once.
         """
         key = self._context.key
         _path.check(stream)
@@ -200,9 +208,12 @@ class Scope:
                 f"In {_text.scope_at(self._path)}, a random key was asked for, but this call has none.\n"
                 "Give it one with `model.with_rng(key).apply(params, ...)`, or ask `scope.has_rng` first."
             )
-        asked = self._context.crossing.count((self._path, self._entry, stream))
-        lanes, salt = self.hashes()
-        return _rng.fold(key, _rng.extend(lanes, (_rng.STREAM, salt, stream, asked)))
+        self._refuse_in_loop()
+        salt, asked = self._context.crossing.uses.draw(self.below(), self._entry, stream)
+        anchor = self._context.anchor
+        shared = anchor is not None and stream in anchor.shared
+        marker = _rng.SHARED_STREAM if shared else _rng.STREAM
+        return _rng.fold(key, _rng.extend(self.lanes(stream), (marker, salt, stream, asked)))
 
     def assign(self, name: str, value: Any) -> None:
         """Writes the state variable `name`: later reads in this call see `value`, and `apply` returns it.
@@ -243,14 +254,14 @@ class Scope:
         specs = frame.specs.values() if frame is not None else ()
         return describe(self._path, self.has_rng, specs, self._params, self._state)
 
-    def _enter(self, path: str) -> _rng.Entry:
-        """Counts one more entry of a child; returns which one it is."""
-        context, entry = self._context, self._entry
+    def _enter(self, path: str, entry: Entry) -> Entry:
+        """Counts one more entry of a path, below the entry of its parent; returns which one it is."""
+        context = self._context
         count = context.crossing.count((path, entry))
         if context.collecting and (frame := self._frame()) is not None:
             # A closure that JAX traces twice enters its scopes twice; only entries of one trace are counted.
             count = context.crossing.count((path, entry, frame.trace()))
-        return (*entry, (path, count)) if count else entry
+        return (*entry, count)
 
     def _getters_and(self, getter: Getter | None) -> tuple[Getter, ...]:
         check_callable("custom_getter", getter)
@@ -259,9 +270,29 @@ class Scope:
     def _with(self, context: Context) -> Scope:
         return Scope(self._path, self._params, self._state, self._entry, context)
 
-    def hashes(self) -> tuple[_rng.Lanes, _rng.Lane]:
-        """Returns the hash of the path and of which entry of it this is."""
-        return _rng.hashes(self._context.anchor, self._path, self._entry)
+    def _refuse_in_loop(self) -> None:
+        """Raises where JAX traces a body once for all its iterations, and so would draw one key for all of them."""
+        began = self._context.crossing.began
+        # Without a trace in between, no loop is either.
+        if began is None or began[0] == trace_state() or (loop := loop_within(began[1])) is None:
+            return
+        raise NativeTransformError(
+            f"In {_text.scope_at(self._path)}, a random key was asked for inside a JAX loop ({loop}), through a scope "
+            "from outside it: all iterations would get the same key.\n"
+            f"Use `jscope.{loop}`, and draw through the scope that its body is given. Or give each iteration a key of "
+            "its own: `scope.with_rng(key)`, with `jax.random.split(scope.rng(), n)` among what the loop runs over."
+        )
+
+    def lanes(self, stream: str | None = None) -> _rng.Lanes:
+        """Returns the hash of the path, for keys of a stream if one is given."""
+        anchor = self._context.anchor
+        return _rng.lanes_of_path(self._path) if anchor is None else anchor.lanes_of_path(self._path, stream)
+
+    def below(self) -> str:
+        """Returns the path as seen from where these scopes last entered a JAX transform."""
+        below = _path.relative(self._path, self._context.crossing.path)
+        assert below is not None
+        return below
 
     def _frame(self) -> Frame | None:
         """Returns the frame of the call this scope belongs to, while that call runs."""
@@ -274,22 +305,32 @@ class Scope:
             frame = running(context, f"asked for variable `{path}`")
             value = create(frame, context, Request(path, self._entry, site, reuse, options))
             # In a replay, a scope that crossed has the values with it: those are of the trace that runs here.
-            own = _path.walk(self._params, _path.parts(below or ""))
+            own = peek(below, self._params, self._state) if below else None
             return value if own is None or isinstance(own, Mapping) else own
         scope = self
         if not below:
             # A getter may ask for what is not below the scope; what crossed with it is all there is.
-            crossing = context.crossing
-            scope = Scope(crossing.path, crossing.params, crossing.state, self._entry, context)
-            below = _path.relative(path, crossing.path) or outside(path, crossing.path)
+            whole = context.crossing
+            scope = Scope(whole.path, whole.params, whole.state, whole.uses.root, context)
+            below = _path.relative(path, whole.path) or outside(path, whole.path)
         return scope._with(replace(context, getters=())).get_variable(below, options.get("shape"))
+
+    def _known(self, path: str, site: str, *, reuse: Reuse | None = None, **options: Any) -> VariableSpec | None:
+        """Returns what is known of a variable before it is asked for."""
+        context = self._context
+        if not context.collecting:
+            return stored_spec(path, context.crossing)
+        frame = running(context, f"asked about variable `{path}`")
+        return planned(frame, context, Request(path, self._entry, site, reuse, options))
 
 
 def root(frame: Frame, key: Key | None) -> Scope:
     """Returns the scope that a call hands to the model."""
     writes = Writes(frame.stateful, frame.capturing)
     context = Context(frame.collecting, frame.crossing, frame.number, key, writes)
-    return Scope(frame.crossing.path, frame.crossing.params, frame.crossing.state, (), context)
+    if key is not None:
+        frame.crossing.began = trace_state(), depth()
+    return Scope(frame.crossing.path, frame.crossing.params, frame.crossing.state, frame.crossing.uses.root, context)
 
 
 # A scope is a pytree. Its leaves are what may differ from one call to the next without another trace: variables, key,
@@ -300,16 +341,18 @@ def root(frame: Frame, key: Key | None) -> Scope:
 def _flatten(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     context, frame = scope._context, scope._frame()
     leaves = (scope._params, scope._state, context.key, context.getters, context.anchor)
-    static = (scope._path, scope._entry, context.writes)
     if not context.collecting:
-        return leaves, static
+        # Without a key nothing is drawn inside.
+        carried = NOTHING if context.key is None else context.crossing.uses.give_up(scope.below(), scope._entry)
+        return leaves, (scope._path, context.writes, carried)
     if frame is not None and frame.replay is not None:
         # Placeholders are made where they are asked for, but values that are known have to cross.
-        leaves = (_path.below(frame.replay.values, scope._path), *leaves[1:])
+        leaves = (*frame.replay.below(scope._path), *leaves[2:])
     # With the number of the call, a block in JAX's cache is traced anew, and so collected, in every `init`. Defaults
     # may hold arrays, so a number stands for them, too.
     number = frame.number_of_defaults(context.defaults) if frame is not None else None
-    return leaves, (*static, context.call, number, context.lifted)
+    carried = Carried(scope._entry)
+    return leaves, (scope._path, context.writes, carried, context.call, number, context.lifted)
 
 
 def _flatten_with_keys(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -319,7 +362,7 @@ def _flatten_with_keys(scope: Scope) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def _unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> Scope:
-    (path, entry, writes, *call), (params, state, key, getters, anchor) = static, leaves
+    (path, writes, carried, *call), (params, state, key, getters, anchor) = static, leaves
     collecting, defaults, lifted = bool(call), LIBRARY_DEFAULTS, None
     if collecting:
         number, number_of_defaults, lifted = call
@@ -331,9 +374,9 @@ def _unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> Scope:
         frame = Frame.current()
         number = None if frame is None or (frame.collecting and frame.replay is None) else frame.number
     # What was counted outside starts afresh here: see `Crossing`.
-    crossing = Crossing(path, params, state)
-    context = Context(collecting, crossing, number, key, writes, getters, anchor, defaults, lifted)
-    return Scope(path, params, state, entry, context)
+    inside = crossing(path, params, state, carried, keyed=key is not None)
+    context = Context(collecting, inside, number, key, writes, getters, anchor, defaults, lifted)
+    return Scope(path, params, state, carried.root, context)
 
 
 jax.tree_util.register_pytree_with_keys(Scope, _flatten_with_keys, _unflatten, _flatten)

@@ -96,10 +96,14 @@ class VariableSpec:
 
 @dataclass(frozen=True, slots=True)
 class DataDependent:
-    """Stands in a spec for an initial value that needs the data: only `init` with real inputs can make it."""
+    """Stands in a spec for an initial value that needs the data: only `init` with real inputs can make it.
+
+    It keeps the path, not the traced value, which is of no use once its trace has ended.
+    """
 
     path: str
 
+    # It can stand where an initializer stands: whoever runs it is told what to do.
     def __call__(self, key: Key, shape: Shape, dtype: DType, /) -> NoReturn:
         self.refuse()
 

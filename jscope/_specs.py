@@ -1,6 +1,6 @@
-"""All specs of a model.
+"""What is known of the variables of a model before they have values is one mapping.
 
-`Specs` is a nested mapping that mirrors params and state. Whatever is a function of what variables
+`Specs` maps paths to what variables are. Whatever is a function of what variables
 *are*, rather than of their values, starts here: initial values, penalties, constraints, masks, checks.
 """
 
@@ -20,14 +20,14 @@ from jscope._spec import VariableSpec
 from jscope._types import Key
 from jscope._util import _text
 from jscope._util._show import table
-from jscope.errors import InvalidArgumentError, MissingVariableError, StructureMismatchError
+from jscope.errors import InvalidArgumentError, MissingVariableError, NameConflictError, StructureMismatchError
 
 Which: TypeAlias = "str | Callable[[VariableSpec], bool]"
 """Which specs: a regular expression to be found in the path, or a predicate."""
 
 
 class Specs(Mapping[str, Any]):
-    """An immutable nested mapping of `VariableSpec`s: `specs["encoder"]["w"]`, or `specs["encoder/w"]`.
+    """An immutable mapping from paths to `VariableSpec`s; `specs["encoder"]` is the part below a scope.
 
     >>> import jax, jscope
     >>> specs = jscope.transform(lambda scope: (scope / "a").get_variable("w", (2, 3))).specs()
@@ -35,28 +35,34 @@ class Specs(Mapping[str, Any]):
     name   shape   dtype     kind    initializer
     a/w    2, 3    float32   param   glorot_uniform()
     1 variable, 6 elements, 24 bytes
-    >>> specs["a"]["w"].shape
-    (2, 3)
+    >>> list(specs), specs["a/w"].shape, list(specs["a"])
+    (['a/w'], (2, 3), ['w'])
+
+    What is made of specs by their paths nests, as params and state do. These are two trees: where a path is a param and
+    also a prefix of state (`w` and `w/average`), ask `specs.params` and `specs.state` one after the other.
     """
 
-    __slots__ = ("_tree",)
+    __slots__ = ("_flat",)
 
-    def __init__(self, tree: Mapping[str, Any]) -> None:
-        self._tree = tree
+    def __init__(self, flat: Mapping[str, VariableSpec]) -> None:
+        self._flat = dict(flat)
 
     def __getitem__(self, name: str) -> Any:
-        found = _path.walk(self._tree, _path.split(name))
-        if found is None:
-            raise MissingVariableError(
-                f"There is no variable or scope `{name}`.{_text.did_you_mean(name, self.flat())}"
-            )
-        return Specs(found) if isinstance(found, Mapping) else found
+        _path.check(name)
+        if name in self._flat:
+            return self._flat[name]
+        below = [(_path.relative(path, name), spec) for path, spec in self._flat.items()]
+        found = {inner: spec for inner, spec in below if inner}
+        if not found:
+            raise MissingVariableError(f"There is no variable or scope `{name}`.{_text.did_you_mean(name, self._flat)}")
+        # A part of the specs answers all that the whole does: masks, labels, checks.
+        return Specs(found)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._tree)
+        return iter(self._flat)
 
     def __len__(self) -> int:
-        return len(self._tree)
+        return len(self._flat)
 
     def __str__(self) -> str:
         specs = list(self.flat().values())
@@ -73,7 +79,7 @@ class Specs(Mapping[str, Any]):
 
     def flat(self) -> dict[str, VariableSpec]:
         """Returns the specs by name, in the order in which they were created."""
-        return dict(_path.items(self._tree))
+        return dict(self._flat)
 
     @property
     def params(self) -> Specs:
@@ -88,24 +94,40 @@ class Specs(Mapping[str, Any]):
     def select(self, which: Which = "", *, collection: str | None = None) -> Specs:
         """Returns the specs whose path matches, and which are in `collection` if one is given."""
         chosen = _chooser(which, collection)
-        return Specs(_path.nested((name, spec) for name, spec in self.flat().items() if chosen(spec)))
+        return Specs({name: spec for name, spec in self._flat.items() if chosen(spec)})
 
     def map(self, fn: Callable[[VariableSpec], Any]) -> dict[str, Any]:
-        """Returns a nested dict of `fn(spec)` for every spec."""
-        return _path.nested((name, fn(spec)) for name, spec in self.flat().items())
+        """Returns a nested dict of `fn(spec)` for every spec.
+
+        Raises:
+          NameConflictError: A path is a param and also a prefix of state, or the other way round.
+        """
+        for name in self._flat:
+            for prefix in _path.prefixes(name):
+                if prefix in self._flat:
+                    kinds = [f"{'a param' if spec.trainable else 'state'}" for spec in (self[prefix], self[name])]
+                    raise NameConflictError(
+                        f"`{prefix}` is {kinds[0]} and a prefix of `{name}`, which is {kinds[1]}: one dict cannot hold "
+                        "both.\nAsk `specs.params` and `specs.state` one after the other."
+                    )
+        return _path.nested((name, fn(spec)) for name, spec in self._flat.items())
 
     def mask(self, which: Which = "", *, collection: str | None = None) -> dict[str, Any]:
         """Returns a nested dict of bools, true where `select` would choose: for `optax.masked`.
+
+        It mirrors the params. State is left out, unless there is nothing else: `specs.state.mask(...)`.
 
         >>> import jscope
         >>> specs = jscope.transform(lambda s: (s.get_variable("w", (2,)), s.get_variable("b", (2,)))).specs()
         >>> specs.mask("w$")
         {'w': True, 'b': False}
         """
-        return self.map(_chooser(which, collection))
+        return (self.params or self).map(_chooser(which, collection))
 
     def labels(self, rules: Mapping[str, str], default: str | None = None) -> dict[str, Any]:
         """Returns a nested dict of labels, for `optax.multi_transform`: the first regex in `rules` that matches.
+
+        It mirrors the params. State is left out, unless there is nothing else: `specs.state.labels(...)`.
 
         Raises:
           InvalidArgumentError: Nothing matches a variable, and there is no default.
@@ -124,7 +146,7 @@ class Specs(Mapping[str, Any]):
                 )
             return default
 
-        return self.map(label)
+        return (self.params or self).map(label)
 
     def shape_dtype(self) -> dict[str, Any]:
         """Returns a nested dict of `jax.ShapeDtypeStruct`s."""
@@ -142,18 +164,20 @@ class Specs(Mapping[str, Any]):
           InitializerError: An initial value depends on the model's inputs, or has the wrong shape or dtype.
         """
         values = materialize(with_shardings(self.flat(), sharding), key)
+        # By path: in a part of the specs, such as `specs["encoder"]`, names are shorter, but values stay the same.
         return self.map(lambda spec: values[spec.path])
 
     def regularization_loss(self, params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> jax.Array:
         """Returns the sum of all penalties, a float32 scalar.
 
-        Of state variables only where `state` is given. A stacked variable pays for each of its copies.
+        Penalties of state variables count only where `state` is given. A stacked variable pays for each of its copies.
         """
         total, params = jnp.zeros((), jnp.float32), checked_tree("params", params)
         for name, spec in self.flat().items():
             if spec.regularizer is not None and (spec.trainable or state is not None):
                 value = find("", name, params, state or {})
                 penalties = _per_copy(_callable(spec, "regularizer"), spec)(value)
+                # In one dtype, whatever the variables have: under strict promotion, JAX adds no others.
                 total += jnp.sum(penalties).astype(jnp.float32)
         return total
 
@@ -161,6 +185,7 @@ class Specs(Mapping[str, Any]):
         """Returns `params` with every constrained variable projected: call it after the optimizer's update."""
         values = dict(_path.items(checked_tree("params", params)))
         for name, spec in self.flat().items():
+            # State may have a constraint, too, but is not among the params.
             if spec.constraint is not None and name in values:
                 values[name] = _per_copy(_callable(spec, "constraint"), spec)(values[name])
         return _path.nested(values.items())
@@ -175,6 +200,7 @@ class Specs(Mapping[str, Any]):
             **dict(_path.items(checked_tree("params", params))),
             **dict(_path.items(checked_tree("state", state or {}))),
         }
+        # Whoever passes no state asks about params only: the state is not missing.
         expected = self.flat() if state is not None else self.params.flat()
         lines = differences(expected, found)
         if lines:
@@ -187,18 +213,19 @@ class Specs(Mapping[str, Any]):
     @classmethod
     def from_json(cls, text: str) -> Specs:
         """Returns the specs that `to_json` wrote; callables come back as their names."""
-        return cls(_path.nested(_json.decode(text).items()))
+        return cls(_json.decode(text))
 
 
 def specs_of(specs: Iterable[VariableSpec]) -> Specs:
-    """Returns `Specs` that nest by path."""
-    return Specs(_path.nested((spec.path, spec) for spec in specs))
+    """Returns the `Specs` of these variables."""
+    return Specs({spec.path: spec for spec in specs})
 
 
 def _chooser(which: Which, collection: str | None) -> Callable[[VariableSpec], bool]:
     pattern = _text.pattern(which) if not callable(which) else None
 
     def chosen(spec: VariableSpec) -> bool:
+        # In the full path, also for a part of the specs: a regex means the same everywhere.
         matches = bool(pattern.search(spec.path) if pattern is not None else which(spec))  # pyright: ignore[reportCallIssue]
         return matches and (collection is None or collection in spec.collections)
 
@@ -209,13 +236,15 @@ def _callable(spec: VariableSpec, role: str) -> Callable[[jax.Array], jax.Array]
     function = getattr(spec, role)
     if isinstance(function, str):
         raise InvalidArgumentError(
-            f"The {role} of `{spec.path}` is known by name only ({function}): these specs come from JSON.\n"
+            f"The {role} of `{spec.path}` is known only by name ({function}): "
+            "these specs come from JSON.\n"
             "Make them from the model: `model.specs(*inputs)`."
         )
     return function
 
 
 def _per_copy(function: Callable[[jax.Array], jax.Array], spec: VariableSpec) -> Callable[[jax.Array], jax.Array]:
+    # A norm over all copies together would be another one than that of the unrolled model.
     for _ in spec.stack:
         function = jax.vmap(function)
     return function

@@ -1,4 +1,4 @@
-"""From a function of a scope to `init` and `apply`.
+"""A function of a scope becomes a pair of pure functions, `init` and `apply`.
 
     function of a scope --collect--> specs --materialize(key)--> params, state --apply--> output, new state
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from jscope import _path
 from jscope._check import check_key, checked_tree, with_shardings
-from jscope._collect import Call, is_data_dependent
+from jscope._collect import Call, advising, is_data_dependent
 from jscope._frame import Crossing, Frame
 from jscope._materialize import materialize
 from jscope._scope import Scope, root
@@ -33,6 +33,7 @@ Captured: TypeAlias = dict[str, Any]
 """A nested dict of what was sown, by path."""
 
 
+# Compared by identity: keys are arrays, and `==` of arrays is not a bool.
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """A function of a scope, with the options bound to it."""
@@ -62,19 +63,23 @@ class Program:
         call = Call(self.function, args, kwargs, self.axes)
         found = self.collect(call, key)
         places = with_shardings({spec.path: spec for spec in found}, self.shardings)
+        # Only for values that depend on data does the model itself run, and they may need all the others.
         plain = [(spec, place) for spec, place in places if not is_data_dependent(spec)]
         values = materialize(plain, key)
         if len(plain) < len(found):
             values |= call.complete(key, places, values)
+        # In the order of creation: the values come grouped by how they are made.
         params = _path.nested((spec.path, values[spec.path]) for spec in found if spec.trainable)
         return params, _path.nested((spec.path, values[spec.path]) for spec in found if not spec.trainable)
 
     def apply(self, params: Any, state: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Returns the output and the new state."""
+        # Copies of the dicts, not of the arrays: what the call writes goes into them.
         crossing = Crossing("", checked_tree("params", params), checked_tree("state", state) if self.stateful else {})
-        with Frame(crossing=crossing, stateful=self.stateful, capturing=self.pattern is not None) as frame:
+        with Frame(crossing=crossing, stateful=self.stateful, capturing=self.pattern is not None) as frame, advising():
             out = self.function(root(frame, self.rng), *args, **kwargs)
         if self.pattern is not None:
+            # Chosen here, not where it is sown: a block that JAX has traced serves every pattern.
             sown = {path: value for path, value in frame.sown.items() if self.pattern.search(path)}
             out = out, _path.nested(sown.items())
         return out, crossing.state
@@ -96,6 +101,8 @@ class _Bound:
 
     program: Program
 
+    # Type checkers do not see these: the one would hide that `init` and `apply` have different types, the other would
+    # make every attribute one that can be set.
     if not TYPE_CHECKING:
 
         def __iter__(self) -> Iterator[Callable[..., Any]]:
@@ -204,6 +211,7 @@ class TransformedWithState(
 def _bound(cls: Any, program: Program, init: Callable[..., Any], apply: Callable[..., Any]) -> Any:
     """Returns a model. It keeps its two functions: `jax.jit(model.apply)` finds what it compiled by their identity."""
     self = object.__new__(cls)
+    # By `vars`, since setting attributes raises.
     vars(self).update(program=program, _init=init, _apply=apply)
     return self
 
@@ -270,6 +278,7 @@ def at(path: str, function: Callable[Concatenate[Scope, P], R]) -> Callable[Conc
     >>> jscope.transform(jscope.at("decoder", decode)).apply({"encoder": {}, "decoder": {"w": 3.0}}, 2.0)
     6.0
     """
+    # Here, so that the traceback shows where the path was written.
     _path.check(path)
 
     @functools.wraps(function)
@@ -291,6 +300,7 @@ def named(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concatenate[
 
 
 def _checked_function(function: Any) -> Callable[..., Any]:
+    # To call a coroutine function or a generator runs nothing of it; its body would run when the call is over.
     if not callable(function) or inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise InvalidArgumentError(f"A model is a plain function of a scope, `f(scope, *args)`, not {function!r}.")
     return function

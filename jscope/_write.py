@@ -36,6 +36,11 @@ def writable(context: Context, action: str) -> Frame:
     frame = running(context, action)
     # While collecting nothing is kept, so a lift lets its body "write" in the trace that it made for it.
     if frame.trace() != (context.lifted.trace if context.lifted is not None else 0):
+        if Frame.current() is not frame:
+            raise errors.NativeTransformError(
+                f"A scope {action}, inside the body of a lift, but not through the scope that the lift was given.\n"
+                "Give the lift a scope around all that its body writes, and enter what is below it inside."
+            )
         lift = lift_for_here()
         raise errors.NativeTransformError(
             f"A scope {action}, inside a JAX transform, from where the value cannot get out.\n"

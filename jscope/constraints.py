@@ -40,6 +40,7 @@ def _with_norm(value: jax.Array, axis: Axis, new_norm: Callable[[jax.Array], jax
     return (old * (new_norm(norm) / norm).astype(old.dtype)).astype(value.dtype)
 
 
+# All have a slot for weak references, because `jax.jit` keeps one to every function that it is given.
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class max_norm:
     """Scales vectors along `axis` down to a norm of `limit` if theirs is larger.

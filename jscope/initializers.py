@@ -54,6 +54,7 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
+# All have a slot for weak references, because `jax.jit` keeps one to every function that it is given.
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class constant:
     """Repeats one value, which is broadcast to the shape.
@@ -342,6 +343,7 @@ class orthogonal:
         _require_dtype(self, jnp.inexact, dtype)
         if len(shape) < 2:
             raise _misfit(self, "a shape of rank 2 or more", tuple(shape))
+        # LAPACK has no decomposition of half-precision matrices.
         wide = np.promote_types(jnp.dtype(dtype), np.float32)
         return jax.nn.initializers.orthogonal(self.scale, self.column_axis)(key, shape, wide).astype(dtype)
 
@@ -368,6 +370,7 @@ class delta_orthogonal:
             raise _misfit(self, "a shape of rank 3 to 5", tuple(shape))
         if shape[-2] > shape[-1]:
             raise _misfit(self, "no more inputs (the last axis but one) than outputs (the last)", tuple(shape))
+        # All weight is on the middle of the window, so a position sees none of its neighbours at first.
         middle = tuple((size - 1) // 2 for size in shape[:-2])
         return jnp.zeros(shape, dtype).at[middle].set(orthogonal(self.scale)(key, shape[-2:], dtype))
 
@@ -421,4 +424,5 @@ def fitting(initializer: Any, fallback: Initializer) -> Any:
 
 _GLOROT_UNIFORM = glorot_uniform()
 _FACTORIES = (glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal)
+# Their repr is the call that people write, also where an equal value was made by another.
 _NAMES: dict[Any, str] = {zeros: "zeros", ones: "ones", **{make(): f"{make.__name__}()" for make in _FACTORIES}}

@@ -62,7 +62,7 @@ class last(_Named):
     __slots__ = ()
 
     def __call__(self, shape: Shape, dtype: DType, /) -> Axes:
-        rest = len(shape) - len(self.axes)
+        rest = len(shape) - len(self.axes)  # Negative where the variable has fewer axes than there are names.
         return (*(None,) * rest, *self.axes[max(-rest, 0) :])
 
 

@@ -42,6 +42,7 @@ def _squares(value: jax.Array) -> jax.Array:
     return jnp.real(value * jnp.conj(value))
 
 
+# All have a slot for weak references, because `jax.jit` keeps one to every function that it is given.
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class l1:
     """Penalises `scale * sum(abs(value))`, for a variable of any shape.

@@ -11,6 +11,7 @@ path. From that follows what all the functions here have in common:
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -22,6 +23,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jscope import _path
+from jscope._spec import VariableSpec
 from jscope._types import Shape, Tree
 from jscope._util import _diff, _text
 from jscope._util._diff import Diff as Diff
@@ -39,8 +41,31 @@ def names(tree: Tree) -> list[str]:
 
     >>> names({"enc": {"w": 1, "b": 2}, "step": 3})
     ['enc/w', 'enc/b', 'step']
+
+    `jax.tree.leaves` has another order, since JAX sorts the keys of a dict: zipped with these names, leaves would get
+    wrong ones. Use `items`, or `leaves`.
     """
     return list(flatten(tree))
+
+
+def leaves(tree: Tree) -> list[Any]:
+    """Lists a tree's leaves in the order of `names`; errors are those of `flatten`.
+
+    >>> leaves({"enc": {"w": 1, "b": 2}, "step": 3})
+    [1, 2, 3]
+    >>> jax.tree.leaves({"enc": {"w": 1, "b": 2}, "step": 3})
+    [2, 1, 3]
+    """
+    return list(flatten(tree).values())
+
+
+def items(tree: Tree) -> list[tuple[str, Any]]:
+    """Lists a tree's leaves with their paths, in the order of `names`; errors are those of `flatten`.
+
+    >>> items({"enc": {"w": 1, "b": 2}, "step": 3})
+    [('enc/w', 1), ('enc/b', 2), ('step', 3)]
+    """
+    return list(flatten(tree).items())
 
 
 def flatten(tree: Tree) -> dict[str, Any]:
@@ -114,6 +139,7 @@ def merge(*trees: Tree) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     clashes: list[str] = []
     for flat in map(flatten, trees):
+        # By identity: comparing arrays would read them, and may not be possible under a trace.
         clashes += [path for path in flat if path in merged and merged[path] is not flat[path]]
         merged |= flat
     if clashes:
@@ -132,6 +158,7 @@ def map_with_path(fn: Callable[..., Any], tree: Tree, *rest: Tree) -> dict[str, 
     """
     flat, *others = map(flatten, (tree, *rest))
     for i, other in enumerate(others):
+        # Only the paths must agree; what the leaves are is the matter of `fn`.
         if report := _diff.compare(flat, other, lambda x, y: 0.0):
             raise StructureMismatchError(f"`tree` (a) and `rest[{i}]` (b) must have the same paths:\n{report}")
     return _path.nested((path, fn(path, leaf, *(other[path] for other in others))) for path, leaf in flat.items())
@@ -195,7 +222,8 @@ def unstack(tree: Tree, *, at: str = "") -> dict[str, Any]:
     >>> unstack({"w": np.array([[1, 2], [3, 4]])})
     {'0': {'w': array([1, 2])}, '1': {'w': array([3, 4])}}
 
-    This is the inverse of `stack`, for the same kinds of leaves and with the same `at`. A NumPy array gives views.
+    This is the inverse of `stack`, for the same kinds of leaves and with the same `at`. A NumPy array gives views. The
+    specs of a scanned model give those of the unrolled one: `layers/w` becomes `layers/0/w`, `layers/1/w`, ...
 
     Raises:
       StructureMismatchError: The leading sizes differ, or are 0.
@@ -203,9 +231,9 @@ def unstack(tree: Tree, *, at: str = "") -> dict[str, Any]:
       InvalidArgumentError: A leaf is neither an array nor a `jax.ShapeDtypeStruct`.
     """
     subtree, rest = _split_at(tree, at)
-    flat = _flat_layer(subtree, at)
+    flat = _flat_layer(subtree, at, jax.ShapeDtypeStruct | VariableSpec)
     # One entry for each leading size; a leaf without axes has the size `()`.
-    found = {leaf.shape[:1]: f"`{path}` is {_diff.describe_leaf(leaf)}" for path, leaf in flat.items()}
+    found = {_layer_axis(leaf): f"`{path}` is {_diff.describe_leaf(leaf)}" for path, leaf in flat.items()}
     if len(found) > 1 or not all(map(any, found)):
         sizes = ", but ".join(found.values())
         raise StructureMismatchError(
@@ -314,13 +342,13 @@ def _flat_layers(tree: Mapping[str, Any], at: str) -> list[dict[str, Any]]:
     return [_flat_layer(tree[name], _path.join(at, name)) for name in wanted]
 
 
-def _flat_layer(layer: Any, at: str) -> dict[str, Any]:
+def _flat_layer(layer: Any, at: str, abstract: Any = jax.ShapeDtypeStruct) -> dict[str, Any]:
     """Returns what is below `at` in flat form, after checking that it can be stacked or unstacked."""
     if not isinstance(layer, Mapping):
         raise InvalidArgumentError(f"Layer {_subtree(at)} must be a mapping, not {_diff.describe_leaf(layer)}.")
     flat = flatten(layer)
     for path, leaf in flat.items():
-        if not (_diff.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)):
+        if not (_diff.is_array(leaf) or isinstance(leaf, abstract)):
             raise InvalidArgumentError(
                 f"`{_path.join(at, path)}` is {_diff.describe_leaf(leaf)}, neither an array nor a "
                 "`jax.ShapeDtypeStruct`. `partition` it off first."
@@ -335,11 +363,32 @@ def _stack_leaves(leaves: list[Any]) -> Any:
     return (jnp if any(isinstance(leaf, jax.Array) for leaf in leaves) else np).stack(leaves)
 
 
+def _layer_axis(leaf: Any) -> Shape:
+    """Returns the leading size, if there is one. Of specs only the axes of lifts are layers."""
+    return leaf.shape[: len(leaf.stack[:1])] if isinstance(leaf, VariableSpec) else leaf.shape[:1]
+
+
 def _unstack_leaf(leaf: Any) -> list[Any]:
+    if isinstance(leaf, VariableSpec):
+        return [_unstack_spec(leaf, i) for i in range(leaf.shape[0])]
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return [_reshaped(leaf, leaf.shape[1:], lambda spec: spec[1:])] * leaf.shape[0]
     # Without the ellipsis, NumPy would make a scalar, not an array, of an element without axes.
     return list(leaf) if isinstance(leaf, jax.Array) else [leaf[i, ...] for i in range(len(leaf))]
+
+
+def _unstack_spec(spec: VariableSpec, index: int) -> VariableSpec:
+    """Returns the spec of one copy, which has the index as one more part of its path."""
+    outer, *inner = spec.stack
+    parts = _path.parts(spec.path)
+    return dataclasses.replace(
+        spec,
+        path=_path.join(*parts[: outer.depth], str(index), *parts[outer.depth :]),
+        shape=spec.shape[1:],
+        axes=spec.axes and spec.axes[1:],
+        # The other axes are inside, so their indices come after this one.
+        stack=tuple(dataclasses.replace(axis, depth=axis.depth + 1) for axis in inner),
+    )
 
 
 def _reshaped(struct: jax.ShapeDtypeStruct, shape: Shape, axes: Callable[..., tuple[Any, ...]]) -> jax.ShapeDtypeStruct:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import doctest
+import gc
 import json
 import re
 import subprocess
@@ -34,6 +35,13 @@ def promotion():
     """Models are written as users write them: `x + b` broadcasts."""
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen():
+    """What is timed thaws the garbage that `conftest.py` keeps out of collections."""
+    yield
+    gc.freeze()
 
 
 def measured(*names):
@@ -103,6 +111,7 @@ def test_the_same_stablehlo_is_the_same_program():
     assert compiled[0].memory_analysis().temp_size_in_bytes == compiled[1].memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_measures_give_numbers_and_goals_name_them():
     """Each gives positive ones, in pairs where JAX by hand ran beside it; keys tell measure, part and model.
 
@@ -274,6 +283,7 @@ def test_a_run_agrees_measures_and_condenses(monkeypatch):
     assert found["metrics"]["step/same HLO/transformer-2"]["explicit"]["median"] is True
 
 
+@pytest.mark.slow
 def test_the_decoder_trains_and_is_the_program_by_hand(tmp_path, capsys, monkeypatch):
     """`benchmarks.gpu --tiny`: the loss falls, and jscope's train step is the same program as by hand."""
     monkeypatch.setattr(_run, "start_process", in_this_process)

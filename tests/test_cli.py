@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -289,6 +290,20 @@ def test_without_rich(jscope_main, model, monkeypatch):
     monkeypatch.setitem(sys.modules, "rich", None)
     monkeypatch.delitem(sys.modules, "jscope.cli._rich", raising=False)
     assert jscope_main("ls", model)[1].startswith("name    shape   dtype\nnet/w   2, 3    float32\n")
+
+
+def test_ls_prints_json_for_programs(jscope_main, tmp_path):
+    """One object, in ASCII, with statistics where they are asked for."""
+    safetensors.save(tmp_path / "x", {"w": np.float32([1, 3]), "\u00e9": np.zeros((0, 2))}, metadata={"run": "17"})
+    status, out, _ = jscope_main("ls", tmp_path / "x", "--json", "--stats")
+    assert status == 0
+    assert out.isascii()
+    found = json.loads(out)
+    assert found["metadata"] == {"run": "17"}
+    expected = {"mean": 2, "std": 1, "min": 1, "max": 3, "not finite": 0}
+    assert found["variables"]["w"] == {"shape": [2], "dtype": "float32", "bytes": 8} | expected
+    assert found["variables"]["\u00e9"]["mean"] is None
+    assert json.loads(jscope_main("ls", tmp_path / "x", "--json", "--select", "w")[1])["variables"].keys() == {"w"}
 
 
 def test_as_a_program(model, tmp_path):

@@ -91,6 +91,21 @@ def test_none_switches_a_default_off():
     assert spec.initializer == initializers.glorot_uniform()
 
 
+def test_a_fallback_comes_after_the_scope_and_before_the_library():
+    """What a layer starts a variable from, unless its call or the scope says something else."""
+    fallback, default, own = initializers.he_normal(), initializers.normal(0.1), initializers.normal(0.2)
+
+    def start(scope_default, given=None):
+        def f(scope):
+            scope = scope.with_defaults(initializer=scope_default)
+            return scope.get_variable("w", (2, 3), initializer=given, fallback_initializer=fallback)
+
+        return jscope.specs(f)["w"].initializer
+
+    assert start(None) == start(jscope.OFF) == start(default, jscope.OFF) == fallback
+    assert (start(default), start(default, own)) == (default, own)
+
+
 @pytest.mark.parametrize(
     ("value", "shape", "dtype"),
     [

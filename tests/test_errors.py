@@ -133,6 +133,36 @@ WHILE_CREATING = {
         errors.InvalidArgumentError,
         r"dtype of `a/w` is 'flot32', which JAX does not know.*jnp.float32",
     ),
+    "an initializer as the dtype": (
+        lambda: init(lambda s: (s / "a").get_variable("w", (2,), jscope.initializers.zeros)),
+        errors.InvalidArgumentError,
+        r"dtype of `a/w` is zeros.*If it is the initializer, pass it by name: `initializer=...`.*the dtype belongs",
+    ),
+    "NumPy's function as the dtype": (
+        lambda: init(lambda s: (s / "a").get_variable("w", (2,), np.zeros)),
+        errors.InvalidArgumentError,
+        r"dtype of `a/w` is .*pass it by name: `initializer=...`",
+    ),
+    "a class of initializers as the dtype": (
+        lambda: init(lambda s: (s / "a").get_variable("w", (2,), jscope.initializers.normal)),
+        errors.InvalidArgumentError,
+        r"dtype of `a/w` is .*pass it by name: `initializer=...`",
+    ),
+    "an array as the dtype": (
+        lambda: init(lambda s: (s / "a").get_variable("w", (2,), np.ones(2))),
+        errors.InvalidArgumentError,
+        r"dtype of `a/w` is .*pass it by name: `initializer=...`",
+    ),
+    "a number as the dtype": (
+        lambda: init(lambda s: (s / "a").get_variable("w", (2,), 0.5)),
+        errors.InvalidArgumentError,
+        r"dtype of `a/w` is 0.5, .*pass it by name: `initializer=...`",
+    ),
+    "an initializer as the shape": (
+        lambda: init(lambda s: (s / "a").get_variable("w", jscope.initializers.zeros)),
+        errors.InvalidArgumentError,
+        r"shape of `a/w` must be ints .*pass it by name: `initializer=...`.*where the shape belongs",
+    ),
     "an unknown dtype by default": (
         lambda: init(lambda s: s.with_defaults(dtype="flot32").get_variable("w", (2,))),
         errors.InvalidArgumentError,
@@ -176,7 +206,7 @@ WHILE_CREATING = {
     "a mode of reuse that is none": (
         lambda: init(lambda s: s.with_defaults(reuse="yes")),
         errors.InvalidArgumentError,
-        r"reuse='yes' is none of True, False, None and jscope.AUTO_REUSE",
+        r"reuse='yes' must be True, False, None or jscope.AUTO_REUSE",
     ),
     "state without a place": (
         lambda: jscope.init(lambda s: counting(s / "bn"), KEY(0)),
@@ -211,7 +241,9 @@ def test_what_cannot_be_called_is_refused(where, role, value):
         options = {role: value}
         return s.get_variable("w", (2,), **options) if where == "call" else s.with_defaults(**options)
 
-    expected = rf"{role}={re.escape(repr(value))} of type `{type(value).__name__}` is no {role}.* callable \(.*->.*OFF"
+    expected = (
+        rf"{role}={re.escape(repr(value))} of type `{type(value).__name__}` is not callable.* callable \(.*->.*OFF"
+    )
     with pytest.raises(errors.InvalidArgumentError, match=expected):
         init(model)
 
@@ -221,7 +253,7 @@ def test_what_cannot_be_called_is_refused(where, role, value):
     [
         (lambda shape, dtype: jnp.zeros((3,), dtype), r"returned float32\[3\], asked for float32\[2\]"),
         (lambda shape, dtype: jnp.zeros(shape, jnp.int32), r"returned int32\[2\], asked for float32\[2\]"),
-        (lambda shape, dtype: None, r"returned no array"),
+        (lambda shape, dtype: None, r"did not return an array"),
     ],
 )
 def test_an_initializer_must_keep_its_word(result, found):
@@ -229,6 +261,15 @@ def test_an_initializer_must_keep_its_word(result, found):
     message = rf"(?s)initializer of `a/w` \(created at {HERE}\) {found}.*`\(key, shape, dtype\) -> array`"
     with pytest.raises(errors.InitializerError, match=message):
         init(create("a/w", initializer=lambda key, shape, dtype: result(shape, dtype)))
+
+
+@pytest.mark.parametrize("dtype", ["m8[s]", np.timedelta64, "M8[s]", "V8", np.void, [("re", "f4")], object, str])
+def test_a_dtype_that_jax_does_not_have_is_refused(dtype):
+    """Dates, times, records and objects; not the small floats of JAX, which are records to NumPy."""
+    with pytest.raises(errors.InvalidArgumentError, match=r"(?s)dtype of `a/w` is .*, which JAX does not know"):
+        init(create("a/w", dtype=dtype))
+    for known in (jnp.bfloat16, jnp.float8_e4m3fn, jnp.int4):
+        assert init(create("w", dtype=known, initializer=jscope.initializers.zeros))[0]["w"].dtype == known
 
 
 @pytest.mark.parametrize("name", ["", "/", "a/", "/a", "a//b", None, 3, b"a", ("a",)])

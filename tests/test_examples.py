@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file, save_file
 
 ROOT = Path(__file__).parents[1]
@@ -39,15 +40,27 @@ def test_quickstart_is_the_first_screen_of_the_readme():
 
 
 def test_digits_trains_saves_and_restores(tmp_path):
-    """A short run does all that the long one does; its checkpoint restores where it fits, and only there."""
+    """A short run does all that the long one does."""
     # One test and not several, so that no two workers of xdist both train.
-    code, printed, errors = run("digits.py", "--steps", 20, "--seed", 1, "--out", tmp_path)
-    assert code == 0, errors
+    printed = train_digits(tmp_path)
     assert_summarizes(printed)
     assert_restores_the_accuracy(printed)
     assert_wrote_its_files(tmp_path)
+
+
+@pytest.mark.slow
+def test_digits_restores_only_what_fits(tmp_path):
+    """Another accuracy, or another network, ends the program with an error."""
+    train_digits(tmp_path)
     assert_fails_where_the_accuracy_differs(tmp_path)
     assert_reports_the_checkpoint_of_another_network(tmp_path)
+
+
+def train_digits(out):
+    """Trains for a few steps; returns what was printed."""
+    code, printed, errors = run("digits.py", "--steps", 20, "--seed", 1, "--out", out)
+    assert code == 0, errors
+    return printed
 
 
 def assert_summarizes(printed):

@@ -11,6 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 
 import jscope
@@ -43,6 +44,7 @@ def test_char_lm_trains_writes_and_saves(tmp_path):
     assert arrays["layers/up/w"].dtype == np.float32
 
 
+@pytest.mark.slow
 def test_char_lm_tells_how_long_it_compiles():
     """`--compile-only` trains nothing."""
     assert re.fullmatch(

@@ -291,12 +291,13 @@ def test_ema_of_a_renamed_variable_lies_beside_it():
     """A getter outside `ema` that renames takes the average along."""
 
     def rename(getter, name, **options):
-        return getter(name.replace("a/", "z/"), **options)
+        return getter(name.replace("a/w", "a/kernel"), **options)
 
-    init, apply = jscope.transform_with_state(under(getters.ema(0.5, "w$")))
+    init, apply = jscope.transform_with_state(lambda s, x: under(rename, getters.ema(0.5, "w$"))(s, x))
     params, state = init(KEY(0), X)
     _, state = apply(params, state, X)
-    assert int(state["a"]["w_ema"]["count"]) == 1
+    assert int(state["a"]["kernel_ema"]["count"]) == 1
+    chex.assert_trees_all_close(state["a"]["kernel_ema"]["average"], 0.5 * params["a"]["kernel"])
 
 
 def test_substitute_reads_other_values():

@@ -254,6 +254,17 @@ def test_a_misfit_is_an_error(make, shape, dtype, message):
         make(KEY, shape, dtype)
 
 
+def test_fans_that_are_not_said_are_those_of_the_fallback():
+    """An initializer that goes by fans takes its axes from a fallback that does, unless it names them."""
+    fallback = initializers.glorot_uniform((0, 1), 2, 3)
+    fitting = initializers.fitting
+    assert fitting(None, fallback) == fallback
+    assert fitting(initializers.he_normal(), fallback) == initializers.he_normal((0, 1), 2, 3)
+    for other in (initializers.he_normal(0, 1), initializers.normal(0.1), 0.5, jax.nn.initializers.he_normal()):
+        assert fitting(other, fallback) is other
+        assert fitting(other, initializers.zeros) is other
+
+
 BAD_CALLS = [
     (lambda: initializers.normal(-1), "`stddev` of `normal` must be a finite number of at least 0, not -1"),
     (lambda: initializers.normal(math.inf), "must be a finite number .*not inf"),

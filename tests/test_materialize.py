@@ -16,6 +16,7 @@ import jscope
 from jscope import _rng, initializers
 from jscope._materialize import materialize
 from jscope._spec import StackAxis, VariableSpec
+from tests.crossed import crossed
 from tests.models import KEY, MODELS, X
 
 BACKEND_COMPILE = "/jax/core/compile/backend_compile_duration"
@@ -367,7 +368,7 @@ def test_under_jit_a_variable_takes_no_program_of_its_own():
     ("name", "dtype"),
     [
         ("orthogonal", jnp.float32),
-        *itertools.product(["glorot_uniform", "truncated_normal", "normal"], [jnp.float32, jnp.bfloat16]),
+        *crossed(["glorot_uniform", "truncated_normal", "normal"], [jnp.float32, jnp.bfloat16]),
     ],
 )
 def test_compiling_briefly_changes_no_bit(name, dtype):

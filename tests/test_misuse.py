@@ -9,6 +9,7 @@ import types
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jscope
@@ -182,11 +183,6 @@ ODDITIES = {
         errors.MissingVariableError,
         "Did you mean `encoder/weight`",
     ),
-    "a callable with another signature": (
-        lambda: init(create("a/w", initializer=jscope.initializers.normal)),
-        Exception,
-        "`a/w`",
-    ),
     "a non-callable initializer names no path": (
         lambda: init(create("a/w", initializer="zeros")),
         errors.InvalidArgumentError,
@@ -234,9 +230,79 @@ ODDITIES = {
         errors.NameConflictError,
         "`a`",
     ),
+    "a getter that gives a regularizer by position": (
+        lambda: init(lambda s: s.get_variable("a/w", (2,), custom_getter=lambda g, n, **o: g(n, 2, None, None, None))),
+        errors.InvalidArgumentError,
+        r"getter asked for `a/w` with .*Only shape, dtype, initializer may follow the name by position",
+    ),
+    "a getter that gives the shape twice": (
+        lambda: init(lambda s: s.get_variable("a/w", (2,), custom_getter=lambda g, n, **o: g(n, (3,), **o))),
+        errors.InvalidArgumentError,
+        r"getter asked for `a/w` with .*nothing may be given twice",
+    ),
+    "a getter that gives too much to another": (
+        lambda: init(
+            lambda s: s.with_defaults(custom_getter=lambda g, n, **o: g(n, **o)).get_variable(
+                "a/w", (2,), custom_getter=lambda g, n, **o: g(n, 2, None, None, None)
+            )
+        ),
+        errors.InvalidArgumentError,
+        "getter asked for `a/w` with",
+    ),
     "params with ints as names": (lambda: apply(create("w"), {3: ONES}), jscope.JscopeError, "3"),
     "params with ints as names inside": (lambda: apply(create("w"), {"w": ONES, "a": {3: ONES}}), TypeError, "not 3"),
 }
+
+
+@pytest.mark.parametrize(
+    ("role", "uncalled"),
+    [
+        ("initializer", jscope.initializers.normal),
+        ("regularizer", jscope.regularizers.l2),
+        ("constraint", jscope.constraints.max_norm),
+        ("partitioner", jscope.partitioners.names),
+        ("custom_getter", jscope.getters.cast),
+    ],
+)
+def test_a_class_that_was_not_called_is_refused(role, uncalled):
+    """Where it is given, to a variable or to a scope, with what to write instead."""
+    name = uncalled.__name__
+    for model in (create("a/w", **{role: uncalled}), lambda s: s.with_defaults(**{role: uncalled})):
+        with pytest.raises(errors.InvalidArgumentError, match=rf"{role}={name} is a class.*`{role}={name}\(...\)`"):
+            init(model)
+
+
+@pytest.mark.parametrize(
+    "uncalled",
+    [
+        jscope.initializers.he_normal,
+        jax.nn.initializers.normal,
+        jax.nn.initializers.constant,
+        jnp.ones,
+        np.zeros,
+        lambda shape: jnp.zeros(shape),
+    ],
+)
+@pytest.mark.parametrize("by_default", [False, True])
+def test_what_only_makes_an_initializer_has_to_be_called(uncalled, by_default):
+    """The error of the call says for which variable it was, how initializers are called, and what to write instead."""
+
+    def model(s):
+        s = s.with_defaults(initializer=uncalled) if by_default else s
+        (s / "a").get_variable("w", (2, 2), initializer=None if by_default else uncalled)
+
+    advice = rf"called as `\(key, shape, dtype\)`. If `{uncalled.__name__}` takes other arguments.*`initializer="
+    with pytest.raises(
+        TypeError, match=rf"(?s){advice}{uncalled.__name__}\(...\)`.*initial value of `a/w` \(created at "
+    ):
+        init(model)
+
+
+def test_a_function_instead_of_an_initial_value_is_explained():
+    """`jax.nn.initializers.he_normal` takes three arguments as well, and returns an initializer."""
+    message = r"(?s)initializer of `a/w` .*has to be called first: `initializer=he_normal\(\)`"
+    with pytest.raises(errors.InitializerError, match=message):
+        init(create("a/w", initializer=jax.nn.initializers.he_normal))
 
 
 @pytest.mark.parametrize("case", ODDITIES)

@@ -108,7 +108,8 @@ def members():
     for space in ("constraints", "errors", "getters", "initializers", "regularizers", "tree"):
         module = getattr(jscope, space)
         for member, value in vars(module).items():
-            if not member.startswith("_") and getattr(value, "__module__", None) == module.__name__ and callable(value):
+            home = str(getattr(value, "__module__", ""))
+            if not member.startswith("_") and home.startswith(module.__name__) and callable(value):
                 yield f"{space}.{member}", value
 
 

@@ -37,10 +37,12 @@ SPECS = jscope.specs(model)
 PARAMS, STATE = jscope.transform_with_state(model).init(KEY(0))
 
 
-def test_specs_nest_like_params():
-    """By name, by path, part by part; and iteration gives the names at one level."""
+def test_specs_map_paths():
+    """By path, or part by part; iteration gives paths, in the order of creation."""
     assert SPECS["enc"]["w"] is SPECS["enc/w"]
-    assert list(SPECS) == ["enc", "dec", "mean"]
+    assert list(SPECS) == ["enc/w", "enc/b", "dec/w", "dec/b", "mean"]
+    assert "enc" in SPECS
+    assert "x" not in SPECS
     assert len(SPECS["enc"]) == 2
     assert list(SPECS.flat()) == ["enc/w", "enc/b", "dec/w", "dec/b", "mean"]
     with pytest.raises(KeyError, match="enc/x"):
@@ -161,6 +163,67 @@ def test_check_reports_everything_at_once():
     ]
 
 
+def block(s, x):
+    x = x + s.get_variable("w", (2,), initializer=initializers.normal(1.0))
+    return x + (s / "b").get_variable("v", (2,), initializer=initializers.normal(1.0), axes=("mlp",))
+
+
+def scanned(s):
+    s.get_variable("w", (2,))
+    return jscope.layers(lambda s, x: jscope.layers(block, 2)(s / "in", x), 3)(s / "layers", jnp.ones(2))
+
+
+def unrolled(s):
+    s.get_variable("w", (2,))
+    return [block(s / f"layers/{i}/in/{j}", jnp.ones(2)) for i in range(3) for j in range(2)]
+
+
+def test_check_says_once_that_only_one_side_is_stacked():
+    """Instead of a line for each variable of each layer; what differs besides is listed as ever."""
+    by_step = jscope.specs(lambda s: [block(s / "enc/layers" / str(i), 0.0) for i in range(3)])
+    at_once = jscope.specs(lambda s: jscope.layers(block, 3)(s / "enc/layers", jnp.ones(2)))
+    for specs, other, line in (
+        (at_once, by_step, "`enc/layers/w` and 1 more are stacked in the model, but not here: `jscope.tree.stack"),
+        (by_step, at_once, "`enc/layers/w` and 1 more are stacked here, but not in the model: `jscope.tree.unstack"),
+    ):
+        with pytest.raises(errors.StructureMismatchError) as caught:
+            specs.check({**other.materialize(KEY(0)), "more": jnp.ones(2)})
+        assert str(caught.value).splitlines() == [
+            "The params do not fit the model:",
+            f'  layers:     {line}(params, at="enc/layers")`',
+            "  unexpected: `more` float32[2]",
+        ]
+
+
+def test_a_likeness_of_names_is_not_a_stack():
+    """Another number of copies, or numbers that mean something else, are reported one by one."""
+    at_once = jscope.specs(lambda s: jscope.layers(block, 3)(s / "layers", jnp.ones(2)))
+    with pytest.raises(errors.StructureMismatchError, match=r"missing:    `layers/w`(?s:.*)unexpected: `layers/1/w`"):
+        at_once.check({"layers": {str(i): {"w": jnp.ones(2)} for i in range(2)}})
+
+
+def test_unstacked_specs_are_those_of_the_unrolled_model():
+    """With the same paths, shapes, axes and initial values, also where stacks are in stacks; and of a part, too."""
+    specs = jscope.specs(scanned)
+    assert jscope.tree.names(jscope.tree.unstack(specs["layers/in"])) == [
+        f"{i}/{n}" for i in range(3) for n in ("w", "b/v")
+    ]
+    one = jscope.tree.unstack(specs, at="layers")
+    for i in range(3):
+        one = jscope.tree.unstack(one, at=f"layers/{i}/in")
+    one, expected = Specs(one), jscope.specs(unrolled)
+    assert [(s.path, s.shape, s.axes, s.stack) for s in one.flat().values()] == [
+        (s.path, s.shape, s.axes, s.stack) for s in expected.flat().values()
+    ]
+    chex.assert_trees_all_equal(one.materialize(KEY(3)), expected.materialize(KEY(3)))
+
+
+def test_specs_that_no_lift_stacked_cannot_be_unstacked():
+    """Their leading axis is one of the variable."""
+    with pytest.raises(errors.StructureMismatchError, match="leading axes of one size, at least 1; `w` is"):
+        jscope.tree.unstack(jscope.specs(lambda s: s.get_variable("w", (3,))))
+
+
 def test_check_reports_missing_state():
     """Where state is given, it is checked as well."""
     with pytest.raises(errors.StructureMismatchError, match=r"missing: +`mean` float32\[3\]"):
@@ -179,12 +242,12 @@ def test_select_takes_a_regex_a_predicate_or_a_collection():
 
 def test_a_mask_says_where_select_would_choose():
     """For every variable, true or false, nested like the params."""
-    assert SPECS.params.mask("w$") == {"enc": {"w": True, "b": False}, "dec": {"w": True, "b": False}}
+    assert SPECS.mask("w$") == {"enc": {"w": True, "b": False}, "dec": {"w": True, "b": False}}
 
 
 def test_masks_serve_optax_masked():
     """Weight decay on what the mask chooses, and on nothing else."""
-    decay = optax.masked(optax.add_decayed_weights(0.1), SPECS.params.mask("enc/w"))
+    decay = optax.masked(optax.add_decayed_weights(0.1), SPECS.mask("enc/w"))
     updates, _ = decay.update(jax.tree.map(jnp.zeros_like, PARAMS), decay.init(PARAMS), PARAMS)
     np.testing.assert_allclose(updates["enc"]["w"], 0.1 * PARAMS["enc"]["w"], rtol=1e-6)
     chex.assert_trees_all_equal(updates["dec"], jax.tree.map(jnp.zeros_like, PARAMS["dec"]))
@@ -192,7 +255,7 @@ def test_masks_serve_optax_masked():
 
 def test_labels_serve_optax_multi_transform():
     """The first pattern that matches gives the label; the rest get the default."""
-    labels = SPECS.params.labels({"^enc/w": "fast", "^enc": "slow"}, default="frozen")
+    labels = SPECS.labels({"^enc/w": "fast", "^enc": "slow"}, default="frozen")
     assert labels == {"enc": {"w": "fast", "b": "slow"}, "dec": {"w": "frozen", "b": "frozen"}}
     rates = {"fast": optax.sgd(1.0), "slow": optax.sgd(0.5), "frozen": optax.set_to_zero()}
     optimizer = optax.multi_transform(rates, labels)
@@ -203,7 +266,19 @@ def test_labels_serve_optax_multi_transform():
 def test_every_variable_needs_a_label():
     """Without a default, one that nothing matches is an error."""
     with pytest.raises(errors.InvalidArgumentError, match=r"No label for `dec/w`.*\['\^enc'\].*`default=`"):
-        SPECS.params.labels({"^enc": "slow"})
+        SPECS.labels({"^enc": "slow"})
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_masks_and_labels_have_the_structure_of_the_params(name):
+    """For every model, also one with state; that of the state, where it is asked for."""
+    model = MODELS[name]
+    specs, (params, *state) = model.transformed.specs(*model.args), model.init()
+    for made in (specs.mask("w$"), specs.labels({}, default="all")):
+        chex.assert_trees_all_equal_structs(made, params)
+    if state and state[0]:
+        for made in (specs.state.mask(), specs.state.labels({"": "all"})):
+            chex.assert_trees_all_equal_structs(made, state[0])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -246,11 +321,11 @@ def test_specs_from_json_check_params_but_make_none():
     """They know names, shapes and dtypes; what makes values they know by name only."""
     back = Specs.from_json(SPECS.to_json())
     back.check(PARAMS)
-    with pytest.raises(errors.InitializerError, match=r"`enc/w` is known by name only.*\n.*model\.specs"):
+    with pytest.raises(errors.InitializerError, match=r"`enc/w` is known only by name.*\n.*model\.specs"):
         back.materialize(KEY(0))
-    with pytest.raises(errors.InvalidArgumentError, match=r"regularizer of `enc/w` is known by name only.*\n.*specs"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"regularizer of `enc/w` is known only by name.*\n.*specs"):
         back.regularization_loss(PARAMS)
-    with pytest.raises(errors.InvalidArgumentError, match=r"constraint of `enc/b` is known by name only.*\n.*specs"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"constraint of `enc/b` is known only by name.*\n.*specs"):
         back.apply_constraints(PARAMS)
 
 

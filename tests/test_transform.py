@@ -240,6 +240,24 @@ def test_named_functions_nest():
     assert [str(eqn.source_info.name_stack) for eqn in jaxpr.eqns] == ["a/b", "a"]
 
 
+@pytest.mark.parametrize("lift", [jscope.remat, jscope.jit])
+def test_names_go_on_in_the_body_of_a_lift(lift):
+    """It adds what is not said around it; that of `jit`, which serves many places, says nothing of where it stands."""
+
+    @jscope.named
+    def inner(s, x):
+        return jnp.sin(x)
+
+    @jscope.named
+    def outer(s, x):
+        return lift(lambda s, x: inner(s / "c", x))(s / "b", x)
+
+    jaxpr = jax.make_jaxpr(jscope.transform(lambda s, x: outer(s / "a", x)).apply)({}, 1.0)
+    (body,) = (eqn.params["jaxpr"] for eqn in jaxpr.eqns)
+    (sin,) = getattr(body, "jaxpr", body).eqns
+    assert str(sin.source_info.name_stack) == ("b/c" if lift is jscope.remat else "c")
+
+
 def test_data_dependent_values_are_those_of_the_data():
     """ActNorm: after `init` the outputs of the first batch have mean zero and deviation one."""
     params = jscope.init(act_norm, KEY(0), X)

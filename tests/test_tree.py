@@ -89,6 +89,21 @@ def test_names_are_the_keys_of_the_flat_form(t):
 
 
 @given(trees())
+def test_leaves_and_items_are_in_the_order_of_names(t):
+    """The tree's own order, not that of JAX, which sorts keys; the leaves are the same objects."""
+    flat = tree.flatten(t)
+    assert tree.items(t) == list(zip(tree.names(t), tree.leaves(t), strict=True))
+    assert all(leaf is flat[path] for path, leaf in tree.items(t))
+    assert len(tree.leaves(t)) == len(flat)
+
+
+def test_leaves_keep_the_order_that_jax_changes():
+    """A user who zips names with `jax.tree.leaves` gets wrong pairs."""
+    t = {"enc": {"w": 1, "b": 2}, "dec": 3}
+    assert (tree.leaves(t), jax.tree.leaves(t)) == ([1, 2, 3], [3, 2, 1])
+
+
+@given(trees())
 def test_flat_and_nested_form_are_the_same_tree(t):
     """What a function says of `t` it says of `flatten(t)`."""
     flat = tree.flatten(t)
@@ -243,7 +258,9 @@ def test_at_changes_what_is_below_it_and_keeps_the_rest(layers, rest):
     assert not tree.diff(tree.unstack(stacked, at="path/to"), whole)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "bool"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "bool", *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in ("bfloat16", "int8"))]
+)
 def test_stack_stacks_jax_arrays(dtype):
     """The stacked leaf is `jnp.stack` of the layers, of the same dtype, eager and jitted."""
     layers = {str(i): {"w": jnp.full((2, 3), i, dtype), "b": jnp.full((), i, dtype)} for i in range(12)}

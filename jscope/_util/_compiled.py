@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 _BRIEF = {"xla_backend_optimization_level": 1}
-"""With these options, XLA compiles random numbers on CPU in half the time, to a program as fast, with the same bits."""
+"""With these options, XLA on CPU compiles random numbers in half the time, to a program as fast with equal results."""
 
 
 def jitted(make: Callable[[Any], Any], sharding: Any, *, grouped: int = 0, brief: bool = False) -> Callable[[Any], Any]:

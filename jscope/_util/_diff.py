@@ -122,7 +122,7 @@ def is_array(leaf: Any) -> bool:
 
 def _change(x: Any, y: Any) -> tuple[str, str] | float:
     """Returns how two leaves differ: their descriptions if they differ in kind, otherwise a distance."""
-    # Nothing is read then: two trees often share most of their arrays.
+    # Two trees often share most of their arrays, and reading one may fetch it from a device.
     if x is y:
         return 0.0
     if not (has_type(x) and has_type(y)):
@@ -146,6 +146,7 @@ def _equal(x: Any, y: Any) -> bool:
 
 def _array_change(x: Any, y: Any) -> tuple[str, str] | float:
     """Returns how two arrays of equal shape and dtype differ."""
+    # NumPy cannot read typed keys.
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         x, y = jax.random.key_data(x), jax.random.key_data(y)
     x, y = np.ravel(np.asarray(x)), np.ravel(np.asarray(y))
@@ -168,6 +169,6 @@ def _inexact_distance(x: np.ndarray, y: np.ndarray) -> float:
     x, y = x.astype(wide), y.astype(wide)
     with np.errstate(all="ignore"):
         gap = np.abs(x - y)
-    # Two equal infinities have a gap of NaN, which counts as 0; so have a number and a NaN, which counts as infinite.
+    # A gap of NaN is 0 between two equal infinities or two NaNs, and infinite where only one side is NaN.
     equal = (x == y) | (np.isnan(x) & np.isnan(y))
     return float(np.where(equal, 0.0, np.where(np.isnan(gap), np.inf, gap)).max(initial=0.0))

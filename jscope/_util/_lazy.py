@@ -36,6 +36,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Lists what `jscope` has, including the namespaces, so that completion finds them."""
+    # Importing `jscope` here would be a cycle.
     return sorted({*vars(sys.modules["jscope"]), *NAMESPACES})
 
 
@@ -44,6 +45,7 @@ def trace_state() -> Any:
     return _opaque_trace_state()()
 
 
+# Collecting asks for every variable, and even to find a module that is imported already takes longer than the answer.
 @functools.cache
 def _opaque_trace_state() -> Callable[[], Any]:
     return importlib.import_module("jax.extend.core").get_opaque_trace_state

@@ -65,6 +65,7 @@ def _pieces(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
         return "recursion", seen.index(id(value))
     inner = functools.partial(_pieces, opaque=opaque, seen=(*seen, id(value)))
     match value:
+        # With the type, since 1 == True.
         case None | bool() | int() | str() | bytes() | np.dtype():
             return type(value), value
         # By repr, since 0.0 == -0.0, and NaN does not equal itself.

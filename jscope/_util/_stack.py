@@ -5,8 +5,11 @@ Only names and numbers are taken from it: a frame that was kept alive would keep
 
 from __future__ import annotations
 
+import operator
 import sys
 import types
+from dataclasses import dataclass
+from typing import Any
 
 
 def call_site() -> str:
@@ -49,3 +52,69 @@ def lift_for_here() -> str:
             found = _LIFTS.get(frame.f_code.co_name, found)
         frame = frame.f_back
     return f"jscope.{found or 'jit'}"
+
+
+_LOOPS = {name: lift for name, lift in _LIFTS.items() if lift in ("scan", "while_loop", "fori_loop", "map", "vmap")}
+_NO_LOOPS = ("tree", "tree_util")
+"""Modules of JAX that have a `map` which runs its function as often as it says."""
+
+
+def depth() -> int:
+    """Returns how many Python frames there are below the caller."""
+    frame, count = sys._getframe(1), 0
+    while frame is not None:
+        frame, count = frame.f_back, count + 1
+    return count
+
+
+def loop_within(outside: int) -> str | None:
+    """Returns the lift of a running loop of JAX that was entered at more than this depth, or None."""
+    frame, within, found = sys._getframe(1), depth() - outside - 1, None
+    for _ in range(within):
+        if frame is None or (found and not _is_of(frame, "jax")):
+            break
+        # As above, the outermost of a run of JAX's frames is what the user called.
+        if _is_of(frame, "jax") and frame.f_globals["__name__"].rpartition(".")[2] not in _NO_LOOPS:
+            found = _LOOPS.get(frame.f_code.co_name, found)
+        frame = frame.f_back
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a request stands that JAX may repeat, as it traces a body again. Of Python frames only numbers are kept.
+
+    Attributes:
+      way: The calls that lead to it from the function that JAX runs, innermost first.
+      branch: The call of `cond` or `switch` that runs this function, if one does.
+      rule: Whether the function is run for a rule of differentiation.
+    """
+
+    way: tuple[Any, ...]
+    branch: Any
+    rule: bool
+
+    def repeats(self, first: Standing) -> bool:
+        """Whether JAX may have run one function twice, for this request and for the first one."""
+        if self.branch is not None and self.branch == first.branch:
+            return True  # Only one of the branches will run.
+        if self.rule or first.rule:
+            return self.way[:1] == first.way[:1]  # A rule calls the function that it is a rule for, in its own way.
+        return all(map(operator.eq, self.way, first.way))
+
+
+def standing_here() -> Standing:
+    """Returns where the request stands that is made here."""
+    frame = sys._getframe(1)
+    while frame is not None and _is_of(frame, "jscope"):
+        frame = frame.f_back
+    way, branch, rule = [], False, False
+    while frame is not None and not _is_of(frame, "jax") and not _is_of(frame, "jscope"):
+        way.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    while frame is not None and (_is_of(frame, "jax") or _is_of(frame, "jscope")):
+        if _is_of(frame, "jax"):
+            branch |= frame.f_code.co_name in ("cond", "switch")
+            rule |= frame.f_globals["__name__"].endswith(".custom_derivatives")
+        frame = frame.f_back
+    return Standing(tuple(way), (frame.f_code, frame.f_lasti) if branch and frame is not None else None, rule)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from jscope.errors import InvalidArgumentError
 
@@ -50,3 +51,18 @@ def did_you_mean(path: str, candidates: Iterable[str]) -> str:
     """
     near = nearest(path, candidates)
     return f" Did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
+
+
+def not_an_initializer(role: str, value: Any) -> str:
+    """Returns a sentence for what looks like an initializer, but was given by position as something else; or nothing.
+
+    >>> not_an_initializer("dtype", "flot32"), not_an_initializer("dtype", 0.5)[1:]
+    ('', 'If it is the initializer, pass it by name: `initializer=...`. Here, it stands where the dtype belongs.')
+    """
+    if isinstance(value, type):
+        # Like `str`, every class can be called; the instances of an initializer's class can be, too.
+        initializes = "__call__" in vars(value)
+    else:
+        initializes = callable(value) or isinstance(value, bool | int | float | complex) or hasattr(value, "dtype")
+    advice = "If it is the initializer, pass it by name: `initializer=...`. Here, it stands where the"
+    return f"\n{advice} {role} belongs." if initializes else ""

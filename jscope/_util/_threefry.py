@@ -31,6 +31,7 @@ def fold_in(data: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     # `jax.random.fold_in` encrypts the block (0, number) with the key (a, b).
     a, b = (data[..., lane] for lane in (0, 1))
     schedule = a, b, a ^ b ^ _PARITY
+    # Each sum begins with an array: arrays wrap around as Threefry wants, but NumPy warns where two scalars do.
     x, y = np.broadcast_arrays(schedule[0], numbers + schedule[1])
     for step in range(5):
         for bits in _ROTATIONS[step % 2]:

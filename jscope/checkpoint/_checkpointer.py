@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import operator
 import os
 import shutil
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, SupportsIndex
 
 import jax
 
@@ -16,7 +18,12 @@ from jscope import _path, tree
 from jscope._specs import Specs
 from jscope._util._gc import gc_paused
 from jscope.checkpoint import _fit, _leaves, _processes
-from jscope.checkpoint._errors import CheckpointExistsError, CorruptCheckpointError, UnsupportedCheckpointError
+from jscope.checkpoint._errors import (
+    CheckpointError,
+    CheckpointExistsError,
+    CorruptCheckpointError,
+    UnsupportedCheckpointError,
+)
 from jscope.checkpoint._files import is_temporary, refusals
 from jscope.checkpoint._processes import Lock, together
 from jscope.checkpoint._reader import Reader
@@ -52,7 +59,7 @@ class Checkpointer:
     {'params': {'w': array([2, 2])}, 'loss': 0.5}
 
     A step is there when it is complete, and not before: whenever the process or the machine stops, the steps that were
-    saved before can be read. Older ones are deleted only then.
+    saved before can be read. Older ones are deleted only then. Several threads may save: one does after the other.
 
     Attributes:
       directory: Where steps are, each in a directory of its number.
@@ -80,19 +87,23 @@ class Checkpointer:
         _check_count("every", every)
         if store not in ("safetensors", "orbax"):
             raise InvalidArgumentError(f'store={store!r} is neither "safetensors" nor "orbax".')
-        self.directory = Path(directory)
+        self.directory = Path(
+            directory
+        ).absolute()  # A program that changes its working directory goes on saving there.
         self._keep, self._every = keep, every
         self._orbax = importlib.import_module("jscope.checkpoint._orbax._store") if store == "orbax" else None
         self._lock: Lock | None = None
         self._pending: Any = None
         self._saving = -1
+        # Reentrant, since `save` waits for the one before.
+        self._mutex = threading.RLock()
         _processes.disown_after_fork(self._disown)
 
-    def save(self, step: int, /, *, specs: Specs | None = None, force: bool = False, **items: Any) -> bool:
+    def save(self, step: SupportsIndex, /, *, specs: Specs | None = None, force: bool = False, **items: Any) -> bool:
         """Saves what was given by name as this step: params, state, the optimizer's state, a random key, ...
 
         Args:
-          step: Its number, which no finished step has.
+          step: Its number, which no finished step has: an int, also one of NumPy or JAX.
           specs: The specs of the model, kept beside as JSON: see `specs`.
           force: Whether to save even where `every` says not to: the last step, say.
           **items: Any pytrees of arrays, random keys and Python numbers.
@@ -106,30 +117,31 @@ class Checkpointer:
           CheckpointWriteError: The disk is full, or the directory read-only; from Orbax perhaps only at the next call.
           UnsupportedCheckpointError: A leaf cannot be saved, or needs the other store.
         """
-        if not isinstance(step, int) or isinstance(step, bool) or step < 0:
-            raise InvalidArgumentError(
-                f"A step must be a non-negative int, not {step!r} of type `{type(step).__name__}`."
-            )
+        step = _checked_step(step)
         if step % self._every and not force:
             return False
+        with self._mutex:
+            self._save(step, specs, items)
+        return True
+
+    def _save(self, step: int, specs: Specs | None, items: dict[str, Any]) -> None:
         with together(f"`{self.path(step)}` is not saved", shared=self._orbax is not None):
             self.wait()
-            arrays, kinds = _leaves.to_arrays(_leaves.flatten(dict(items)))
+            arrays, kinds = _leaves.to_arrays(_leaves.flatten(items))
             self._check_processes(arrays)
             self._prepare(step)
         metadata = _leaves.with_kinds({VERSION: CURRENT, STEP: str(step)}, kinds)
         if self._orbax is None:
             write_step(self.path(step), arrays, metadata, specs)
             self._prune(step)
-            return True
+            return
         entries = metadata if specs is None else metadata | {SPECS: specs.to_json()}
         self._pending, self._saving = self._orbax.save(self.path(step), arrays, entries), step
         if not _processes.awaited(self.wait):
             self.wait()
-        return True
 
     @gc_paused()
-    def restore(self, step: int | None = None, /, **like: Any) -> dict[str, Any]:
+    def restore(self, step: SupportsIndex | None = None, /, **like: Any) -> dict[str, Any]:
         """Returns what was saved as a step, by name; of the latest step, if none is given.
 
         Args:
@@ -143,7 +155,84 @@ class Checkpointer:
           StructureMismatchError: One report of everything missing, unexpected, mis-shaped and mis-typed.
           CorruptCheckpointError: Files are damaged.
         """
-        reader = self._open(step)
+        return self._read(step, lambda reader: self._restored(reader, like))
+
+    def steps(self) -> list[int]:
+        """Returns the numbers of the finished steps, in order."""
+        return steps(self.directory)
+
+    def latest_step(self) -> int | None:
+        """Returns the highest number of a finished step, whenever it was saved, or None where there is none."""
+        return max(self.steps(), default=None)
+
+    def specs(self, step: SupportsIndex | None = None, /) -> Specs:
+        """Returns the specs that were saved with a step, with callables by their names."""
+        return self._read(step, lambda reader: read_specs(self.path(int(reader.metadata[STEP])), reader))
+
+    def path(self, step: SupportsIndex, /) -> Path:
+        """Returns the directory of a step: for `restore`, or to copy it elsewhere."""
+        return self.directory / str(_checked_step(step))
+
+    def wait(self) -> None:
+        """Waits until what is being saved is on the disk, and raises what went wrong."""
+        with self._mutex:
+            pending, self._pending = self._pending, None
+            if pending is not None:
+                _processes.forget(self.wait)
+                pending.result()
+                self._prune(self._saving)
+
+    def close(self) -> None:
+        """Waits, and lets others write to the directory."""
+        with self._mutex:
+            try:
+                self.wait()
+            finally:
+                self._unlock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Checkpointer({str(self.directory)!r}, {len(self.steps())} steps)"
+
+    def _disown(self) -> None:
+        """In a forked child: the lock is the parent's, and so are the threads that save."""
+        self._pending, self._mutex = None, threading.RLock()  # The old one may be held by a thread that is not here.
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _read(self, step: SupportsIndex | None, read: Callable[[Reader], Any]) -> Any:
+        """Returns what `read` makes of a step; where a writer deletes the latest meanwhile, of the next latest."""
+        self.wait()
+        while True:
+            found = self.latest_step() if step is None else _checked_step(step)
+            if found is None or not is_step(self.path(found)):
+                raise missing_step(self.directory, found)
+            try:
+                return read(self._open(found))
+            except CheckpointError:
+                # A step that is deleted loses its name first: what is still there has another fault.
+                if is_step(self.path(found)):
+                    raise
+
+    def _open(self, step: int) -> Reader:
+        reader = open_step(self.path(step))
+        if VERSION not in reader.metadata:
+            raise CorruptCheckpointError(
+                f"`{self.path(step)}` lacks the metadata of a `Checkpointer`: they are damaged, or another program "
+                "saved it. In the second case, `jscope.checkpoint.restore` reads it."
+            )
+        return reader
+
+    def _restored(self, reader: Reader, like: Mapping[str, Any]) -> dict[str, Any]:
         names = list(reader.get_variable_to_dtype_map())
         items = {name: _path.parts(name)[0] for name in names}
         like = dict(like) or dict.fromkeys(items.values(), ...)
@@ -157,69 +246,6 @@ class Checkpointer:
         as_stored = tree.unflatten({name: values[name] for name in stored})
         rebuilt = _leaves.rebuild(shaped, values.__getitem__)
         return {item: as_stored.get(item, {}) if each is ... else rebuilt[item] for item, each in like.items()}
-
-    def steps(self) -> list[int]:
-        """Returns the numbers of the finished steps, in order."""
-        return steps(self.directory)
-
-    def latest_step(self) -> int | None:
-        """Returns the highest number of a finished step, or None where there is none."""
-        return max(self.steps(), default=None)
-
-    def specs(self, step: int | None = None, /) -> Specs:
-        """Returns the specs that were saved with a step, with callables by their names."""
-        reader = self._open(step)
-        return read_specs(self.path(int(reader.metadata[STEP])), reader)
-
-    def path(self, step: int, /) -> Path:
-        """Returns the directory of a step: for `restore`, or to copy it elsewhere."""
-        return self.directory / str(step)
-
-    def wait(self) -> None:
-        """Waits until what is being saved is on the disk, and raises what went wrong."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            _processes.forget(self.wait)
-            pending.result()
-            self._prune(self._saving)
-
-    def close(self) -> None:
-        """Waits, and lets others write to the directory."""
-        try:
-            self.wait()
-        finally:
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"Checkpointer({str(self.directory)!r}, {len(self.steps())} steps)"
-
-    def _disown(self) -> None:
-        """In a forked child: the lock is the parent's, and so are the threads that save."""
-        self._pending = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    def _open(self, step: int | None) -> Reader:
-        self.wait()
-        found = self.latest_step() if step is None else step
-        if found is None or not is_step(self.path(found)):
-            raise missing_step(self.directory, step)
-        reader = open_step(self.path(found))
-        if VERSION not in reader.metadata:
-            raise CorruptCheckpointError(
-                f"`{self.path(found)}` lacks the metadata of a `Checkpointer`: they are damaged, or another program "
-                "saved it. In the second case, `jscope.checkpoint.restore` reads it."
-            )
-        return reader
 
     def _prepare(self, step: int) -> None:
         """Gets the lock, clears what an interrupted save left, and makes sure that the step is new."""
@@ -257,6 +283,17 @@ class Checkpointer:
                 f"`{shared}` is an array of a program of {jax.process_count()} processes, and safetensors files are "
                 f'written by one. Use `Checkpointer({str(self.directory)!r}, store="orbax")`.'
             )
+
+
+def _checked_step(step: Any) -> int:
+    """Returns a step as an int: what `operator.index` takes is one, but for true and false."""
+    try:
+        number = -1 if isinstance(step, bool) else operator.index(step)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise InvalidArgumentError(f"A step must be a non-negative int, not {step!r} of type `{type(step).__name__}`.")
+    return number
 
 
 def _check_count(role: str, count: Any) -> None:

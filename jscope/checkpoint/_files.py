@@ -9,12 +9,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from jscope.checkpoint._errors import CheckpointExistsError, CheckpointWriteError
+
+try:
+    import fcntl
+except ImportError:  # Windows.
+    fcntl = None
 
 # Quotas, and the limit of a process or file system on one file, call for the same advice.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -39,17 +45,54 @@ def is_temporary(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path to write a file to, which then replaces `path`; on error nothing changes."""
-    scratch = temporary(path)
-    try:
-        with refusals(path):
+def replacing(path: Path, *, mode_of: Path | None = None) -> Iterator[Path]:
+    """Yields a temporary file to write to, which then replaces `path`; on error nothing changes.
+
+    It has the permissions of what it replaces, or of `mode_of`; and it is locked while it is written, so that what a
+    killed process left can be told from what another process is writing.
+    """
+    with refusals(path):
+        _clear_left(path)
+        scratch, descriptor = _locked_scratch(path, mode_of or path)
+        try:
             yield scratch
             os.replace(scratch, path)
             # The rename is in the directory, not in the file: without this, a loss of power may undo it.
             sync(path.parent)
-    finally:
-        scratch.unlink(missing_ok=True)
+        finally:
+            scratch.unlink(missing_ok=True)
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _locked_scratch(path: Path, mode_of: Path) -> tuple[Path, int | None]:
+    """Makes a temporary file for `path`; returns it and the descriptor that holds its lock, where there are locks."""
+    scratch = temporary(path)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    with contextlib.suppress(OSError):
+        os.chmod(scratch, mode_of.stat().st_mode & 0o777)
+    if fcntl is None:  # Windows would not rename an open file.
+        os.close(descriptor)
+        return scratch, None
+    with contextlib.suppress(OSError):  # A file system without locks: nothing is cleared there, either.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if not scratch.exists():  # It was taken for a left one between the last two steps.
+        os.close(descriptor)
+        return _locked_scratch(path, mode_of)
+    return scratch, descriptor
+
+
+def _clear_left(path: Path) -> None:
+    """Deletes temporary files of `path` that processes have left which were killed while they wrote them."""
+    if fcntl is None or not path.parent.is_dir():
+        return
+    left = re.compile(re.escape(f".{path.name}.tmp-") + "[0-9a-f]{16}")
+    for entry in path.parent.iterdir():
+        if not left.fullmatch(entry.name):
+            continue
+        with contextlib.suppress(OSError), entry.open("rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            entry.unlink()
 
 
 @contextlib.contextmanager
@@ -78,7 +121,7 @@ def refusals(path: Path) -> Iterator[None]:
     """Turns what the operating system says into an error that says what to do."""
     try:
         yield
-    except CheckpointExistsError:
+    except (CheckpointExistsError, CheckpointWriteError):  # It was told with the name of a file already.
         raise
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
@@ -99,6 +142,22 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_all(path: Path) -> None:
+    """Has the operating system write a directory to the disk, all that is in it, and its name."""
+    for folder, _, files in os.walk(path, topdown=False):
+        for each in (*files, "."):
+            sync(Path(folder, each))
+    sync(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory and those above it that are not there, and has their names written to the disk."""
+    if not path.exists():
+        make_directory(path.absolute().parent)
+        path.mkdir(exist_ok=True)
+        sync(path.absolute().parent)
 
 
 def write_text(path: Path, text: str) -> None:

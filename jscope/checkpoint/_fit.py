@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Sharding, SingleDeviceSharding
 
 from jscope._check import differences
 from jscope._spec import VariableSpec
@@ -27,12 +29,13 @@ _WIDTH = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What one leaf should be: what is stored for it, its kind, and where it goes."""
+    """What one leaf should be: what is stored for it, its kind, where it goes, and the type of a Python number."""
 
     shape: Shape
     dtype: np.dtype
     kind: str | None
     target: Target
+    number: type | None = None
 
     @property
     def stored(self) -> tuple[Shape, np.dtype, str | None]:
@@ -58,8 +61,9 @@ def wanted_leaf(name: str, leaf: Any, target: Target = None) -> Leaf:
             "`jax.ShapeDtypeStruct`s, specs, random keys and Python numbers; leave out what else there is."
         )
     if kind is not None:
-        leaf = np.asarray(leaf)
-    return Leaf(tuple(leaf.shape), np.dtype(leaf.dtype), kind, target)
+        array = np.asarray(_leaves.number_type(leaf)(leaf))  # pyright: ignore[reportOptionalCall]
+        return Leaf((), array.dtype, kind, target, type(leaf))
+    return Leaf(tuple(leaf.shape), _leaves.native(leaf.dtype), kind, target)
 
 
 def found_leaves(reader: Reader, names: Mapping[str, str]) -> dict[str, Leaf]:
@@ -73,15 +77,23 @@ def found_leaves(reader: Reader, names: Mapping[str, str]) -> dict[str, Leaf]:
 
 
 def check(
-    wanted: Mapping[str, Leaf], found: Mapping[str, Leaf], *, title: str, advice: str = "", cast: bool = False
+    wanted: Mapping[str, Leaf],
+    found: Mapping[str, Leaf],
+    *,
+    made: Mapping[str, Leaf] | None = None,
+    title: str,
+    advice: str = "",
+    cast: bool = False,
 ) -> None:
     """Raises one report of everything missing, unexpected, mis-shaped and mis-typed, if there is anything.
+
+    What is `made` anew needs no place in the checkpoint, but its sharding must divide it, too.
 
     Raises:
       StructureMismatchError: With the report.
     """
     agreed = {name: _adapted(each, wanted.get(name), cast) for name, each in found.items()}
-    lines = [*_differences(wanted, agreed), *_cut(wanted)]
+    lines = [*_differences(wanted, agreed), *_cut(wanted), *_undivided({**wanted, **(made or {})})]
     if lines:
         raise StructureMismatchError("\n".join([title, *lines, advice]).rstrip())
 
@@ -111,6 +123,26 @@ def _cut(wanted: Mapping[str, Leaf]) -> list[str]:
     ]
 
 
+def _undivided(wanted: Mapping[str, Leaf]) -> list[str]:
+    """Returns a line for each array that cannot be divided as its sharding says."""
+    reasons = {name: _why_undivided(each.target, each.shape) for name, each in wanted.items() if each.target}
+    return [f"  sharding:   `{name}` cannot be {reason}" for name, reason in reasons.items() if reason]
+
+
+@lru_cache(maxsize=1024)
+def _why_undivided(target: Target, shape: Shape) -> str:
+    if not isinstance(target, Sharding) or isinstance(target, SingleDeviceSharding):
+        return ""
+    text = f"on {getattr(target, 'spec', target)}"
+    try:
+        target.shard_shape(shape)
+    except (ValueError, IndexError) as error:
+        # JAX says which axis, between a description of the mesh and the factors of all axes.
+        reason = str(error).partition("implies that ")[2].partition(" (full")[0]
+        return f"{text}: it has the shape {list(shape)}{f', and {reason}' if reason else ' of fewer axes'}"
+    return ""
+
+
 def _canonical(dtype: np.dtype) -> np.dtype:
     return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
 
@@ -124,7 +156,20 @@ def take(reader: Reader, names: Mapping[str, str], wanted: Mapping[str, Leaf]) -
     values = {name: arrays[names[name]] for name in wanted}
     converted = {name: _converted(name, values[name], each.dtype) for name, each in others.items()}
     values |= put(converted, {name: each.target for name, each in others.items()})
-    return {name: _leaves.from_array(values[name], each.kind) for name, each in wanted.items()}
+    return {name: _finished(name, _leaves.from_array(values[name], each.kind), each) for name, each in wanted.items()}
+
+
+def _finished(name: str, value: Any, leaf: Leaf) -> Any:
+    """Returns a number in the type in which it is wanted: a member of an `IntEnum`, say."""
+    if leaf.number is None:
+        return value
+    try:
+        return leaf.number(value)
+    except (ValueError, TypeError) as error:
+        raise DTypeMismatchError(
+            f"`{name}` is {value!r}, and is wanted as a `{leaf.number.__name__}`, which it cannot be: {error}.\n"
+            f"Ask for a plain `{leaf.kind}`."
+        ) from error
 
 
 def _converted(name: str, value: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -148,11 +193,19 @@ def _adapted(found: Leaf, asked: Leaf | None, cast: bool) -> Leaf:
         return found
     numbers = found.shape == asked.shape == () and (found.is_number or asked.is_number)
     free = numbers and None in (found.kind, asked.kind) and _width(found.dtype) == _width(asked.dtype)
+    # A count of steps is an int64 in TensorFlow, and an int32 in JAX; whether it fits is seen when it is read.
+    free = free or (
+        found.shape == asked.shape == () and found.kind is asked.kind is None and _are_integers(found, asked)
+    )
     if free:
         found = replace(found, kind=asked.kind)
     if free or (cast and found.kind is None and _width(found.dtype) <= _width(asked.dtype)):
         return replace(found, dtype=asked.dtype)
     return found
+
+
+def _are_integers(*leaves: Leaf) -> bool:
+    return all(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves)
 
 
 def _width(dtype: np.dtype) -> int:

@@ -1,8 +1,8 @@
 """Any pytree as arrays by name, and back.
 
-The name of a leaf is its path: `enc/w` in nested dicts, `0/mu/enc/w` in the state of an optimizer. What is not an
-array is stored as one, and its *kind* beside it says what it was: a random key (as its data), a Python number. None
-and empty containers have no leaves; they come back with the structure that `rebuild` is given.
+The name of a leaf is its path as JAX names it: `enc/w` in nested dicts, `0/mu/enc/w` in the state of an optimizer. What
+is not an array is stored as one, and its *kind* beside it says what it was: a random key (as its data), a Python
+number. None and empty containers have no leaves; they come back with the structure that `rebuild` is given.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from jax.core import Tracer
 
 from jscope import _path, tree
 from jscope._spec import VariableSpec
+from jscope._specs import Specs
 from jscope.checkpoint._errors import UnsupportedCheckpointError
-from jscope.errors import InvalidArgumentError, NameConflictError
+from jscope.errors import NameConflictError
 
 KINDS = "jscope.kinds"
 """The entry of a checkpoint's metadata that tells the kinds by name, as JSON."""
@@ -38,13 +39,19 @@ def flatten(item: Any) -> dict[str, Any]:
       NameConflictError: Two leaves have one name, or one's name is a prefix of another's.
       InvalidNameError: A name is not printable, or has an empty part.
     """
-    # `tree.flatten` would find the prefixes, but take two leaves of one name for one: a dict keeps the last.
     flat: dict[str, Any] = {}
     for name, leaf in _leaves(item, ""):
         if name in flat:
             raise NameConflictError(f"Two leaves have the name `{name}`. Rename one of them.")
         flat[name] = leaf
-    return tree.flatten(flat)
+    above: set[str] = set()
+    for name in flat:
+        _path.check(name)
+        prefix = _path.parent(name)
+        while prefix and prefix not in above:
+            above.add(prefix)
+            prefix = _path.parent(prefix)
+    return flat if above.isdisjoint(flat) else tree.flatten(flat)  # Which says what is a prefix of what.
 
 
 def rebuild(like: Any, leaf_of: Callable[[str], Any], at: str = "") -> Any:
@@ -55,9 +62,11 @@ def rebuild(like: Any, leaf_of: Callable[[str], Any], at: str = "") -> Any:
     """
     if _is_array(like):
         return leaf_of(at)
+    if isinstance(like, Specs):
+        like = like.map(lambda spec: spec)  # Specs are flat, what they stand for nests.
     # Not by `jax.tree`, which would sort the keys: the order of a model's variables is that of their creation.
     if _is_names(like):
-        return {key: rebuild(value, leaf_of, _path.child(at, key)) for key, value in like.items()}
+        return {key: rebuild(value, leaf_of, _child(at, key)) for key, value in like.items()}
 
     def replace(path: Any, leaf: Any) -> Any:
         name = _join(at, path)
@@ -77,6 +86,10 @@ def to_arrays(flat: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """
     arrays, kinds = {}, {}
     for name, leaf in flat.items():
+        if type(leaf) is np.ndarray and leaf.dtype.kind in "biufc" and leaf.dtype.isnative:
+            arrays[name] = leaf  # Most are, and need not be asked all that follows.
+            continue
+        check_alive(name, leaf)
         kind = kind_of(leaf)
         arrays[name] = jax.random.key_data(leaf) if is_key(leaf) else as_array(name, leaf)
         if kind is not None:
@@ -105,8 +118,19 @@ def kind_of(leaf: Any) -> str | None:
     """
     if is_key(leaf):
         return _KEY + _impl(leaf)
-    # The type itself, not a subclass of it: a bool is an int.
-    return type(leaf).__name__ if type(leaf) in _NUMBERS.values() else None
+    number = number_type(leaf)
+    return None if number is None else number.__name__
+
+
+def number_type(leaf: Any) -> type | None:
+    """Returns which of Python's numbers a leaf is, also as a subclass (an `IntEnum`); None for anything else.
+
+    >>> number_type(True), number_type(np.float64(1.5))
+    (<class 'bool'>, None)
+    """
+    if isinstance(leaf, np.generic):  # `np.float64` is a float to Python, but has a dtype to keep.
+        return None
+    return next((each for each in _NUMBERS.values() if isinstance(leaf, each)), None)  # A bool is an int, too: first.
 
 
 def is_key(leaf: Any) -> bool:
@@ -133,7 +157,7 @@ def as_array(name: str, leaf: Any) -> Any:
         value = np.asarray(leaf)
         # Objects, bytes, text, dates: an int beyond 64 bits becomes an object.
         if value.dtype.kind not in "OSUmM":
-            return value
+            return value.astype(native(value.dtype), copy=False)
     if isinstance(leaf, Tracer):
         what = "is being traced. Save outside of `jax.jit`"
     elif isinstance(leaf, jax.ShapeDtypeStruct):
@@ -143,6 +167,24 @@ def as_array(name: str, leaf: Any) -> Any:
             f"is a `{type(leaf).__name__}`{_dtype(leaf)}: neither an array of numbers, nor a number, nor a random key"
         )
     raise UnsupportedCheckpointError(f"`{name}` cannot be saved: it {what}.")
+
+
+def native(dtype: Any) -> np.dtype:
+    """Returns a dtype in the order of bytes of this machine: all that JAX has, and all that is stored.
+
+    >>> native(np.dtype(">f4")) == np.float32
+    True
+    """
+    return np.dtype(dtype).newbyteorder("=")
+
+
+def check_alive(name: str, leaf: Any) -> None:
+    """Raises for an array of JAX that has no value any more."""
+    if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf.is_deleted():
+        raise UnsupportedCheckpointError(
+            f"`{name}` cannot be saved: it was deleted, or donated to a function (`donate_argnums`).\nSave what that "
+            "function has returned, or save before it is called."
+        )
 
 
 def with_kinds(metadata: Mapping[str, str], kinds: Mapping[str, str]) -> dict[str, str]:
@@ -173,9 +215,7 @@ def _leaves(item: Any, at: str) -> list[tuple[str, Any]]:
     if _is_names(item):
         found = []
         for key, value in item.items():
-            if not isinstance(key, str):
-                raise InvalidArgumentError(f"Names are strings, not {key!r} of type `{type(key).__name__}`.")
-            found += _leaves(value, _path.SEPARATOR.join([at, key]) if at else key)
+            found += _leaves(value, _child(at, key))
         return found
     below = [(_join(at, path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(item, is_leaf=_is_names)]
     return [pair for name, leaf in below for pair in (_leaves(leaf, name) if _is_names(leaf) else [(name, leaf)])]
@@ -183,13 +223,21 @@ def _leaves(item: Any, at: str) -> list[tuple[str, Any]]:
 
 def _is_array(item: Any) -> bool:
     """Whether this is a leaf of the most common kind, so that only the others are passed to JAX."""
-    return type(item) is not dict and isinstance(item, jax.ShapeDtypeStruct | VariableSpec | np.ndarray | jax.Array)
+    if type(item) is dict or type(item) is np.ndarray:
+        return type(item) is not dict
+    return isinstance(item, jax.ShapeDtypeStruct | VariableSpec | np.ndarray | jax.Array)
 
 
 def _is_names(item: Any) -> bool:
     """Whether this is a mapping that JAX would sort, or not look into."""
     # `all_leaves` asks whether JAX takes the mapping for a leaf: then nobody else would look into it.
     return isinstance(item, Mapping) and (type(item) is dict or jax.tree_util.all_leaves([item]))
+
+
+def _child(at: str, key: Any) -> str:
+    """Returns the name of what stands under a key of a dict; a key that is not a string is named as JAX names it."""
+    # Not by `f"{key}"`: the text of a member of an enumeration of strings is its name there, and not what it equals.
+    return _path.child(at, str.__str__(key) if isinstance(key, str) else _join("", (jax.tree_util.DictKey(key),)))
 
 
 def _join(at: str, path: Any) -> str:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from jscope import tree
 from jscope._util import _text
+from jscope.errors import InvalidArgumentError, MissingVariableError, NameConflictError
 
 Rename: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | Callable[[str], str] | None
 """From names in a checkpoint to jscope's: regular expressions with replacements, applied in order, or a function."""
@@ -29,11 +29,47 @@ def renamed(names: Iterable[str], rename: Rename) -> dict[str, str]:
       NameConflictError: Two names become one.
       MissingVariableError: A regular expression does not match any name.
     """
-    same = {name: name for name in names}
+    return by_new_name(new_names(names, rename))
+
+
+def new_names(names: Iterable[str], rename: Rename) -> dict[str, str]:
+    """Returns the new name of each. Names are flat here: one may be a prefix of another, as `w` is of `w/Adam`.
+
+    >>> new_names(["old/w", "old/w/Adam"], {"^old/": ""})
+    {'old/w': 'w', 'old/w/Adam': 'w/Adam'}
+    """
+    new = {name: name for name in names}
     # An empty checkpoint has no name that an expression could match, which would be an error.
-    if rename is None or not same:
-        return same
-    return tree.flatten(tree.rename(same, rename if callable(rename) else dict(rename)))
+    if rename is None or not new:
+        return new
+    if callable(rename):
+        return {name: _checked_name(name, rename(name)) for name in new}
+    for expression, replacement in dict(rename).items():
+        regex = _text.pattern(expression, "rename=")
+        if not any(map(regex.search, new.values())):
+            near = _text.did_you_mean(regex.pattern, new.values())
+            raise MissingVariableError(f"`{regex.pattern}` in `rename=` does not match any name.{near}")
+        try:
+            new = {name: regex.sub(replacement, each) for name, each in new.items()}
+        except (re.error, IndexError) as error:
+            raise InvalidArgumentError(f"{replacement!r} cannot replace {regex.pattern!r}: {error}.") from error
+    return new
+
+
+def by_new_name(new: Mapping[str, str]) -> dict[str, str]:
+    """Returns the old name of each new one, or raises an error where two become one."""
+    origin: dict[str, str] = {}
+    for old, name in new.items():
+        if name in origin:
+            raise NameConflictError(f"`{origin[name]}` and `{old}` would both become `{name}`. Keep them apart.")
+        origin[name] = old
+    return origin
+
+
+def _checked_name(old: str, new: Any) -> str:
+    if not isinstance(new, str):
+        raise InvalidArgumentError(f"`rename=` must return a string, and for `{old}` it returned {new!r}.")
+    return new
 
 
 def chosen(names: Mapping[str, str], select: Select) -> dict[str, str]:

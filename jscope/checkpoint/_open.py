@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +21,7 @@ from jscope.checkpoint._safetensors._reader import SafetensorsReader
 from jscope.checkpoint._step import is_step, open_step, steps
 
 _ORBAX = ("_METADATA", "_sharding", "manifest.ocdbt")
+_FILE_OF_BUNDLE = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
 _TENSORFLOW = ("checkpoint", "saved_model.pb")
 
 
@@ -33,7 +38,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Reader:
     Args:
       path: A safetensors file; a folder of Hugging Face, with one such file or with an index of several; the directory
         of a `Checkpointer` (then its last step), or one step of it; a directory that Orbax wrote; a checkpoint of
-        TensorFlow, by its prefix, its `.index` file or its directory.
+        TensorFlow, by its prefix, any of its files or its directory.
 
     Raises:
       MissingCheckpointError: There is none of these.
@@ -44,12 +49,26 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Reader:
         return _open_directory(location)
     if location.name.endswith(SUFFIX) and location.is_file():
         return IndexReader(location)
-    if location.suffix == ".index" or location.with_name(location.name + ".index").is_file():
+    if _FILE_OF_BUNDLE.search(location.name) or location.with_name(location.name + ".index").is_file():
         return _tensorflow(location)
+    if location.name == _TENSORFLOW[0] and location.is_file():  # It says which is the latest, as does its directory.
+        return _tensorflow(location.parent)
     if location.is_file():
         return SafetensorsReader(location)
     near = [entry.name for entry in location.parent.iterdir()] if location.parent.is_dir() else []
     raise MissingCheckpointError(f"There is no checkpoint `{location}`.{_text.did_you_mean(location.name, near)}")
+
+
+def read_checkpoint(path: str | os.PathLike[str], read: Callable[[Reader], Any]) -> Any:
+    """Returns what `read` makes of the checkpoint at `path`; where that is deleted meanwhile, of the step before it."""
+    while True:
+        reader = load_checkpoint(path)
+        try:
+            return read(reader)
+        except MissingCheckpointError:
+            # Only a directory of steps has another; a bundle without its data file stays as it is.
+            if os.path.lexists(reader.path) or not steps(Path(path)):
+                raise
 
 
 def list_variables(path: str | os.PathLike[str]) -> list[tuple[str, list[int]]]:
@@ -75,7 +94,7 @@ def load_variable(path: str | os.PathLike[str], name: str) -> np.ndarray:
     >>> checkpoint.load_variable(path, "b")
     array([1., 1., 1.])
     """
-    return load_checkpoint(path).get_tensor(name)
+    return read_checkpoint(path, lambda reader: reader.get_tensor(name))
 
 
 def _open_directory(location: Path) -> Reader:
@@ -84,8 +103,9 @@ def _open_directory(location: Path) -> Reader:
     # The order matters: a step has a safetensors file in it, and a directory of steps may have any other file.
     if is_step(location):
         return open_step(location)
-    if finished := steps(location):
-        return open_step(location / str(finished[-1]))
+    for step in reversed(steps(location)):
+        with contextlib.suppress(MissingCheckpointError):  # Deleted by its writer, after it was listed.
+            return open_step(location / str(step))
     if any(name in _TENSORFLOW or name.endswith(".index") for name in names):
         return _tensorflow(location)
     if indices := [name for name in files if name.endswith(SUFFIX)]:

@@ -32,12 +32,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jscope.checkpoint._errors import CheckpointError, CheckpointLockedError
-from jscope.checkpoint._files import refusals
-
-try:
-    import fcntl
-except ImportError:  # Windows.
-    fcntl = None
+from jscope.checkpoint._files import fcntl, make_directory, refusals
 
 NAME = ".lock"
 
@@ -54,7 +49,7 @@ class Lock:
     def __init__(self, directory: Path) -> None:
         path = directory / NAME
         with refusals(directory):
-            directory.mkdir(parents=True, exist_ok=True)
+            make_directory(directory)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         # Closing the file ends the lock; a finalizer, so that a forgotten writer does not stand in the way.
         self.release = weakref.finalize(self, os.close, descriptor)

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from jscope import _path, tree
 from jscope._specs import Specs
 from jscope._types import Key
 from jscope._util._gc import gc_paused
-from jscope.checkpoint import _fit, _leaves
-from jscope.checkpoint._names import Rename, Select, chosen, renamed
-from jscope.checkpoint._open import load_checkpoint
+from jscope.checkpoint import _fit, _leaves, tensorbundle
+from jscope.checkpoint._names import Rename, Select, by_new_name, chosen, new_names, renamed
+from jscope.checkpoint._open import read_checkpoint
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._step import VERSION
 from jscope.errors import InvalidArgumentError
 
 _VARIABLES = ("params", "state")
-_ADVICE = 'What may differ: `rename=` names, `select=` some, `missing="init"` makes others anew, `cast=True` converts.'
+_ADVICE = (
+    'What may differ: `rename=` names, `select=` some, `missing="init"` and `misshaped="init"` make others anew, '
+    "`cast=True` converts."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What may differ, as `restore` documents it."""
+
+    select: Select
+    rename: Rename
+    missing: str
+    misshaped: str
+    cast: bool
+    key: Any
+    shardings: Any
+    report: Any
 
 
 @gc_paused()
@@ -29,9 +47,11 @@ def restore(
     select: Select = None,
     rename: Rename = None,
     missing: Literal["error", "init"] = "error",
+    misshaped: Literal["error", "init"] = "error",
     cast: bool = False,
     key: Key | None = None,
     shardings: Any = None,
+    report: Callable[[str], object] | None = None,
 ) -> Any:
     """Returns the values that a checkpoint has for the variables of a model.
 
@@ -50,40 +70,80 @@ def restore(
       like: What is wanted: `Specs`, or a pytree of arrays or `jax.ShapeDtypeStruct`s. Where these have shardings,
         values are put there; where they are NumPy's, values are.
       path: A checkpoint of any format, as for `load_checkpoint`; or a reader. Of what a `Checkpointer` saved, the
-        params and the state are taken.
+        params and the state are taken; of TensorFlow's, the variables, and of what an optimizer keeps beside them what
+        `like` names.
       select: Which variables to take from the checkpoint, by the model's names: a regular expression found in them,
         or a predicate. The others are left out of the result; or initialized, with `missing="init"`.
       rename: From names in the checkpoint to the model's: `{regular expression: replacement}`, pairs of these, or a
         function.
       missing: `"init"` makes initial values for what the checkpoint lacks; needs `Specs` and a `key`.
+      misshaped: `"init"` does so for what has another shape in the checkpoint: a head of other classes, say.
       cast: Whether to convert values to the dtypes wanted, where these can hold them.
       key: The random key of initial values; they are those that `init` gives with this key.
       shardings: Where to put values, before what `like` says: one sharding, or a nested dict of them.
+      report: What to call with a text of what was taken and what was made anew, and why: `print`, say.
 
     Raises:
       StructureMismatchError: One report of everything missing, unexpected, mis-shaped and mis-typed.
       CheckpointError: The checkpoint cannot be read.
     """
-    _check_missing(missing, like, key)
-    reader = path if isinstance(path, Reader) else load_checkpoint(path)
+    for argument, choice in (("missing", missing), ("misshaped", misshaped)):
+        _check_choice(argument, choice, like, key)
+    options = _Options(select, rename, missing, misshaped, cast, key, shardings, report)
+    if isinstance(path, Reader):
+        return _restored(path, like, options)
+    return read_checkpoint(path, lambda reader: _restored(reader, like, options))
+
+
+def _restored(reader: Reader, like: Any, options: _Options) -> Any:
     leaves = _leaves.flatten(like)
-    names = chosen(_sources(reader, rename, leaves), select)
-    targets = _targets(leaves, shardings)
+    names = chosen(_sources(reader, options.rename, leaves), options.select)
+    targets = _targets(leaves, options.shardings)
     wanted_leaves = {name: _fit.wanted_leaf(name, leaf, targets[name]) for name, leaf in leaves.items()}
-    asked = {name: wanted_leaves[name] for name in chosen(dict.fromkeys(wanted_leaves, ""), select)}
-    there = {name: each for name, each in asked.items() if name in names}
+    asked = {name: wanted_leaves[name] for name in chosen(dict.fromkeys(wanted_leaves, ""), options.select)}
+    found = _fit.found_leaves(reader, names)
+    misshaped = _misshaped(asked, found) if options.misshaped == "init" else []
+    there = {name: each for name, each in asked.items() if name in names and name not in misshaped}
     # With nothing found, initial values for everything would hide that this is another model's checkpoint.
-    taken = there if missing == "init" and there else asked
-    title = f"`{reader.path}` does not fit the model:"
-    _fit.check(taken, _fit.found_leaves(reader, names), title=title, advice=_ADVICE, cast=cast)
+    lacking = wanted_leaves if options.missing == "init" else misshaped
+    made = {name: wanted_leaves[name] for name in lacking if name not in there} if there else {}
+    taken = {name: each for name, each in asked.items() if name not in made}
+    _fit.check(
+        taken,
+        {name: each for name, each in found.items() if name not in made},
+        made=made,
+        title=f"`{reader.path}` does not fit the model:",
+        advice=_ADVICE,
+        cast=options.cast,
+    )
     values = _fit.take(reader, names, taken)
-    if missing == "init":
-        lacking = like.select(lambda spec: spec.path not in values)
-        values |= tree.flatten(lacking.materialize(key, {name: targets[name] for name in lacking.flat()}))
+    if made:
+        new = like.select(lambda spec: spec.path in made)
+        values |= tree.flatten(new.materialize(options.key, {name: targets[name] for name in made}))
+    if options.report is not None:
+        options.report(_report(reader.path, taken, made, found))
     # With some left out, the structure of `like` cannot be kept: it would need a value for each leaf.
     if len(values) < len(leaves):
         return tree.unflatten({name: values[name] for name in leaves if name in values})
     return _leaves.rebuild(like, values.__getitem__)
+
+
+def _misshaped(asked: Mapping[str, _fit.Leaf], found: Mapping[str, _fit.Leaf]) -> list[str]:
+    """Returns the names of the arrays that have another shape in the checkpoint."""
+    both = [name for name, each in asked.items() if name in found and each.kind is None is found[name].kind]
+    return [name for name in both if asked[name].shape != found[name].shape]
+
+
+def _report(path: str, taken: Mapping[str, Any], made: Mapping[str, _fit.Leaf], found: Mapping[str, _fit.Leaf]) -> str:
+    title = f"{len(taken)} variables taken from `{path}`, {len(made)} initialized"
+    lines = [f"  {name}: {_why_made(each, found.get(name))}" for name, each in made.items()]
+    return "\n".join([title + (":" if lines else "."), *lines])
+
+
+def _why_made(leaf: _fit.Leaf, found: _fit.Leaf | None) -> str:
+    if found is None:
+        return "not there, or not selected"
+    return f"has the shape {list(found.shape)} there, not {list(leaf.shape)}"
 
 
 def _sources(reader: Reader, rename: Rename, wanted: Container[str]) -> dict[str, str]:
@@ -91,6 +151,8 @@ def _sources(reader: Reader, rename: Rename, wanted: Container[str]) -> dict[str
 
     Who wants only the params is not told that the state is unexpected, nor the other way round.
     """
+    if isinstance(reader, tensorbundle.BundleReader):
+        return _sources_in_bundle(reader, rename, wanted)
     names = {name: name for name in reader.get_variable_to_shape_map()}
     if VERSION not in reader.metadata or not any(_path.relative(name, _VARIABLES[0]) for name in names):
         return renamed(names, rename)
@@ -102,20 +164,28 @@ def _sources(reader: Reader, rename: Rename, wanted: Container[str]) -> dict[str
     return {new: old for part in of_use or parts for new, old in part.items()}
 
 
+def _sources_in_bundle(reader: Reader, rename: Rename, wanted: Container[str]) -> dict[str, str]:
+    """Returns the variables; of what an optimizer or a training keeps beside them, only what is wanted by name."""
+    beside = tensorbundle.beside_variables(reader)
+    everything = tensorbundle.variables(reader) | beside
+    kept = {old: new for old, new in new_names(everything, rename).items() if old not in beside or new in wanted}
+    return {new: everything[old] for new, old in by_new_name(kept).items()}
+
+
 def _targets(names: Iterable[str], shardings: Any) -> dict[str, Any]:
     """Returns what `shardings` says for each name."""
     if not isinstance(shardings, Mapping):
         return dict.fromkeys(names, shardings)
-    flat = tree.flatten(shardings)
+    flat = _leaves.flatten(shardings)
     return {name: flat.get(name) for name in names}
 
 
-def _check_missing(missing: str, like: Any, key: Any) -> None:
-    if missing not in ("error", "init"):
-        raise InvalidArgumentError(f'missing={missing!r} is neither "error" nor "init".')
-    if missing == "init" and (key is None or not isinstance(like, Specs)):
+def _check_choice(argument: str, choice: str, like: Any, key: Any) -> None:
+    if choice not in ("error", "init"):
+        raise InvalidArgumentError(f'{argument}={choice!r} is neither "error" nor "init".')
+    if choice == "init" and (key is None or not isinstance(like, Specs)):
         raise InvalidArgumentError(
-            f'missing="init" needs specs, which know the initializers, and a random key; here are a '
+            f'{argument}="init" needs specs, which know the initializers, and a random key; here are a '
             f"`{type(like).__name__}` and key={key!r}.\n"
-            'Call `restore(model.specs(x), path, missing="init", key=jax.random.key(0))`.'
+            f'Call `restore(model.specs(x), path, {argument}="init", key=jax.random.key(0))`.'
         )

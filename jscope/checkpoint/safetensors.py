@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from jscope import tree as _tree
+from jscope._util._gc import gc_paused
 from jscope.checkpoint import _leaves
 from jscope.checkpoint._files import replacing
 from jscope.checkpoint._names import Rename, Select, chosen, renamed
@@ -23,6 +24,7 @@ from jscope.checkpoint._safetensors._writer import write_file
 StrPath: TypeAlias = str | os.PathLike[str]
 
 
+@gc_paused()
 def save(path: StrPath, tree: Any, *, metadata: Mapping[str, str] | None = None) -> None:
     """Writes the arrays of a pytree to a file, all or nothing: an older file is replaced by a complete one, or kept.
 

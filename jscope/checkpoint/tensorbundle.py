@@ -105,6 +105,25 @@ def variables(reader: Reader) -> dict[str, str]:
     return _by_slot(reader).get("", {})
 
 
+def beside_variables(reader: Reader) -> dict[str, str]:
+    """Returns what an optimizer or a training keeps beside the variables, as `variables` does these.
+
+    >>> import tempfile
+    >>> prefix = tempfile.mkdtemp() + "/ckpt-1"
+    >>> save(prefix, {"w": np.ones(2), "w/Adam": np.ones(2), "beta1_power": 0.9, "global_step": 3})
+    >>> beside_variables(open(prefix))
+    {'w/Adam': 'w/Adam', 'beta1_power': 'beta1_power', 'global_step': 'global_step'}
+    """
+    slots = {
+        # Names of TensorFlow 2 are long; one of TensorFlow 1 is known as it is, wherever its optimizer was made.
+        _path.child(path, slot) if _slots.is_path_of_attributes(name) else name: name
+        for slot, paths in _by_slot(reader).items()
+        if slot
+        for path, name in paths.items()
+    }
+    return slots | {path: name for path, name in variables(reader).items() if _slots.is_bookkeeping(path)}
+
+
 def save(prefix: str | os.PathLike[str], tree: Mapping[str, Any], *, state_file: bool = True) -> None:
     """Writes a checkpoint that TensorFlow reads, `tf.train.load_checkpoint` and `tf.compat.v1.train.Saver` alike.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +14,8 @@ from jscope.checkpoint._reader import Reader
 from jscope.cli import _output
 from jscope.cli._contents import PIECE, Item, add_options, items, opened
 
+_STATS = ("mean", "std", "min", "max", "not finite")
+
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
@@ -20,6 +23,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("checkpoint", metavar="CKPT")
     parser.add_argument("--stats", action="store_true", help="read the values: mean, deviation, least, greatest, NaNs")
     parser.add_argument("--metadata", action="store_true", help="print what is stored beside the arrays, too")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -28,17 +32,29 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints one line for each array, and one for all of them."""
     with opened(arguments.checkpoint) as reader:
         found = items(reader, arguments)
-        header: Sequence[str] = ("name", "shape", "dtype")
-        rows = [(item.name, ", ".join(map(str, item.shape)) or "()", item.dtype_name) for item in found.values()]
-        if arguments.stats:
-            header = (*header, "mean", "std", "min", "max", "not finite")
-            rows = [(*row, *values) for row, values in zip(rows, _all_stats(reader, found), strict=True)]
-        _output.table(header, rows)
+        stats = _all_stats(reader, found) if arguments.stats else [()] * len(found)
+        if arguments.json:
+            _output.line(_as_json(found, stats, reader.metadata))
+            return 0
+        header = ("name", "shape", "dtype", *(_STATS if arguments.stats else ()))
+        shown = [(item.name, ", ".join(map(str, item.shape)) or "()", item.dtype_name) for item in found.values()]
+        _output.table(header, [(*row, *values) for row, values in zip(shown, stats, strict=True)])
         _output.line(_summary(found))
         if arguments.metadata:
             for key, value in reader.metadata.items():
                 _output.line(f"{key}: {value}")
     return 0
+
+
+def _as_json(found: dict[str, Item], stats: Sequence[Sequence[str]], metadata: Mapping[str, str]) -> str:
+    """Returns what is in a checkpoint as JSON; statistics that there are not, of text or of no elements, are null."""
+    variables = {
+        item.name: {"shape": list(item.shape), "dtype": item.dtype_name, "bytes": item.nbytes}
+        | {name: float(value) if value else None for name, value in zip(_STATS, values, strict=False)}
+        for item, values in zip(found.values(), stats, strict=True)
+    }
+    # ASCII only, so that no name steers a terminal, and every encoding can print it.
+    return json.dumps({"variables": variables, "metadata": dict(metadata)}, indent=2)
 
 
 def _summary(found: dict[str, Item]) -> str:

@@ -11,7 +11,7 @@ from jscope.lift._control import cond as cond
 from jscope.lift._control import fori_loop as fori_loop
 from jscope.lift._control import switch as switch
 from jscope.lift._control import while_loop as while_loop
-from jscope.lift._grad import custom_vjp as custom_vjp
+from jscope.lift._custom_vjp import custom_vjp as custom_vjp
 from jscope.lift._grad import grad as grad
 from jscope.lift._grad import jvp as jvp
 from jscope.lift._grad import value_and_grad as value_and_grad

@@ -90,6 +90,7 @@ def shard_map(
         come out the same on all devices (averaged by `lax.pmean`, say).
       **options: Others of `jax.shard_map`, such as `axis_names` and `check_vma`.
     """
+    # Effects come out whole: there is one value of each variable to commit, not one for each device.
     whole = jax.sharding.PartitionSpec()
     specs = {"in_specs": (variables or whole, *in_specs), "out_specs": (out_specs, whole)}
     if mesh is not None:
@@ -101,23 +102,37 @@ def _finished(
     lift: str,
     function: Callable[..., Any],
     run: Callable[..., Any],
-    entering: Callable[[Scope], Scope] = lambda scope: scope,
+    entering: Callable[[Scope], Scope] | None = None,
 ) -> Callable[..., Any]:
     """Returns the lifted function: crosses with `run`, commits, returns the output."""
 
     @functools.wraps(function)
     def lifted(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
+        # The note names the path that the caller knows, so it goes by the scope before `entering`.
         scope = with_values(scope)
         with explaining(scope, lift):
-            out, effects = run(entering(scope), *args, **kwargs)
+            out, effects = run((entering or _inside)(scope), *args, **kwargs)
         commit(scope, effects)
         return out
 
     return lifted
 
 
+def _inside(scope: Scope) -> Scope:
+    """Returns the scope as it is inside: of what is drawn there all is told, so it need not be given up here."""
+    return scope if is_collecting(scope) else view(scope, scope._params, scope._state)
+
+
 def _relative(scope: Scope) -> Scope:
     """Returns the scope as a root of its own, so that equal blocks at different paths are equal."""
+    # Specs need the full paths, and so do getters, unless they say that they do not.
     if is_collecting(scope) or not all(getattr(g, "ignores_path", False) for g in scope._context.getters):
-        return scope
-    return view(scope, scope._params, scope._state, anchor=_rng.anchor("", *scope.hashes()))
+        return _inside(scope)
+    return view(scope, scope._params, scope._state, anchor=_anchor(scope))
+
+
+def _anchor(scope: Scope) -> _rng.Anchor:
+    """Returns the anchor of a scope that is a root."""
+    outer = scope._context.anchor
+    shared = {} if outer is None else {stream: _rng.anchor("", scope.lanes(stream)) for stream in outer.shared}
+    return _rng.anchor("", scope.lanes(), shared)

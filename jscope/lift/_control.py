@@ -14,8 +14,8 @@ from jscope._scope import Scope
 from jscope._util._text import scope_at
 from jscope.errors import NativeTransformError, StateError
 from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, with_values
-from jscope.lift._scan import at_index, joined
-from jscope.lift._view import lifted_view, view
+from jscope.lift._scan import Rng, joined
+from jscope.lift._view import Copies, at_index, copies, lifted_view, shared_streams, view
 
 
 def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], scope: Scope, *operands: Any) -> Any:
@@ -38,6 +38,7 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], s
     if is_collecting(scope):
         with explaining(scope, "cond"):
             return jax.lax.cond(pred, *_collecting_branches(scope, branches), *operands)
+    # All state, since both branches must return the same variables, whichever they write.
     with explaining(scope, "cond"):
         out, effects = jax.lax.cond(pred, *(pure(f, all_state=True) for f in branches), scope, *operands)
     commit(scope, effects)
@@ -60,23 +61,29 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], scope: Scope, *op
     return out
 
 
-def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: Scope, init: Any) -> Any:
+def while_loop(
+    cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: Scope, init: Any, *, rng: Rng = "split"
+) -> Any:
     """Runs `val = body_fn(scope, val)` while `cond_fn(scope, val)`: `jax.lax.while_loop` for scoped functions.
 
-    Variables are shared by all iterations, state is carried, each iteration has random keys of its own. The condition
-    may read variables, but neither create nor write any.
+    Variables are shared by all iterations, state is carried, each iteration has random keys of its own, but for what
+    `rng` says as in `scan`. The condition may read variables, but neither create nor write any.
     """
-    scope = with_values(scope)
+    scope, streams = with_values(scope), shared_streams(rng, "while_loop")
     with explaining(scope, "while_loop"):
         if is_collecting(scope):
             refusal = "in the condition of a while_loop: create it before the loop"
             reading = lambda val: cond_fn(lifted_view(scope, refusal=refusal), val)  # noqa: E731
             return jax.lax.while_loop(reading, lambda val: body_fn(lifted_view(scope), val), init)
+        # Only state is carried: params do not change, so the loop closes over them.
         state = dict(_path.items(scope._state))
+        # The body first: it draws what the unrolled loop would.
+        body, condition = (copies(scope, tells=False) for _ in range(2))
 
         def test(loop: tuple[Any, Any, Any]) -> Any:
             state, i, val = loop
-            out, effects = pure(cond_fn)(_here(scope, state, i), val)
+            # Not `all_state`, so that its effects are what it wrote.
+            out, effects = pure(cond_fn)(_here(scope, condition, state, i, streams), val)
             if effects.state or effects.sown:
                 written = ", ".join(f"`{_path.join(scope.path, name)}`" for name in [*effects.state, *effects.sown])
                 raise NativeTransformError(
@@ -87,10 +94,11 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
 
         def step(loop: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
             state, i, val = loop
-            val, effects = pure(body_fn, all_state=True)(_here(scope, state, i), val)
+            val, effects = pure(body_fn, all_state=True)(_here(scope, body, state, i, streams), val)
             _refuse_sown(scope, effects, "while_loop")
             return effects.state, None if i is None else i + np.uint32(1), val
 
+        # A loop that draws no keys is the loop that one would write by hand.
         count = jnp.uint32(0) if scope.has_rng else None
         state, _, val = jax.lax.while_loop(test, step, (state, count, init))
     commit(scope, Effects(state, {}))
@@ -98,21 +106,34 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: 
 
 
 def fori_loop(
-    lower: Any, upper: Any, body_fn: Callable[..., Any], scope: Scope, init: Any, *, unroll: int | bool | None = None
+    lower: Any,
+    upper: Any,
+    body_fn: Callable[..., Any],
+    scope: Scope,
+    init: Any,
+    *,
+    unroll: int | bool | None = None,
+    rng: Rng = "split",
 ) -> Any:
     """Runs `val = body_fn(scope, i, val)` for `i` from `lower` to `upper`: `jax.lax.fori_loop` for scoped functions.
 
-    Variables are shared by all iterations, state is carried, each iteration has random keys of its own.
+    Variables are shared by all iterations, state is carried, each iteration has random keys of its own, but for what
+    `rng` says as in `scan`.
     """
-    scope = with_values(scope)
+    scope, streams = with_values(scope), shared_streams(rng, "fori_loop")
     with explaining(scope, "fori_loop"):
         if is_collecting(scope):
-            return jax.lax.fori_loop(lower, upper, lambda i, val: body_fn(lifted_view(scope), i, val), init)
+            return jax.lax.fori_loop(
+                lower, upper, lambda i, val: body_fn(lifted_view(scope), i, val), init, unroll=unroll
+            )
+
+        body = copies(scope, tells=False)
 
         def step(i: Any, loop: tuple[Any, Any]) -> tuple[Any, Any]:
             state, val = loop
+            # `i` may be negative, or of 64 bits; parts of paths are uint32.
             index = jnp.asarray(i).astype(np.uint32) if scope.has_rng else None
-            val, effects = pure(body_fn, all_state=True)(_here(scope, state, index), i, val)
+            val, effects = pure(body_fn, all_state=True)(_here(scope, body, state, index, streams), i, val)
             _refuse_sown(scope, effects, "fori_loop")
             return effects.state, val
 
@@ -122,16 +143,18 @@ def fori_loop(
     return val
 
 
-def _here(scope: Scope, state: dict[str, Any], index: Any) -> Scope:
+def _here(scope: Scope, copied: Copies, state: dict[str, Any], index: Any, streams: tuple[str, ...] | None) -> Scope:
     """Returns the scope of one iteration."""
-    return view(scope, scope._params, joined(state), anchor=at_index(scope, index))
+    anchor = None if streams is None else at_index(scope, index, streams)
+    return view(scope, scope._params, joined(state), carried=copied.carried, anchor=anchor)
 
 
 def _refuse_sown(scope: Scope, effects: Effects, lift: str) -> None:
     if effects.sown:
         raise NativeTransformError(
-            f"`{_path.join(scope.path, next(iter(effects.sown)))}` is sown inside `jscope.{lift}`, which has "
-            "no place for one value per iteration.\nUse `jscope.scan`, or sow the result of the loop."
+            f"`{_path.join(scope.path, next(iter(effects.sown)))}` is sown inside `jscope.{lift}`, "
+            "which has no place for one value per iteration.\n"
+            "Use `jscope.scan`, or sow the result of the loop."
         )
 
 
@@ -144,16 +167,18 @@ def _collecting_branches(scope: Scope, branches: Sequence[Callable[..., Any]]) -
 
     def collecting(number: int, branch: Callable[..., Any]) -> Callable[..., Any]:
         def run(*operands: Any) -> Any:
+            # The branches of another `cond` may be around this one, so what was asked there is put back.
             around, frame.asked = frame.asked, set()
             out = branch(lifted_view(scope), *operands)
+            # Asked for, not created: what an earlier branch has created, a later one only asks for.
             made[number] = {p for p in frame.asked if p not in before and not frame.specs[p].trainable}
             frame.asked |= around
             first = made.get(0, made[number])
             if made[number] != first:
                 raise StateError(
                     f"Branches over {scope_at(scope.path)} create different state: branch 0 {_listed(first)}, "
-                    f"branch {number} {_listed(made[number])}.\nCreate state before the branch, so "
-                    "that it exists whichever is taken."
+                    f"branch {number} {_listed(made[number])}.\n"
+                    "Create state before the branch, so that it exists whichever is taken."
                 )
             return out
 

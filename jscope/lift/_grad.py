@@ -1,7 +1,7 @@
-"""Derivatives with respect to variables: `grad`, `value_and_grad`, `vjp`, `jvp`, `custom_vjp`.
+"""Derivatives with respect to variables: `grad`, `value_and_grad`, `vjp`, `jvp`.
 
 `wrt` is a regex for the paths of the params to differentiate by (`""`: all under the scope). Derivatives come as a
-nested dict by name below the scope. The random key stays out of the way; state is threaded.
+nested dict by name below the scope. Nothing is differentiated by the random key; state is threaded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def value_and_grad(
     argnums: int | tuple[int, ...] = (),
     has_aux: bool = False,
 ) -> Callable[..., Any]:
-    """Returns `(scope, *args) -> (value, grads)`: `jax.value_and_grad` with respect to variables.
+    """Returns `(scope, *args, **kwargs) -> (value, grads)`: `jax.value_and_grad` with respect to variables.
 
     >>> import jax, jax.numpy as jnp, jscope
     >>> def loss(scope, x):
@@ -49,7 +49,7 @@ def value_and_grad(
 
     Returns:
       `(value, grads)`, or `((value, aux), grads)`. `grads` is a nested dict of params; with `argnums` it is
-      `(params, arguments)`; those of the arguments alone if `wrt` is None.
+      `(params, arguments)`; only those of the arguments if `wrt` is None.
 
     Raises:
       DTypeMismatchError: A variable that `wrt` selects is not of a floating-point or complex dtype.
@@ -57,20 +57,23 @@ def value_and_grad(
     """
 
     @functools.wraps(function)
-    def lifted(scope: Scope, /, *args: Any) -> Any:
+    def lifted(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
         scope = with_values(scope)
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         by_args = tuple(args[n - 1] for n in _checked_argnums(scope, numbers, len(args)))
+        # Collecting finds out which params there are, so it cannot differentiate by them; zeros have their structure.
         if is_collecting(scope):
-            out = function(lifted_view(scope), *args)
+            out = function(lifted_view(scope), *args, **kwargs)
             return out, _shaped(_zero_grads(scope, wrt), jax.tree.map(jnp.zeros_like, by_args), wrt, argnums)
         chosen, rest = _chosen(scope, wrt)
 
+        # Everything else of the scope is closed over: a random key as an argument would have to be left out.
         def value(chosen: dict[str, Any], by_args: tuple[Any, ...]) -> Any:
             given = list(args)
             for n, arg in zip(numbers, by_args, strict=True):
                 given[n - 1] = arg
-            out, effects = pure(function)(view(scope, joined(rest, chosen), scope._state), *given)
+            out, effects = pure(function)(view(scope, joined(rest, chosen), scope._state), *given, **kwargs)
+            # The output goes along as auxiliary data: with `has_aux`, it is more than the value.
             return (out[0], (out, effects)) if has_aux else (out, (out, effects))
 
         with explaining(scope, "value_and_grad"):
@@ -91,17 +94,20 @@ def grad(
     both = value_and_grad(function, wrt, argnums=argnums, has_aux=has_aux)
 
     @functools.wraps(function)
-    def lifted(scope: Scope, /, *args: Any) -> Any:
-        out, grads = both(scope, *args)
+    def lifted(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
+        out, grads = both(scope, *args, **kwargs)
         return (grads, out[1]) if has_aux else grads
 
     return lifted
 
 
-def vjp(function: Callable[..., Any], scope: Scope, *args: Any, wrt: str | None = "") -> tuple[Any, Callable[..., Any]]:
+def vjp(
+    function: Callable[..., Any], scope: Scope, *args: Any, wrt: str | None = "", **kwargs: Any
+) -> tuple[Any, Callable[..., Any]]:
     """Returns `function(scope, *args)` and its pullback: `jax.vjp` with respect to variables and arguments.
 
-    The pullback takes a cotangent of the output and gives `(params, *arguments)`, params as a nested dict.
+    The pullback takes a cotangent of the output and gives `(params, *arguments)`, params as a nested dict. It is a
+    pytree, as that of JAX is: it may leave `jax.jit`, enter `cond`, or be a residual. Keywords are passed on.
 
     >>> import jax.numpy as jnp, jscope
     >>> def model(scope, x):
@@ -113,22 +119,28 @@ def vjp(function: Callable[..., Any], scope: Scope, *args: Any, wrt: str | None 
     """
     scope = with_values(scope)
     if is_collecting(scope):
-        out = function(lifted_view(scope), *args)
-        return out, lambda _: (_zero_grads(scope, wrt), *jax.tree.map(jnp.zeros_like, args))
+        out = function(lifted_view(scope), *args, **kwargs)
+        zeros = (_zero_grads(scope, wrt), *jax.tree.map(jnp.zeros_like, args))
+        return out, jax.tree_util.Partial(_zeros, zeros)
     chosen, rest = _chosen(scope, wrt)
 
     def value(chosen: dict[str, Any], *args: Any) -> Any:
-        return pure(function)(view(scope, joined(rest, chosen), scope._state), *args)
+        return pure(function)(view(scope, joined(rest, chosen), scope._state), *args, **kwargs)
 
     with explaining(scope, "vjp"):
         out, pullback, effects = jax.vjp(value, chosen, *args, has_aux=True)
     commit(scope, effects)
 
-    def pulled(cotangent: Any) -> tuple[Any, ...]:
-        grads, *by_args = pullback(cotangent)
-        return joined(grads), *by_args
+    return out, jax.tree_util.Partial(_pulled, pullback)
 
-    return out, pulled
+
+def _pulled(pullback: Callable[..., Any], cotangent: Any) -> tuple[Any, ...]:
+    grads, *by_args = pullback(cotangent)
+    return joined(grads), *by_args
+
+
+def _zeros(zeros: tuple[Any, ...], cotangent: Any) -> tuple[Any, ...]:
+    return zeros
 
 
 def jvp(
@@ -146,7 +158,9 @@ def jvp(
     params = dict(_path.items(scope._params))
     unknown = [name for name in moving if name not in params]
     if unknown:
-        raise MissingVariableError(f"jvp over {scope_at(scope.path)}: there is no param {unknown} to have a tangent.")
+        raise MissingVariableError(
+            f"jvp over {scope_at(scope.path)}: tangents are given for {unknown}, which are not params."
+        )
     chosen = {name: params.pop(name) for name in moving}
 
     def value(chosen: dict[str, Any], *args: Any) -> Any:
@@ -156,74 +170,6 @@ def jvp(
         out, tangent, effects = jax.jvp(value, (chosen, *args), (moving, *tangents), has_aux=True)
     commit(scope, effects)
     return out, tangent
-
-
-class custom_vjp:
-    """A function of a scope with a backward pass of its own: `jax.custom_vjp` for scoped functions.
-
-    `defvjp(forward, backward)`: `forward(scope, *args) -> (out, residuals)`, and `backward(residuals, cotangent) ->
-    (params, *arguments)`, where `params` is a nested dict by name below the scope; what it leaves out has no gradient.
-
-    >>> import jax, jax.numpy as jnp, jscope
-    >>> @jscope.custom_vjp
-    ... def scale(scope, x):
-    ...     return x * scope.get_variable("w", ())
-    >>> scale.defvjp(lambda s, x: (scale.function(s, x), x), lambda x, ct: ({"w": 10.0 * ct * x}, ct))
-    >>> grads = jax.grad(lambda params: jscope.apply(scale, params, 3.0))({"w": jnp.asarray(2.0)})
-    >>> float(grads["w"])
-    30.0
-    """
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, function)
-        self.function = function
-        self._rules: tuple[Callable[..., Any], Callable[..., Any]] | None = None
-
-    def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
-        """Sets the forward and the backward pass."""
-        self._rules = forward, backward
-
-    def __call__(self, scope: Scope, /, *args: Any) -> Any:
-        if self._rules is None:
-            raise InvalidArgumentError(
-                "A custom_vjp needs its rules before it is called: `f.defvjp(forward, backward)`."
-            )
-        scope = with_values(scope)
-        if is_collecting(scope):
-            return self.function(lifted_view(scope), *args)
-        forward, backward = (pure(self._rules[0]), self._rules[1])
-        where = scope_at(scope.path)
-
-        @jax.custom_vjp
-        def run(params: Any, scope: Scope, args: tuple[Any, ...]) -> Any:
-            return pure(self.function)(view(scope, params, scope._state), *args)
-
-        def fwd(params: Any, scope: Scope, args: tuple[Any, ...]) -> Any:
-            (out, residuals), effects = forward(view(scope, params, scope._state), *args)
-            return (out, effects), (residuals, params)
-
-        def bwd(saved: Any, cotangents: Any) -> Any:
-            # Runs when the call is over, so it may hold no scope.
-            residuals, params = saved
-            grads, *by_args = backward(residuals, cotangents[0])
-            return _completed(where, grads, params), None, tuple(by_args)
-
-        run.defvjp(fwd, bwd)
-        with explaining(scope, "custom_vjp"):
-            out, effects = run(scope._params, view(scope, {}, scope._state), args)
-        commit(scope, effects)
-        return out
-
-
-def _completed(where: str, grads: Any, params: Any) -> dict[str, Any]:
-    """Returns the gradients that a backward pass gave, with zeros for the params it left out."""
-    given = dict(_path.items(grads))
-    known = dict(_path.items(params))
-    if unknown := given.keys() - known:
-        raise MissingVariableError(
-            f"The backward pass over {where} gives gradients of {sorted(unknown)}, but the params are {sorted(known)}."
-        )
-    return joined({name: given[name] if name in given else jnp.zeros_like(value) for name, value in known.items()})
 
 
 def _chosen(scope: Scope, wrt: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -241,14 +187,13 @@ def _select(scope: Scope, params: dict[str, Any], wrt: str | None) -> dict[str, 
     chosen = {name: value for name, value in params.items() if re.search(wrt, _path.join(scope.path, name))}
     if not chosen:
         names = ", ".join(f"`{_path.join(scope.path, name)}`" for name in list(params)[:8])
-        raise MissingVariableError(
-            f"wrt={wrt!r} selects no param of {scope_at(scope.path)}. There is {names or 'none'}."
-        )
+        raise MissingVariableError(f"wrt={wrt!r} selects no param of {scope_at(scope.path)}. It has {names or 'none'}.")
     for name, value in chosen.items():
         if not jnp.issubdtype(jnp.result_type(value), jnp.inexact):
             raise DTypeMismatchError(
-                f"`{_path.join(scope.path, name)}` has dtype {jnp.result_type(value)}; derivatives need "
-                "floating point.\nLeave it out by a narrower `wrt=`, or make it state with `trainable=False`."
+                f"`{_path.join(scope.path, name)}` has dtype {jnp.result_type(value)}; "
+                "derivatives need floating point.\n"
+                "Leave it out by a narrower `wrt=`, or make it state with `trainable=False`."
             )
     return chosen
 
@@ -261,6 +206,7 @@ def _zero_grads(scope: Scope, wrt: str | None) -> dict[str, Any]:
     for path, spec in frame.specs.items():
         name = _path.relative(path, scope.path)
         if name and spec.trainable:
+            # A spec has the axes of the lifts around, of which the body sees none.
             found[name] = frame.placeholder(spec, spec.shape[len(scope._context.stack_of(path)) :])
     return joined(_select(scope, found, wrt))
 
@@ -274,6 +220,7 @@ def _shaped(variables: Any, by_args: tuple[Any, ...], wrt: str | None, argnums: 
 
 
 def _checked_argnums(scope: Scope, argnums: tuple[int, ...], count: int) -> tuple[int, ...]:
+    # 0 is the scope, and a negative number could reach it.
     for n in argnums:
         if not 1 <= n <= count:
             raise InvalidArgumentError(

@@ -17,13 +17,14 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 import jax
 
 from jscope import _path
-from jscope._context import Crossing
+from jscope._context import crossing
 from jscope._frame import Frame
 from jscope._scope import Scope
+from jscope._uses import NOTHING, Carried
 from jscope._util._same import Same, same
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, JscopeError
-from jscope.lift._view import lifted_view, view
+from jscope.lift._view import lifted_view, uses_below, view
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,10 +37,15 @@ class Effects:
 
     state: dict[str, Any]
     sown: dict[str, Any]
+    # As `Same`, so that two branches of a `cond` that reduce in the same way have effects of the same structure.
     reduce: tuple[tuple[str, Same], ...] = field(default=(), metadata={"static": True})
     """How to combine sown values with others of the same name."""
 
+    uses: Carried = field(default=NOTHING, metadata={"static": True})
+    """Which scopes drew random keys, so that those drawn afterwards are others."""
 
+
+# JAX's caches hold the functions that they know by weak references.
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class pure(Generic[P, R]):
     """Turns `fn(scope, *args) -> out` into `(scope, *args) -> (out, effects)`, without side effects.
@@ -75,10 +81,12 @@ class pure(Generic[P, R]):
         with _inner_frame(scope) as frame:
             out = self.fn(view(scope, scope._params, frame.crossing.state, frame=frame), *args, **kwargs)
         after, old = dict(_path.items(frame.crossing.state)), dict(_path.items(scope._state))
+        # Values may be traced, so they are told apart by identity: what was not written is the object that came in.
         state = after if self.all_state else {name: new for name, new in after.items() if new is not old[name]}
-        sown = {_below(scope, path): value for path, value in frame.sown.items()}
-        reduce = tuple((_below(scope, path), same(how)) for path, how in frame.reduce.items())
-        return out, Effects(state, sown, reduce)
+        sown = {_name_below(scope, path): value for path, value in frame.sown.items()}
+        reduce = tuple((_name_below(scope, path), same(how)) for path, how in frame.reduce.items())
+        # Branches have to agree in structure, too, and need not draw the same.
+        return out, Effects(state, sown, reduce, NOTHING if self.all_state else frame.crossing.uses.carried())
 
 
 def commit(scope: Scope, effects: Effects) -> None:
@@ -88,6 +96,9 @@ def commit(scope: Scope, effects: Effects) -> None:
     reduce = dict(effects.reduce)
     for name, value in effects.sown.items():
         scope.sow(name, value, reduce[name].function if name in reduce else None)
+    if effects.uses != NOTHING:
+        outside = scope._context.crossing
+        outside.reserve(outside.uses.merge(scope.below(), scope._entry, effects.uses))
 
 
 def is_collecting(scope: Scope) -> bool:
@@ -103,21 +114,19 @@ def with_values(scope: Scope) -> Scope:
             f"A lift needs a scope first, `lifted(scope, *args)`, not a `{type(scope).__name__}`."
         )
     frame = scope._frame()
-    if not scope.collecting or frame is None or frame.replay is None:
+    if not scope.collecting or frame is None:
         return scope
+    if frame.replay is None:
+        # Each call of a lift is another entry, so that what two of them create is told from what JAX traces twice.
+        # As in `Scope`, only calls of one trace are counted.
+        call = scope._context.crossing.count(("lift", scope.path, scope._entry, frame.trace()))
+        return Scope(scope.path, scope._params, scope._state, (*scope._entry, -1 - call), scope._context)
     replay = frame.replay
     for path, spec in replay.specs.items():
         # What the lift would have collected is there from now on, for `reuse=True` and for reads.
         if _path.relative(path, scope.path):
             frame.specs.setdefault(path, spec)
-    params, state = (
-        _path.nested(
-            (_below(scope, path), value)
-            for path, value in replay.values.items()
-            if _path.relative(path, scope.path) and replay.specs[path].trainable is trainable
-        )
-        for trainable in (True, False)
-    )
+    params, state = replay.below(scope.path)
     return view(scope, params, state)
 
 
@@ -125,11 +134,14 @@ def _inner_frame(scope: Scope) -> Frame:
     """Makes the frame for one run of a body, which commits to the frame of `scope`."""
     outer = scope._frame()
     stateful, capturing = scope._context.writes
-    crossing = Crossing(scope.path, scope._params, _path.copy(scope._state) if stateful else {})
-    return Frame(crossing=crossing, stateful=stateful, capturing=capturing, parent=outer)
+    # A copy, so that writes stay in this frame until they are committed. Whether there is state, the scope knows: in a
+    # cached backward pass there is no outer frame to ask.
+    state = _path.copy(scope._state) if stateful else {}
+    inside = crossing(scope.path, scope._params, state, uses_below(scope), keyed=scope.has_rng)
+    return Frame(crossing=inside, stateful=stateful, capturing=capturing, parent=outer)
 
 
-def _below(scope: Scope, path: str) -> str:
+def _name_below(scope: Scope, path: str) -> str:
     name = _path.relative(path, scope.path)
     assert name is not None
     return name
@@ -141,6 +153,8 @@ def explaining(scope: Scope, lift: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        # Inside `jit`, names begin at the boundary, in errors of every kind. Elsewhere, jscope's own errors have full
+        # paths, and what JAX says of the structure of values is of these two types.
         if lift == "jit":
             error.add_note(f"jscope: in `jscope.jit` over {scope_at(scope.path)}; names inside begin there.")
         elif isinstance(error, TypeError | ValueError) and not isinstance(error, JscopeError):

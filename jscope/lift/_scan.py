@@ -10,23 +10,30 @@ from __future__ import annotations
 import contextlib
 import operator
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path, _rng
+from jscope import _path
 from jscope._scope import Scope
 from jscope._spec import StackAxis
+from jscope._uses import indexed
 from jscope._util import _text
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
-from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, with_values
-from jscope.lift._view import lifted_view, view
+from jscope.lift._pure import commit, explaining, is_collecting, pure, with_values
+from jscope.lift._view import at_index, copies, lifted_view, shared_streams, view
 
 EVERYTHING = ""
+Rng: TypeAlias = "Literal['split', 'shared'] | Collection[str]"
+"""Whether copies of a loop draw random numbers of their own, or which streams they share."""
+
+Divided: TypeAlias = tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]
+"""The params that are shared and those that are stacked, and the state likewise, by name below a scope."""
 
 
 def scan(
@@ -39,6 +46,7 @@ def scan(
     reverse: bool = False,
     unroll: int | bool = 1,
     shared: str | None = None,
+    rng: Rng = "split",
     axis: str | None = None,
 ) -> tuple[Any, Any]:
     """Runs `body(scope, carry, x) -> (carry, y)` over the leading axis of `xs`: `jax.lax.scan` for scoped functions.
@@ -60,6 +68,8 @@ def scan(
       reverse: Whether to run from the last to the first.
       unroll: How many iterations one step of the compiled loop takes.
       shared: A regex for the paths of variables that all iterations share; `""` for all. State among them is carried.
+      rng: `"split"`: each iteration draws random numbers of its own. `"shared"`: all draw the same. The names of some
+        streams: those are shared, such as the mask of a recurrent dropout, `scope.rng("dropout")`.
       axis: A logical name for the stacked axis, put before the `axes` of stacked variables.
 
     Returns:
@@ -69,36 +79,56 @@ def scan(
       ShapeMismatchError: `xs`, `length` and the stacked variables disagree on the number of iterations.
     """
     _text.pattern(shared or "", "shared=")
-    scope = with_values(scope)
+    scope, streams = with_values(scope), shared_streams(rng, "scan")
     size = _iterations(scope, xs, length, shared)
-    loop = {"length": size, "reverse": reverse, "unroll": unroll}
+    # A size that is symbolic, as in `jax.export`, JAX takes from `xs` only.
+    loop = {"length": size if isinstance(size, int) else None, "reverse": reverse, "unroll": unroll}
     with explaining(scope, "scan"), restoring(scope, size, shared):
         if is_collecting(scope):
             stack = StackAxis(len(_path.parts(scope.path)), size, axis)
             collected = lambda c, x: _pair(scope, body(lifted_view(scope, stack, shared=shared), c, x))  # noqa: E731
             return jax.lax.scan(collected, carry, xs, **loop)
-        return _scan(pure(body), scope, carry, xs, shared, loop)
+        return _scan(
+            pure(body), scope, carry, xs, divided(scope, shared, size), index_of_copies(scope, size, streams), loop
+        )
 
 
 def _scan(
-    body: Callable[..., Any], scope: Scope, carry: Any, xs: Any, shared: str | None, loop: dict[str, Any]
+    body: Callable[..., Any],
+    scope: Scope,
+    carry: Any,
+    xs: Any,
+    variables: Divided,
+    place: tuple[Any, tuple[str, ...]],
+    loop: dict[str, Any],
 ) -> tuple[Any, Any]:
-    (params, own_params), (state, own_state) = (divide(scope, tree, shared) for tree in (scope._params, scope._state))
-    index = jnp.arange(loop["length"], dtype=np.uint32) if scope.has_rng else None
+    params, own_params, state, own_state = variables
+    index, streams = place
+    copied = None if index is None else copies(scope, tells=True)
+    known = None if copied is None else copied.carried
 
     def step(loop: tuple[Any, Any], inputs: tuple[Any, ...]) -> tuple[Any, Any]:
         (carried, carry), (own_params, own_state, x, i) = loop, inputs
-        here = view(scope, joined(params, own_params), joined(carried, own_state), anchor=at_index(scope, i))
+        trees = joined(params, own_params), joined(carried, own_state)
+        here = view(scope, *trees, carried=known, anchor=at_index(scope, i, streams))
         out, effects = body(here, carry, x)
         carry, y = _pair(scope, out)
         written = {name: value for name, value in effects.state.items() if name not in own_state}
         stacked = {name: value for name, value in effects.state.items() if name in own_state}
-        return ({**carried, **written}, carry), (y, Effects(stacked, effects.sown, effects.reduce))
+        return ({**carried, **written}, carry), (y, replace(effects, state=stacked))
 
     loop_in = (state, carry), (own_params, own_state, xs, index)
     (carried, carry), (ys, effects) = jax.lax.scan(step, *loop_in, **loop)
-    commit(scope, Effects({**carried, **effects.state}, effects.sown, effects.reduce))
+    uses = effects.uses if copied is None else indexed(effects.uses, copied.number)
+    commit(scope, replace(effects, state={**carried, **effects.state}, uses=uses))
     return carry, ys
+
+
+def index_of_copies(scope: Scope, size: int, streams: tuple[str, ...] | None) -> tuple[Any, tuple[str, ...]]:
+    """Returns the indices that tell copies apart, or None where they draw the same, and the streams that they share."""
+    if streams is None or not scope.has_rng:
+        return None, ()
+    return jnp.arange(size, dtype=np.uint32), streams
 
 
 def _pair(scope: Scope, out: Any) -> tuple[Any, Any]:
@@ -109,41 +139,49 @@ def _pair(scope: Scope, out: Any) -> tuple[Any, Any]:
     return out[0], out[1]
 
 
-def map(function: Callable[..., Any], scope: Scope, xs: Any, *, shared: str | None = EVERYTHING) -> Any:
+def map(
+    function: Callable[..., Any], scope: Scope, xs: Any, *, shared: str | None = EVERYTHING, rng: Rng = "split"
+) -> Any:
     """Runs `function(scope, x)` for each slice of `xs`, one after the other: `jax.lax.map` for scoped functions.
 
     Variables are shared, unless `shared` is None (all stacked) or a regex for those that are. State is
-    carried from one to the next; each has random keys of its own.
+    carried from one to the next; each has random keys of its own, but for what `rng` says as in `scan`.
     """
-    return scan(lambda s, _, x: (None, function(s, x)), scope, None, xs, shared=shared)[1]
+    return scan(lambda s, _, x: (None, function(s, x)), scope, None, xs, shared=shared, rng=rng)[1]
 
 
 def layers(
     body: Callable[..., Any], n: int, *, scanned: bool = True, unroll: int | bool = 1, axis: str | None = None
 ) -> Callable[..., Any]:
-    """Returns `(scope, x, *args) -> x` that runs `x = body(scope, x, *args)` `n` times, with variables of its own each.
+    """Returns `(scope, x, *args, **kwargs) -> x` that runs `x = body(scope, x, *args, **kwargs)` `n` times.
 
-    Scanned, it compiles in constant time, and variables are stacked; unrolled, they stand under `"0"`, `"1"`, ... The
-    numbers are the same; `jscope.tree.unstack(params, at=path)` takes the params of the one to the other.
+    Each has variables of its own. Scanned, it compiles in constant time, and variables are stacked; unrolled, they
+    stand under `"0"`, `"1"`, ... The numbers are the same; `jscope.tree.unstack(params, at=path)` takes the params of
+    the one to the other.
     """
 
-    def scanned_layers(scope: Scope, x: Any, /, *args: Any) -> Any:
-        return scan(lambda s, x, _: (body(s, x, *args), None), scope, x, length=n, unroll=unroll, axis=axis)[0]
+    def scanned_layers(scope: Scope, x: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return scan(lambda s, x, _: (body(s, x, *args, **kwargs), None), scope, x, length=n, unroll=unroll, axis=axis)[
+            0
+        ]
 
-    def unrolled_layers(scope: Scope, x: Any, /, *args: Any) -> Any:
+    def unrolled_layers(scope: Scope, x: Any, /, *args: Any, **kwargs: Any) -> Any:
         for i in range(n):
-            x = body(scope / str(i), x, *args)
+            x = body(scope / str(i), x, *args, **kwargs)
         return x
 
     return scanned_layers if scanned else unrolled_layers
 
 
-def at_index(scope: Scope, index: Any) -> _rng.Anchor | None:
-    """Returns the place of one copy of `scope`: its path with `index` as one more part."""
-    if index is None:
-        return None
-    lanes, salt = scope.hashes()
-    return _rng.anchor(scope.path, _rng.extend(lanes, (index,)), salt)
+def divided(scope: Scope, shared: str | None, size: Any) -> Divided:
+    """Returns the variables below a scope, without those that no copy can have a slice of: they are of other code."""
+    params, own_params = divide(scope, scope._params, shared)
+    state, own_state = divide(scope, scope._state, shared)
+    own_params, own_state = (
+        {name: value for name, value in own.items() if jnp.shape(value)[:1] == (size,)}
+        for own in (own_params, own_state)
+    )
+    return params, own_params, state, own_state
 
 
 def divide(scope: Scope, tree: Any, shared: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -167,6 +205,10 @@ def restoring(scope: Scope, size: int, shared: str | None) -> Iterator[None]:
         yield
     except (MissingVariableError, ShapeMismatchError) as error:
         missing = isinstance(error, MissingVariableError)
+        others = {name: found for name, found in variable_sizes(scope, shared).items() if found != size}
+        # What was left out may be what is missing.
+        if missing and others:
+            one_size({"this loop": size, **others}, "The loop", scope, shared, cause=error)
         for note in _unrolled_advice(scope) if missing else stacking_advice(scope, size, shared):
             error.add_note(note)
         raise
@@ -208,7 +250,7 @@ def variable_sizes(scope: Scope, shared: str | None) -> dict[str, int | None]:
     return {what: (*jnp.shape(value), None)[0] for what, value in named}
 
 
-def one_size(sizes: dict[str, Any], what: str, scope: Scope, shared: str | None) -> int:
+def one_size(sizes: dict[str, Any], what: str, scope: Scope, shared: str | None, cause: Exception | None = None) -> int:
     """Returns the leading size on which all agree."""
     if len(set(sizes.values())) == 1 and None not in sizes.values():
         return next(iter(sizes.values()))
@@ -216,7 +258,7 @@ def one_size(sizes: dict[str, Any], what: str, scope: Scope, shared: str | None)
     advice = stacking_advice(scope, next(iter(sizes.values())) or 0, shared)
     raise ShapeMismatchError(
         "\n".join([f"{what} over {scope_at(scope.path)} needs one leading size, but found {found}.", *advice])
-    )
+    ) from cause
 
 
 def _iterations(scope: Scope, xs: Any, length: int | None, shared: str | None) -> int:
@@ -224,7 +266,8 @@ def _iterations(scope: Scope, xs: Any, length: int | None, shared: str | None) -
     sizes: dict[str, Any] = {} if length is None else {"length": _checked_length(scope, length)}
     for path, leaf in jax.tree_util.tree_leaves_with_path(xs):
         sizes[f"xs{jax.tree_util.keystr(path)}"] = (*jnp.shape(leaf), None)[0]
-    sizes |= variable_sizes(scope, shared)
+    # Where neither tells, the variables do; else those of another size are of other code.
+    sizes = sizes or variable_sizes(scope, shared)
     if not sizes:
         raise ShapeMismatchError(
             f"scan over {scope_at(scope.path)} does not know how often to run: give it `xs` or `length`."

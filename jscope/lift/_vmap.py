@@ -1,25 +1,37 @@
-"""A batch axis: `vmap` for scoped functions."""
+"""Each element of a batch has variables of its own, or all share them: `vmap` for scoped functions."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jscope import _path
+from jscope._collect import split_arrays
 from jscope._scope import Scope
 from jscope._spec import StackAxis
+from jscope._uses import indexed
 from jscope._util import _text
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, JscopeError, ShapeMismatchError
-from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, with_values
-from jscope.lift._scan import EVERYTHING, at_index, divide, joined, one_size, restoring, variable_sizes
-from jscope.lift._view import lifted_view, view
+from jscope.lift._pure import commit, explaining, is_collecting, pure, with_values
+from jscope.lift._scan import (
+    EVERYTHING,
+    Divided,
+    Rng,
+    divided,
+    index_of_copies,
+    joined,
+    one_size,
+    restoring,
+    variable_sizes,
+)
+from jscope.lift._view import at_index, copies, lifted_view, shared_streams, view
 
 
 def vmap(
@@ -32,7 +44,7 @@ def vmap(
     spmd_axis_name: Any = None,
     variables: Literal["stacked", "shared"] = "stacked",
     shared: str | None = None,
-    rng: Literal["split", "shared"] = "split",
+    rng: Rng = "split",
     axis: str | None = None,
 ) -> Callable[..., Any]:
     """Returns `function(scope, *args)` mapped over a batch axis: `jax.vmap` for scoped functions.
@@ -53,30 +65,36 @@ def vmap(
       axis_name: A name for collectives.
       spmd_axis_name: As in `jax.vmap`.
       variables: `"stacked"`: each element has variables of its own. `"shared"`: all have the same; what they write
-        to state must then be the same too (averaged by `lax.pmean`, say).
+        to state must then be the same, too (averaged by `lax.pmean`, say).
       shared: A regex for the paths of variables that are shared while the others are stacked.
-      rng: Whether each element draws random numbers of its own (`"split"`) or all the same (`"shared"`).
+      rng: Whether each element draws random numbers of its own (`"split"`) or all the same (`"shared"`); or the names
+        of the streams that are shared.
       axis: A logical name for the stacked axis, put before the `axes` of stacked variables.
     """
-    for name, value, allowed in (("variables", variables, ("stacked", "shared")), ("rng", rng, ("split", "shared"))):
-        if value not in allowed:
-            raise InvalidArgumentError(f"vmap: {name}={value!r} is none of {allowed}.")
+    if variables not in ("stacked", "shared"):
+        raise InvalidArgumentError(f"vmap: variables={variables!r} must be one of ('stacked', 'shared').")
+    streams = shared_streams(rng, "vmap")
     _text.pattern(shared or "", "shared=")
     common = EVERYTHING if variables == "shared" else shared
-    options = {"axis_name": axis_name, "spmd_axis_name": spmd_axis_name}
+    options = {"out_axes": out_axes, "axis_name": axis_name, "spmd_axis_name": spmd_axis_name}
 
     @functools.wraps(function)
-    def lifted(scope: Scope, /, *args: Any) -> Any:
+    def lifted(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
         scope = with_values(scope)
-        axes = in_axes if isinstance(in_axes, tuple | list) else (in_axes,) * len(args)
-        size = _batch_size(scope, args, axes, axis_size, common)
+        # As in `jax.vmap`, keywords are mapped over their leading axis; here only those that are arrays.
+        arrays, rebuild = split_arrays((), kwargs)
+        by_keyword = lambda scope, arrays, *args: function(scope, *args, **rebuild(arrays)[1])  # noqa: E731
+        axes = (0, *(in_axes if isinstance(in_axes, tuple | list) else (in_axes,) * len(args)))
+        size = _batch_size(scope, (arrays, *args), axes, axis_size, common)
         with explaining(scope, "vmap"), restoring(scope, size, common):
             if is_collecting(scope):
                 stack = StackAxis(len(_path.parts(scope.path)), size, axis)
-                body = lambda *args: function(lifted_view(scope, stack, shared=common), *args)  # noqa: E731
-                return jax.vmap(body, tuple(axes), out_axes, axis_size=size, **options)(*args)
-            split = rng == "split" and scope.has_rng
-            return _vmap(pure(function), scope, args, tuple(axes), out_axes, size, common, split, options)
+                # The scope is closed over: the body sees one copy of each variable, and its spec gets the axis.
+                body = lambda *args: by_keyword(lifted_view(scope, stack, shared=common), *args)  # noqa: E731
+                return jax.vmap(body, axes, axis_size=_known(size), **options)(arrays, *args)
+            place = index_of_copies(scope, size, streams)
+            variables = divided(scope, common, size)
+            return _vmap(pure(by_keyword), scope, (arrays, *args), axes, size, variables, place, options)
 
     return lifted
 
@@ -86,29 +104,41 @@ def _vmap(
     scope: Scope,
     args: tuple[Any, ...],
     in_axes: tuple[Any, ...],
-    out_axes: Any,
     size: int,
-    common: str | None,
-    split: bool,
+    variables: Divided,
+    place: tuple[Any, tuple[str, ...]],
     options: dict[str, Any],
 ) -> Any:
-    (params, own_params), (state, own_state) = (divide(scope, tree, common) for tree in (scope._params, scope._state))
-    index = jnp.arange(size, dtype=np.uint32) if split else None
+    params, own_params, state, own_state = variables
+    # Without an index, all elements stand at one place, and draw the same keys.
+    index, streams = place
+    copied = None if index is None else copies(scope, tells=True)
+    known = None if copied is None else copied.carried
 
     def element(own_params: Any, own_state: Any, i: Any, *args: Any) -> tuple[Any, ...]:
-        here = view(scope, joined(params, own_params), joined(state, own_state), anchor=at_index(scope, i))
+        trees = joined(params, own_params), joined(state, own_state)
+        here = view(scope, *trees, carried=known, anchor=at_index(scope, i, streams))
         out, effects = body(here, *args)
         own = {name: value for name, value in effects.state.items() if name in own_state}
-        common = {name: value for name, value in effects.state.items() if name not in own_state}
-        written.extend(_path.join(scope.path, name) for name in common)
-        return out, own, common, Effects({}, effects.sown, effects.reduce)
+        common_state = {name: value for name, value in effects.state.items() if name not in own_state}
+        # Only names leave the trace like this.
+        written.extend(_path.join(scope.path, name) for name in common_state)
+        return out, own, common_state, replace(effects, state={})
 
     written: list[str] = []
-    mapped = jax.vmap(element, (0, 0, 0, *in_axes), (out_axes, 0, None, 0), axis_size=size, **options)
+    # Shared state comes out without an axis: JAX itself refuses where it depends on the element.
+    options |= {"out_axes": (options["out_axes"], 0, None, 0)}
+    mapped = jax.vmap(element, (0, 0, 0, *in_axes), axis_size=_known(size), **options)
     with _explaining_shared(written):
-        out, own, common_state, sown = mapped(own_params, own_state, index, *args)
-    commit(scope, Effects({**own, **common_state}, sown.sown, sown.reduce))
+        out, own, common_state, effects = mapped(own_params, own_state, index, *args)
+    uses = effects.uses if copied is None else indexed(effects.uses, copied.number)
+    commit(scope, replace(effects, state={**own, **common_state}, uses=uses))
     return out
+
+
+def _known(size: Any) -> int | None:
+    """Returns a size if it is an int. One that is symbolic, as in `jax.export`, JAX takes from the arguments only."""
+    return size if isinstance(size, int) else None
 
 
 @contextlib.contextmanager
@@ -116,6 +146,7 @@ def _explaining_shared(written: list[str]) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        # JAX has no class of its own for this error; where shared state was written, it is the likely reason.
         if written and not isinstance(error, JscopeError):
             error.add_note(
                 f"jscope: all elements share the state {', '.join(map('`{}`'.format, written))}, so all must write the "
@@ -128,18 +159,20 @@ def _batch_size(scope: Scope, args: Any, axes: Any, axis_size: int | None, commo
     sizes: dict[str, Any] = {} if axis_size is None else {"axis_size": axis_size}
     if len(axes) != len(args):
         raise InvalidArgumentError(
-            f"vmap over {scope_at(scope.path)}: in_axes {axes} has {len(axes)} entries "
-            f"for {len(args)} arguments after the scope."
+            f"vmap over {scope_at(scope.path)}: in_axes {tuple(axes[1:])} has {len(axes) - 1} entries for "
+            f"{len(args) - 1} arguments after the scope."
         )
-    for number, (arg, axis) in enumerate(zip(args, axes, strict=True)):
+    for number, (arg, axis) in enumerate(zip(args, axes, strict=True), -1):
+        called = f"argument {number}" if number >= 0 else "a keyword"
         for leaf, at in _mapped_leaves(arg, axis):
             if not -jnp.ndim(leaf) <= at < jnp.ndim(leaf):
                 raise InvalidArgumentError(
-                    f"vmap over {scope_at(scope.path)}: argument {number} of shape {jnp.shape(leaf)} "
+                    f"vmap over {scope_at(scope.path)}: {called} of shape {jnp.shape(leaf)} "
                     f"has no axis {at} to map over."
                 )
-            sizes[f"argument {number}"] = jnp.shape(leaf)[at]
-    sizes |= variable_sizes(scope, common)
+            sizes[called] = jnp.shape(leaf)[at]
+    # Where no argument tells, the variables do; else those of another size are of other code.
+    sizes = sizes or variable_sizes(scope, common)
     if not sizes:
         raise ShapeMismatchError(
             f"vmap over {scope_at(scope.path)} does not know the size of its batch.\n"
@@ -150,6 +183,7 @@ def _batch_size(scope: Scope, args: Any, axes: Any, axis_size: int | None, commo
 
 def _mapped_leaves(arg: Any, axis: Any) -> list[tuple[Any, int]]:
     """Returns the leaves of an argument that are mapped, each with its axis; `axis` may be a prefix of the tree."""
-    axes = jax.tree.map(lambda at, part: jax.tree.map(lambda _: at, part), axis, arg, is_leaf=lambda at: at is None)
-    pairs = zip(jax.tree.leaves(arg), jax.tree.leaves(axes, is_leaf=lambda at: at is None), strict=True)
-    return [(leaf, at) for leaf, at in pairs if at is not None]
+    # None is an axis here, not an empty tree; in an argument it is an empty tree.
+    axes, structure = jax.tree.flatten(axis, is_leaf=lambda at: at is None)
+    parts = zip(structure.flatten_up_to(arg), axes, strict=True)
+    return [(leaf, at) for part, at in parts if at is not None for leaf in jax.tree.leaves(part)]

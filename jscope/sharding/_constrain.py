@@ -22,6 +22,7 @@ from jax.sharding import AxisType, PartitionSpec
 from jscope._types import Axes
 from jscope.sharding._rules import AnyMesh, Rules, axes_for, checked_rules, entry
 
+# Not a `ContextVar`, which JAX's caches would not see: they would return what was traced under other rules.
 _ambient = jax.make_user_context(None)
 
 
@@ -94,6 +95,7 @@ def out_sharding(axes: Axes, rules: Rules | None = None) -> PartitionSpec | None
     mesh, rules = jax.sharding.get_abstract_mesh(), _current(rules)
     if rules is None or AxisType.Explicit not in mesh.axis_types:
         return None
+    # The shape of the result is not known here, so it is for JAX to refuse sizes that cannot be divided.
     return PartitionSpec(*_only(rules.split(axes, mesh, None, "a result"), mesh, AxisType.Explicit))
 
 

@@ -264,12 +264,14 @@ def _names(names: Any) -> tuple[tuple[Name, MeshAxes], ...]:
 def _paths(paths: Any) -> tuple[tuple[str, Axes], ...]:
     pairs = _pairs(paths, 'Rules: paths must be a mapping or pairs such as `{"/w$": ("embed", "mlp")}`')
     return tuple(
+        # Compiled only to be checked; as text, it shows in the repr and compares well.
         (_text.pattern(regex, "Rules: ").pattern, checked_axes(axes, None, f"the paths {regex!r}"))
         for regex, axes in pairs
     )
 
 
 def _pairs(given: Any, wanted: str) -> list[tuple[Any, Any]]:
+    # What is neither a mapping nor iterable becomes one bad pair, which the next line refuses with the rest.
     pairs = list(given.items() if isinstance(given, Mapping) else given) if isinstance(given, Iterable) else [given]
     if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
         raise InvalidArgumentError(f"{wanted}, not {given!r}.")

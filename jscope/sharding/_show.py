@@ -43,6 +43,7 @@ class Held:
     @property
     def cuts(self) -> list[int]:
         """The number of parts that each axis is cut into."""
+        # An axis of size 0 has parts of size 0.
         return [size // part if part else 1 for size, part in zip(self.shape, self.part, strict=True)]
 
     @property
@@ -54,6 +55,7 @@ class Held:
     def split(self) -> str:
         """What each axis is split over, or `-`."""
         if isinstance(self.sharding, NamedSharding):
+            # A `PartitionSpec` may be shorter than the shape: the last axes are whole then.
             spec = (*self.sharding.spec, *(None,) * len(self.shape))[: len(self.shape)]
             return ", ".join(" + ".join(each) if isinstance(each, tuple) else each or "-" for each in spec) or "()"
         return ", ".join(f"1/{cut}" if cut > 1 else "-" for cut in self.cuts) or "()"

@@ -69,11 +69,11 @@ def create(ambient: Ambient, request: VariableRequest) -> Any:
     """Creates the variable; in `apply`, finds it in the params."""
     path = _path_of(request.name)
     # The initializer is checked before the name is taken: where it fails, nothing was changed.
-    initial = _initial_value(request) if ambient.collecting else None
+    initial = _initial_value(request) if ambient.collecting or _may_have_failed(ambient, request, path) else None
     _name_scopes.check_root_name(path)
     _name_scopes.take_variable_name(ambient, path)
     regularizer = _effective_regularizer(request, initial)
-    if initial is None:
+    if not ambient.collecting:
         variable = _find_in_params(ambient, request, path)
         _add_to_collections(ambient, variable, request.collections)
     else:
@@ -83,6 +83,12 @@ def create(ambient: Ambient, request: VariableRequest) -> Any:
     if regularizer is not None:
         add_penalty(ambient, variable, regularizer)
     return variable
+
+
+def _may_have_failed(ambient: Ambient, request: VariableRequest, path: str) -> bool:
+    """Whether `init` may have refused the request: then it is refused here too, before its name is taken."""
+    known = request.shape is not None and request.shape.is_fully_defined()
+    return not known or not (_bridge.has_getters(ambient.core_scope) or _bridge.has_variable(ambient.core_scope, path))
 
 
 def take_shape_of_tensor(request: VariableRequest) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
+import enum
 import errno
 import json
 import os
 import shutil
+import threading
 
 import chex
 import jax
@@ -63,11 +67,39 @@ def test_a_training_comes_back(open_run):
         chex.assert_trees_all_equal_shapes_and_dtypes(found["params"], params)
 
 
+class Mode(enum.IntEnum):
+    TRAIN = 1
+    EVAL = 2
+
+
+class Part(enum.StrEnum):
+    HEAD = "the head"
+
+
+class Rate(float):
+    pass
+
+
 ODD = {
+    "big-endian": {
+        "f4": np.arange(4, dtype=">f4"),
+        "c16": np.array([1 + 2j], ">c16"),
+        "scalar": np.array(3, ">i8"),
+        "strided": np.arange(6, dtype=">u2")[::2],
+    },
+    "keys of dicts": {
+        "ints": {0: np.ones(2), 10: 1},
+        "tuples": {(1, "b"): {-3: 4}},
+        "others": {None: 5},
+        "floats": {1.5: [6, {7: 8}]},
+        "members": {Part.HEAD: 9},
+    },
+    "subclasses": {"mode": Mode.EVAL, "rate": Rate(0.5), "list": [Mode.TRAIN]},
     "numpy": {"scalar": np.float32(2.5), "i64": np.array([2**40]), "f64": np.array(0.1), "c128": np.array([1 + 2j])},
     "layouts": {"fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "strided": np.arange(10)[::3]},
     "empty arrays": {"a": np.zeros((0, 3), np.int8), "b": jnp.zeros((2, 0)), "c": jnp.ones(2)},
     "only empty arrays": {"a": jnp.zeros(0)},
+    "long but empty": {"a": np.zeros((0, 2**40), np.float32), "b": np.zeros((2**40, 0), np.int8)},
     "nothing": {"a": {}, "b": None, "c": [], "d": optax.EmptyState()},
     "numbers": {"i": 3, "f": 0.5, "t": True, "c": 1 + 2j, "nested": [1, (None, 2.0)]},
     "narrow": {
@@ -95,7 +127,7 @@ def test_odd_things_come_back(open_run, case):
     flat = _leaves.flatten(ODD[case])
     assert jscope.tree.flatten(stored).keys() == flat.keys()
     for name, new in jscope.tree.flatten(stored).items():
-        same_leaf(flat[name], new)
+        same_leaf(flat[name] if _leaves.number_type(flat[name]) is None else _leaves.number_type(new)(flat[name]), new)
 
 
 def same_leaf(old, new):
@@ -107,8 +139,52 @@ def same_leaf(old, new):
     if not hasattr(old, "dtype"):
         assert type(old) is type(new)
     old, new = np.asarray(old), np.asarray(new)
+    old = old.astype(old.dtype.newbyteorder("="))
     assert (old.dtype, old.shape) == (new.dtype, new.shape)
     np.testing.assert_array_equal(old, new)  # By value: what the unused bits of an `int2` are is nobody's business.
+
+
+def test_any_pytree_comes_back(open_run):
+    """Whatever JAX can name: registered classes, lists in mappings that JAX looks into, empty parts."""
+    box = jax.tree_util.Partial(len, {"w": [jnp.ones(2), {3: np.arange(2)}]}, mode=(1.5, None))
+    items = {
+        "box": box,
+        "deep": [{"a": ({}, [collections.OrderedDict(b=1)])}],
+        "state": collections.defaultdict(int, {1: 2}),
+    }
+    with open_run() as checkpoints:
+        checkpoints.save(0, **items)
+        back = checkpoints.restore(**items)
+    assert jax.tree.structure(back) == jax.tree.structure(items)
+    chex.assert_trees_all_equal(back, items)
+
+
+def test_the_state_of_nnx_comes_back(open_run):
+    """With lists in it."""
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Model(nnx.Module):
+        def __init__(self):
+            self.layers = nnx.List([nnx.Linear(2, 2, rngs=nnx.Rngs(i)) for i in range(2)])
+
+    state = nnx.split(Model())[1]
+    with open_run() as checkpoints:
+        checkpoints.save(0, state=state)
+        back = checkpoints.restore(state=state)["state"]
+        assert checkpoints.restore()["state"]["layers"]["1"].keys() == {"kernel", "bias"}
+    assert jax.tree.structure(back) == jax.tree.structure(state)
+    chex.assert_trees_all_equal(back, state)
+
+
+def test_a_number_that_is_not_of_the_type_is_named(open_run):
+    """The member of an enumeration that is gone, say."""
+    with open_run() as checkpoints:
+        checkpoints.save(0, x={"mode": 7})
+        with pytest.raises(
+            errors.DTypeMismatchError, match=r"`x/mode` is 7, and is wanted as a `Mode`.*\nAsk for a plain `int`"
+        ):
+            checkpoints.restore(x={"mode": Mode.EVAL})
+        assert checkpoints.restore(x={"mode": 0}) == {"x": {"mode": 7}}
 
 
 def test_arrays_may_change_once_save_has_returned(open_run):
@@ -248,6 +324,52 @@ def test_what_does_not_fit_is_one_report(open_run, monkeypatch):
     ]
 
 
+def test_what_cannot_be_divided_is_in_the_report(open_run, monkeypatch):
+    """All of it, by name, before anything is read: JAX would name none, and Orbax call it corrupt."""
+    with open_run() as checkpoints:
+        checkpoints.save(0, a=np.ones((3, 8)), b=np.ones(8), c=np.ones((4, 3)))
+        like = {name: jax.ShapeDtypeStruct(shape, float, sharding=ROWS) for name, shape in (("a", (3, 8)), ("b", (8,)))}
+        like["c"] = jax.ShapeDtypeStruct((4, 3), float, sharding=ROWS)
+        with jax.enable_x64(True):
+            monkeypatch.setattr(_fit, "read_onto", None)
+            with pytest.raises(errors.StructureMismatchError) as caught:
+                checkpoints.restore(**like)
+    reason = "and array axis 0 is partitioned 8 times, but the dimension size is"
+    assert [line.replace("PartitionSpec", "P") for line in str(caught.value).splitlines()[1:-1]] == [
+        f"  sharding:   `a` cannot be on P('d',): it has the shape [3, 8], {reason} 3",
+        f"  sharding:   `c` cannot be on P('d',): it has the shape [4, 3], {reason} 4",
+    ]
+
+
+def test_a_step_that_is_deleted_while_it_is_read(open_run, monkeypatch):
+    """By a writer's `keep=`: the next latest is read, or there is no such step; it is never corrupt."""
+    with open_run() as checkpoints:
+        for step in range(4):
+            checkpoints.save(step, x=np.full(3, step))
+    opening, reading = _checkpointer.open_step, _fit.read_onto
+
+    def delete_first(path):
+        shutil.rmtree(path)
+        monkeypatch.setattr(_checkpointer, "open_step", opening)
+        return opening(path)
+
+    def delete_then(reader, targets):
+        monkeypatch.setattr(_fit, "read_onto", reading)
+        shutil.rmtree(checkpoints.path(int(reader.metadata["jscope.step"])))
+        return reading(reader, targets)
+
+    monkeypatch.setattr(_checkpointer, "open_step", delete_first)
+    assert checkpoints.restore(x=np.zeros(3, int))["x"].tolist() == [2, 2, 2]
+    monkeypatch.setattr(_fit, "read_onto", delete_then)
+    # A file that is open can be read to its end, whatever happens to its name.
+    assert checkpoints.restore(x=np.zeros(3, int))["x"].tolist() in ([1, 1, 1], [2, 2, 2])
+    monkeypatch.setattr(_fit, "read_onto", delete_then)
+    assert checkpoint.restore({"x": np.zeros(3, int)}, checkpoints.directory)["x"].tolist() in ([0, 0, 0], [1, 1, 1])
+    monkeypatch.setattr(_checkpointer, "open_step", delete_first)
+    with pytest.raises(checkpoint.MissingCheckpointError, match="has no step 0; there "):
+        checkpoints.restore(0)
+
+
 def test_values_that_jax_would_cut_are_reported(open_run):
     """64 bits come back on the host; JAX has them only with `jax_enable_x64`."""
     with open_run() as checkpoints:
@@ -269,6 +391,39 @@ def test_python_numbers_take_the_dtype_that_is_wanted(open_run):
             checkpoints.restore(rate=0)
 
 
+def test_steps_are_whatever_is_an_index(open_run):
+    """NumPy's and JAX's, too."""
+    with open_run() as checkpoints:
+        for step in (np.int64(1), jnp.int32(2), np.array(3)):
+            checkpoints.save(step, x=int(step))
+        checkpoints.wait()
+        assert checkpoints.steps() == [1, 2, 3]
+        assert checkpoints.restore(jnp.int32(2), x=0) == {"x": 2}
+        for wrong in (1.0, True, np.array([1]), -1):
+            with pytest.raises(errors.InvalidArgumentError, match="A step must be a non-negative int"):
+                checkpoints.save(wrong, x=1)
+
+
+UNSAVABLE = {
+    "long double": (np.longdouble(1), "`x/a` .*(float128|longdouble)"),
+    "record": (np.zeros(2, [("a", "f4")]), "`x/a` "),
+    "deleted": (None, r"`x/a` cannot be saved: it was deleted, or donated .*\nSave what that"),
+}
+
+
+@pytest.mark.parametrize("case", UNSAVABLE)
+def test_what_cannot_be_saved_is_unsupported(open_run, case):
+    """By name, before anything is written: no fault of the disk."""
+    leaf, match = UNSAVABLE[case]
+    if leaf is None:
+        leaf = jnp.ones(3)
+        jax.jit(lambda x: x + 1, donate_argnums=0)(leaf)
+    with open_run() as checkpoints:
+        with pytest.raises(checkpoint.UnsupportedCheckpointError, match=match):
+            checkpoints.save(0, x={"a": leaf})
+        checkpoints.save(0, x={"a": 1})
+
+
 def test_there_is_one_writer(open_run):
     """From the first save to `close`, or until the process ends; reading is free."""
     with open_run() as first:
@@ -283,6 +438,57 @@ def test_there_is_one_writer(open_run):
     second.save(1, x=2)
     second.close()
     assert second.steps() == [0, 1]
+
+
+def in_threads(count, function):
+    """What a function returns, or raises, in each of several threads that begin at the same time."""
+    barrier = threading.Barrier(count)
+
+    def run(i):
+        barrier.wait()
+        try:
+            return function(i)
+        except Exception as error:
+            return error
+
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_threads_save_one_after_the_other(open_run):
+    """All with one writer: none is lost, and none takes another for a stranger."""
+    with open_run() as checkpoints:
+        assert in_threads(4, lambda i: checkpoints.save(i, x=np.full(1000, i))) == [True] * 4
+        checkpoints.wait()
+        assert checkpoints.steps() == [0, 1, 2, 3]
+        assert all((checkpoints.restore(i)["x"] == i).all() for i in range(4))
+
+
+def test_writers_in_threads_are_two(open_run):
+    """The first has the directory, whichever it is; the others are told."""
+    writers = [open_run() for _ in range(4)]
+    results = in_threads(4, lambda i: writers[i].save(i, x=i))
+    assert results.count(True) == 1
+    refused = [each for each in results if each is not True]
+    assert all(isinstance(each, checkpoint.CheckpointLockedError) for each in refused), results
+    for each in writers:
+        each.close()
+    assert open_run().steps() == [results.index(True)]
+
+
+def test_the_newest_step_is_the_highest(open_run):
+    """Whenever it was saved: who goes back to an earlier one, and on, keeps those before the one just saved."""
+    with open_run(keep=2) as checkpoints:
+        for step in (10, 20, 30):
+            checkpoints.save(step, x=step)
+        checkpoints.wait()
+        assert checkpoints.steps() == [20, 30]
+        for step in (22, 24):
+            checkpoints.save(step, x=step)
+        checkpoints.wait()
+        assert (checkpoints.steps(), checkpoints.latest_step()) == ([22, 24, 30], 30)
+        with pytest.raises(checkpoint.CheckpointExistsError):
+            checkpoints.save(30, x=30)
 
 
 def test_a_forgotten_writer_is_none(open_run):

@@ -215,11 +215,34 @@ def test_pickled_content_is_refused(tmp_path, write):
 
 
 def test_unknown_dtypes_are_unsupported(tmp_path):
-    """Not corrupt: the file may be in order, but NumPy has no such numbers."""
+    """Not corrupt: the file may be in order, but NumPy has no such numbers. The other arrays can be read."""
     path = tmp_path / "x.safetensors"
-    path.write_bytes(with_header(json.dumps({"x": row(0, 1, [2]) | {"dtype": "F4"}}), b"1"))
-    with pytest.raises(checkpoint.UnsupportedCheckpointError, match="`x` has the dtype 'F4'; there are BOOL"):
-        files.open(path)
+    rows = {"x": row(0, 1, [2]) | {"dtype": "F4"}, "y": row(1, 4)}
+    path.write_bytes(with_header(json.dumps(rows), b"1234"))
+    reader = files.open(path)
+    assert reader.get_variable_to_shape_map() == {"x": [2], "y": [3]}
+    assert reader.get_variable_to_dtype_map()["x"].names == ("F4",)
+    with pytest.raises(checkpoint.UnsupportedCheckpointError, match=r"`x` in .* has the dtype F4, which NumPy lacks"):
+        files.load(path)
+    assert files.load(path, select="y")["y"].tolist() == [ord(c) for c in "234"]
+    assert checkpoint.restore({"y": np.zeros(3, np.uint8)}, path, select="y")["y"].tolist() == [50, 51, 52]
+
+
+POINTER = (
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1\nsize 12345\n"
+)
+
+
+def test_files_that_git_has_not_fetched_are_told(tmp_path):
+    """In place of any file of any format."""
+    checkpoint.tensorbundle.save(tmp_path / "m", {"w": np.ones(100)})
+    names = ["x.safetensors", "model.safetensors.index.json", "m.data-00000-of-00001", "m.index"]
+    for name in names:
+        (tmp_path / name).write_bytes(POINTER)
+        with pytest.raises(
+            checkpoint.UnsupportedCheckpointError, match=rf"{name}` is a Git LFS pointer.*\n.*git lfs pull"
+        ):
+            checkpoint.load_variable(tmp_path / name, "w")
 
 
 def test_a_program_that_keeps_our_metadata_is_told(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,11 +53,20 @@ def bundle_index(place):
     return bundle(place).with_name("model.ckpt-10.index")
 
 
+def bundle_data(place):
+    return bundle(place).with_name("model.ckpt-10.data-00000-of-00001")
+
+
+def bundle_state(place):
+    return bundle(place).with_name("checkpoint")
+
+
 def bundle_folder(place):
     return bundle(place).parent
 
 
-PLACES = [one_file, one_file_in_a_folder, last_step, one_step, orbax_step, bundle, bundle_index, bundle_folder]
+PLACES = [one_file, one_file_in_a_folder, last_step, one_step, orbax_step]
+PLACES += [bundle, bundle_index, bundle_data, bundle_state, bundle_folder]
 
 
 @pytest.mark.parametrize("make", PLACES)
@@ -91,6 +101,31 @@ def test_what_is_not_there_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(checkpoint.MissingCheckpointError, match="it is empty"):
         checkpoint.load_checkpoint(tmp_path / "empty")
+
+
+def test_the_working_directory_may_change(tmp_path, monkeypatch):
+    """What was opened by a relative path is read from where it is; a writer goes on saving there."""
+    monkeypatch.chdir(tmp_path)
+    with Checkpointer("orbax", store="orbax") as checkpoints, Checkpointer("run") as others:
+        for each in (checkpoints, others):
+            each.save(1, **TREE)
+        checkpoints.wait()
+        checkpoint.tensorbundle.save("m", TREE)
+        readers = [checkpoint.load_checkpoint(path) for path in ("run", "orbax", "m")]
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir("elsewhere")
+        assert [reader.get_tensor("b").tolist() for reader in readers] == [[1, 1, 1]] * 3
+        for each in (checkpoints, others):
+            each.save(2, **TREE)
+            each.wait()
+            assert each.steps() == [1, 2]
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_the_old_format_of_tensorflow_is_told():
+    """By what is in the file."""
+    with pytest.raises(checkpoint.UnsupportedCheckpointError, match=r"before version 0\.12"):
+        checkpoint.load_checkpoint(Path(__file__).parent / "data/old/model.ckpt")
 
 
 def test_importing_touches_no_backend_and_no_store():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as orbax
 import orbax.checkpoint.experimental.v1 as ocp
 import pytest
 
@@ -54,3 +57,63 @@ def test_one_array_is_read_alone(step):
     assert checkpoint.load_variable(step, "params/enc/four").dtype == np.dtype("uint4")
     with pytest.raises(errors.MissingVariableError, match="Did you mean `params/enc/four`"):
         checkpoint.load_variable(step, "params/enc/for")
+
+
+@pytest.fixture
+def composite(tmp_path):
+    """What a `CheckpointManager` writes, as Flax uses it: several items, and one that holds no arrays."""
+    items = {
+        "params": {"w": jnp.ones((2, 3)), "b": [jnp.zeros(3)]},
+        "opt": {"mu": {"w": jnp.full((2, 3), 2.0)}, "count": 5},
+    }
+    arguments = {name: orbax.args.StandardSave(item) for name, item in items.items()}
+    with orbax.CheckpointManager(tmp_path / "theirs") as manager:
+        manager.save(1, args=orbax.args.Composite(**arguments, note=orbax.args.JsonSave({"loss": 1.5})))
+    return tmp_path / "theirs" / "1", items
+
+
+def test_composite_checkpoints_are_read_whole_and_by_item(composite):
+    """As a directory of steps, as a step, and as one item of it."""
+    path, items = composite
+    names = {"params/w": [2, 3], "params/b/0": [3], "opt/mu/w": [2, 3], "opt/count": []}
+    for each in (path, path.parent):
+        assert checkpoint.load_checkpoint(each).get_variable_to_shape_map() == names
+        assert checkpoint.load_variable(each, "opt/mu/w").tolist() == [[2] * 3] * 2
+    chex.assert_trees_all_equal(checkpoint.restore(items["params"], path / "params"), items["params"])
+    chex.assert_trees_all_equal(checkpoint.restore(items, path), items)
+    with pytest.raises(checkpoint.MissingCheckpointError, match="no checkpoint of a format that jscope knows"):
+        checkpoint.load_checkpoint(path / "note")
+
+
+@pytest.mark.parametrize("file", ["manifest.ocdbt", "_METADATA"])
+def test_a_lost_table_of_contents_is_an_error(composite, file):
+    """And not a checkpoint without variables."""
+    path, _ = composite
+    (path / "params" / file).unlink()
+    for each in (path, path / "params"):
+        with pytest.raises(checkpoint.CorruptCheckpointError, match=f"params` lacks the file `{file}`"):
+            checkpoint.load_checkpoint(each)
+    shutil.rmtree(path / "params")
+    with pytest.raises(checkpoint.CorruptCheckpointError, match="lacks its item `params`"):
+        checkpoint.load_checkpoint(path)
+
+
+def test_numbers_and_text_of_others_are_listed(tmp_path):
+    """Numbers are arrays; text is not, and is left out or refused by name."""
+    ocp.save(str(tmp_path / "x"), {"n": 3, "rate": 0.5, "text": "adam", "none": None})
+    assert checkpoint.list_variables(tmp_path / "x") == [("n", []), ("rate", []), ("text", [])]
+    assert checkpoint.restore({"n": 0, "rate": 0.0}, tmp_path / "x", select="n$|rate") == {"n": 3, "rate": 0.5}
+    with pytest.raises(checkpoint.UnsupportedCheckpointError, match=r"`text` in .*x` is text"):
+        checkpoint.load_variable(tmp_path / "x", "text")
+
+
+def test_messages_have_no_pages_of_tensorstore(step):
+    """What it appends are its settings, several pages of them."""
+    for file in (step / "state" / "d").iterdir():
+        file.unlink()
+    with pytest.raises(
+        checkpoint.CorruptCheckpointError, match=r"Orbax cannot read .*\nRestore another step"
+    ) as caught:
+        checkpoint.load_variable(step, "params/n")
+    assert len(str(caught.value)) < 500
+    assert "tensorstore_spec" not in str(caught.value)

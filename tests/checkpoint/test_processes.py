@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 from jscope.checkpoint import Checkpointer
 from tests import processes
 
-KILLS = {"safetensors": int(os.environ.get("JSCOPE_KILLS", "10")), "orbax": int(os.environ.get("JSCOPE_KILLS", "3"))}
-"""How many processes to kill for each store; the environment variable asks for more."""
+STORES = ["safetensors", "orbax"]
+KILLS = {name: int(os.environ.get("JSCOPE_KILLS", "3")) for name in (*STORES, "file", "tensorbundle")}
+"""How many processes to kill for each store and format; the environment variable asks for more."""
 
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"}
 
@@ -82,7 +84,7 @@ def save(step, x):
 save(0, jnp.ones(10))
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-with pytest.raises(checkpoint.CheckpointWriteError, match="1`"):
+with pytest.raises(checkpoint.CheckpointWriteError, match="1`: File too large.* Make room"):
     save(1, random)
 assert checkpoints.steps() == [0]
 assert checkpoints.restore(x=jnp.zeros(10))["x"].tolist() == [1] * 10
@@ -98,7 +100,7 @@ if store == "orbax":
 """
 
 
-@pytest.mark.parametrize("store", KILLS)
+@pytest.mark.parametrize("store", STORES)
 def test_a_full_disk_is_an_error_that_changes_nothing(tmp_path, store):
     """Here the limit is one of the process. What fails after its end is printed: it cannot be raised any more."""
     done = run(FULL, tmp_path, store)
@@ -118,6 +120,32 @@ def test_two_processes_do_not_write_to_one_directory(tmp_path):
     with Checkpointer(tmp_path) as checkpoints:
         checkpoints.save(2, x=1)
         assert checkpoints.steps() == [0, 1, 2]
+
+
+FORKS = """
+import os, sys, time
+from jscope.checkpoint import Checkpointer
+checkpoints = Checkpointer(sys.argv[1])
+checkpoints.save(1, x=1)
+if child := os.fork():
+    print(child, flush=True)
+    os._exit(0)
+for each in (1, 2):
+    os.close(each)
+time.sleep(100)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_the_lock_ends_with_its_writer(tmp_path):
+    """Also where children live that were forked from it, and have copies of what it had open."""
+    child = int(run(FORKS, tmp_path).stdout)
+    try:
+        os.kill(child, 0)
+        with Checkpointer(tmp_path) as checkpoints:
+            assert checkpoints.save(2, x=1)
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_two_processes_save_and_one_restores(tmp_path):

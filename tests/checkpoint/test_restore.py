@@ -13,7 +13,7 @@ import safetensors.numpy
 
 import jscope
 from jscope import checkpoint, errors, initializers
-from jscope.checkpoint import Checkpointer, _fit
+from jscope.checkpoint import Checkpointer, _fit, _restore
 from jscope.checkpoint import safetensors as files
 
 KEY = jax.random.key(0)
@@ -54,7 +54,8 @@ def test_a_like_tells_what_is_wanted(path, like):
     """Specs, abstract values, arrays: nested as they are, on the host where they are."""
     found = checkpoint.restore(LIKES[like], path)
     chex.assert_trees_all_equal(jscope.tree.unflatten(found), SAVED)
-    assert list(found) == list(LIKES[like])
+    nested = SPECS.shape_dtype() if like == "specs" else LIKES[like]
+    assert list(found) == list(nested)
     expected = np.ndarray if like == "numpy" else jax.Array
     assert all(isinstance(leaf, expected) for leaf in jax.tree.leaves(found))
 
@@ -78,7 +79,7 @@ def test_everything_that_does_not_fit_is_one_report(path, monkeypatch):
         "  unexpected: `mean` bfloat16[2]",
         "  shape:      `enc/w` is float32[8, 2], expected float32[8, 3]",
         "  dtype:      `dec/w` is float32[8, 2], expected bfloat16[8, 2]",
-        'What may differ: `rename=` names, `select=` some, `missing="init"` makes others anew, `cast=True` converts.',
+        _restore._ADVICE,
     ]
 
 
@@ -135,6 +136,77 @@ def test_initializing_everything_is_refused(path):
             checkpoint.restore(options.pop("like", SPECS), path, missing="init", **options)
     with pytest.raises(errors.InvalidArgumentError, match="missing='ignore' is neither"):
         checkpoint.restore(SPECS, path, missing="ignore")
+
+
+def test_a_head_of_another_size_is_initialized_when_asked_for(path):
+    """By itself or beside what is missing; the report says which were, and why."""
+
+    def other(scope):
+        for name in ("enc", "dec"):
+            (scope / name).get_variable("w", (8, 2) if name == "enc" else (8, 5))
+            (scope / name).get_variable("b", (2,), initializer=initializers.normal(1.0))
+
+    specs, saved, reports = jscope.specs(other), {"enc": SAVED["enc"], "dec": SAVED["dec"]}, []
+    files.save(path, saved)
+    with pytest.raises(errors.StructureMismatchError, match=r"shape: +`dec/w` is .*\n.*`misshaped=\"init\"` make"):
+        checkpoint.restore(specs, path, missing="init", key=KEY)
+    found = checkpoint.restore(specs, path, misshaped="init", key=KEY, report=reports.append)
+    initial = specs.materialize(KEY)
+    chex.assert_trees_all_equal(found, {"enc": SAVED["enc"], "dec": {"w": initial["dec"]["w"], "b": SAVED["dec"]["b"]}})
+    assert reports == [
+        f"3 variables taken from `{path}`, 1 initialized:\n  dec/w: has the shape [8, 2] there, not [8, 5]"
+    ]
+    files.save(path, saved | {"dec": {"w": saved["dec"]["w"]}})
+    with pytest.raises(errors.StructureMismatchError, match=r"missing: +`dec/b`"):
+        checkpoint.restore(specs, path, misshaped="init", key=KEY)
+    found = checkpoint.restore(specs, path, missing="init", misshaped="init", key=KEY, report=reports.append)
+    chex.assert_trees_all_equal(found, {"enc": SAVED["enc"], "dec": initial["dec"]})
+    assert reports[1].splitlines()[1:] == [
+        "  dec/w: has the shape [8, 2] there, not [8, 5]",
+        "  dec/b: not there, or not selected",
+    ]
+    found = checkpoint.restore(specs, path, misshaped="init", key=KEY, select="w$")
+    assert jscope.tree.names(found) == ["enc/w", "dec/w"]
+    with pytest.raises(errors.InvalidArgumentError, match='misshaped="init" needs specs'):
+        checkpoint.restore(INITIAL, path, misshaped="init", key=KEY)
+
+
+SLOTS = {
+    "old/w": np.ones((8, 2), np.float32),
+    "old/w/Adam": np.full((8, 2), 2, np.float32),
+    "old/w/Adam_1": np.full((8, 2), 3, np.float32),
+    "train/beta1_power": np.float32(0.9),
+    "global_step": np.int64(7),
+}
+
+
+def test_slots_beside_variables_are_left_out_unless_asked_for(tmp_path):
+    """Those that an optimizer of TensorFlow keeps; `rename` and `select` see flat names."""
+    checkpoint.tensorbundle.save(tmp_path / "model.ckpt", SLOTS)
+    like = {"old": {"w": jnp.zeros((8, 2))}}
+    assert checkpoint.restore(like, tmp_path)["old"]["w"].tolist() == [[1, 1]] * 8
+    new = {"new": like["old"]}
+    for select in (None, "^new/w"):
+        found = checkpoint.restore(new, tmp_path, rename={"^old/": "new/"}, select=select)
+        assert found["new"]["w"].tolist() == [[1, 1]] * 8
+    found = checkpoint.restore({"m": jnp.zeros((8, 2))}, tmp_path, rename={"^old/w/Adam$": "m"}, select="^m$")
+    assert found["m"].tolist() == [[2, 2]] * 8
+    checkpoint.tensorbundle.save(tmp_path / "model.ckpt", SLOTS | {"old/b": np.ones(2)})
+    with pytest.raises(errors.StructureMismatchError) as caught:
+        checkpoint.restore(like, tmp_path)
+    assert [line for line in str(caught.value).splitlines() if "unexpected" in line] == [
+        "  unexpected: `old/b` float64[2]"
+    ]
+
+
+def test_a_count_fits_where_its_value_does(tmp_path):
+    """TensorFlow's is an int64; no value is lost."""
+    checkpoint.tensorbundle.save(tmp_path / "model.ckpt", SLOTS)
+    found = checkpoint.restore({"global_step": jnp.int32(0), "old": {"w": jnp.zeros((8, 2))}}, tmp_path)
+    assert (found["global_step"].dtype, int(found["global_step"])) == (jnp.int32, 7)
+    checkpoint.tensorbundle.save(tmp_path / "model.ckpt", SLOTS | {"global_step": np.int64(2**40)})
+    with pytest.raises(errors.DTypeMismatchError, match="`global_step` has values that int32 cannot hold"):
+        checkpoint.restore({"global_step": jnp.int32(0)}, tmp_path, select="global_step")
 
 
 RENAMES = {
@@ -211,6 +283,17 @@ def test_values_go_where_shardings_say(path):
     assert {leaf.sharding for leaf in jax.tree.leaves(found)} == {whole}
 
 
+def test_shardings_must_divide_what_is_made_anew_too(path):
+    """One report for what is taken and what is initialized, of axes that are too short or too few."""
+    files.save(path, {"enc": SAVED["enc"]})
+    with pytest.raises(errors.StructureMismatchError) as caught:
+        checkpoint.restore(SPECS, path, missing="init", key=KEY, shardings=jax.NamedSharding(MESH, jax.P(None, "d")))
+    lines = [line for line in str(caught.value).splitlines() if "sharding:" in line]
+    assert [line.split("`")[1] for line in lines] == ["enc/w", "enc/b", "dec/w", "dec/b", "mean"]
+    assert "array axis 1 is partitioned 8 times, but the dimension size is 2" in lines[0]
+    assert lines[1].endswith("it has the shape [2] of fewer axes")
+
+
 @pytest.mark.parametrize("store", ["safetensors", "orbax"])
 def test_the_directory_of_a_training_gives_its_variables(tmp_path, store):
     """Params and state, or either; by the names of the model, from the last step or any."""
@@ -264,6 +347,13 @@ def test_a_wrong_index_is_refused(tmp_path, case):
         (tmp_path / "a.safetensors").unlink()
         with pytest.raises(checkpoint.MissingCheckpointError, match="no file"):
             checkpoint.load_checkpoint(tmp_path)
+
+
+def test_the_order_of_bytes_is_nobodys_business(path):
+    """Of what is wanted, and of what was saved."""
+    files.save(path, {"x": np.arange(3, dtype=">f4")})
+    found = checkpoint.restore({"x": np.zeros(3, ">f4")}, path)["x"]
+    assert (found.tolist(), found.dtype) == ([0, 1, 2], np.float32)
 
 
 def test_a_reader_will_do(path):

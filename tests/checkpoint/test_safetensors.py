@@ -214,7 +214,7 @@ CLASHES = {
     "nothing": ({"a": {"": 1}}, errors.InvalidNameError, "'a/' is not a name"),
     "a NUL": ({"a\0b": 1}, errors.InvalidNameError, "is not a name"),
     "absolute": ({"/etc/passwd": 1}, errors.InvalidNameError, "'/etc/passwd' is not a name"),
-    "a number": ({1: 1}, errors.InvalidArgumentError, "Names are strings, not 1"),
+    "a number and its text": ({"x": {1: 1, "1": 2}}, errors.NameConflictError, "Two leaves have the name `x/1`"),
     "one array": (np.ones(3), errors.InvalidNameError, "'' is not a name"),
 }
 

@@ -8,16 +8,18 @@ import pytest
 
 from jscope.checkpoint._orbax import _sum
 from jscope.checkpoint._orbax._sum import element_sum
+from tests.crossed import crossed
 
-SHAPES = [(), (1,), (5,), (3, 4), (2, 3, 4)]
+SHAPES = [(8, 3), (), (1,), (5,), (3, 4), (2, 3, 4)]
+"""The first is cut over devices."""
 DTYPES = [
+    "float32",
     "bool",
     "int4",
     "uint2",
     "float4_e2m1fn",
     "int8",
     "uint16",
-    "float32",
     "bfloat16",
     "float8_e4m3fn",
     "complex64",
@@ -42,16 +44,15 @@ def digest_on_devices(array):
     return _sum._shown(_sum._on_devices(array))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_devices_sum_what_the_host_sums(dtype):
+@pytest.mark.parametrize(("dtype", "shape"), crossed(DTYPES, SHAPES), ids=str)
+def test_devices_sum_what_the_host_sums(dtype, shape):
     """Also over parts on several devices, and whatever the strides."""
     mesh = jax.make_mesh((4,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
     with jax.enable_x64(True):
-        for shape in (*SHAPES, (8, 3)):
-            array = random_array(shape, dtype)
-            place = jax.NamedSharding(mesh, jax.P("d") if shape == (8, 3) else jax.P())
-            assert element_sum(array) == digest_on_devices(jax.device_put(array, place)), shape
-            assert element_sum(array.T.copy().T) == element_sum(jnp.asarray(array)) == element_sum(array)
+        array = random_array(shape, dtype)
+        place = jax.NamedSharding(mesh, jax.P("d") if shape == SHAPES[0] else jax.P())
+        assert element_sum(array) == digest_on_devices(jax.device_put(array, place))
+        assert element_sum(array.T.copy().T) == element_sum(jnp.asarray(array)) == element_sum(array)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "bfloat16", "float32", "float64"])

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -231,7 +232,9 @@ def test_names_to_save(tmp_path):
 
 def test_no_room_to_write(tmp_path):
     """A directory that is not there."""
-    with pytest.raises(CheckpointWriteError, match=r"^(\[Errno 2\] )?Nothing was saved to `.*/no/m`: No such file"):
+    with pytest.raises(
+        CheckpointWriteError, match=r"^(\[Errno 2\] )?Nothing was saved to `.*/no/m.data-00000-of-00001`: No such file"
+    ):
         tensorbundle.save(tmp_path / "no/m", {"w": np.ones(1)})
 
 
@@ -258,3 +261,35 @@ def test_variables_by_path():
         "layer/w": "layer/w/.ATTRIBUTES/VARIABLE_VALUE",
         "tables/x/y.z": "tables/x.Sy..z/.ATTRIBUTES/VARIABLE_VALUE",
     }
+
+
+def test_a_checkpoint_is_replaced_by_one_rename(tmp_path):
+    """The new data have a name that the old index does not know, so that it holds until the new one takes its place."""
+    for step in range(4):
+        tensorbundle.save(tmp_path / "m", {"w": np.full(3, step)})
+        assert tensorbundle.load(tmp_path / "m")["w"].tolist() == [step] * 3
+        count = 1 + step % 2
+        assert sorted(path.name for path in tmp_path.glob("m.data*")) == [
+            f"m.data-{shard:05}-of-{count:05}" for shard in range(count)
+        ]
+
+
+def test_a_failed_save_keeps_the_old_checkpoint(tmp_path, monkeypatch):
+    """Wherever it fails, and it leaves nothing behind."""
+    tensorbundle.save(tmp_path / "m", {"w": np.zeros(3)}, state_file=False)
+    before, replace = sorted(tmp_path.iterdir()), os.replace
+    for fails_at in range(3):
+        left = [fails_at]
+
+        def failing(old, new, left=left):
+            if not left[0]:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            left[0] -= 1
+            replace(old, new)
+
+        monkeypatch.setattr(os, "replace", failing)
+        with pytest.raises(CheckpointWriteError, match=r"No space left .*Make room"):
+            tensorbundle.save(tmp_path / "m", {"w": np.ones(3)})
+        monkeypatch.undo()
+        assert sorted(tmp_path.iterdir()) == before
+        assert tensorbundle.load(tmp_path / "m")["w"].tolist() == [0] * 3

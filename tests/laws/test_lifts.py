@@ -12,6 +12,7 @@ import pytest
 
 import jscope
 from jscope import initializers
+from tests.crossed import crossed
 from tests.models import KEY, MODELS, X, linear
 
 
@@ -65,6 +66,14 @@ def run_block(lift, keyed):
     return specs.flat().keys(), variables, applied.apply(*variables, X)
 
 
+@functools.cache
+def gradient(lift):
+    """The gradient of the block's loss by its params."""
+    model = jscope.transform_with_state(lambda scope, x: SAME[lift](everything, scope / "a", x))
+    params, state = model.init(KEY(0), X)
+    return jax.grad(lambda p: jnp.sum(model.with_rng(KEY(1)).apply(p, state, X)[0] ** 2))(params)
+
+
 def with_aux(f):
     def loss(scope, x):
         y = f(scope, x)
@@ -89,8 +98,7 @@ def with_its_own_rules(f):
     return g
 
 
-@pytest.mark.parametrize("keyed", [False, True])
-@pytest.mark.parametrize("lift", SAME)
+@pytest.mark.parametrize(("lift", "keyed"), crossed(SAME, [True, False]))
 def test_a_lift_keeps_names_outputs_state_and_sown_values(lift, keyed):
     """Lifted or not: the same specs, initial values, outputs, state updates, sown values and random numbers."""
     specs, variables, out = run_block(lift, keyed)
@@ -103,17 +111,12 @@ def test_a_lift_keeps_names_outputs_state_and_sown_values(lift, keyed):
 @pytest.mark.parametrize("lift", [name for name in SAME if name != "custom_vjp"])
 def test_a_lift_keeps_gradients(lift):
     """The gradient through a lifted function is that of the function."""
-
-    def grads(use):
-        model = jscope.transform_with_state(lambda scope, x: use(everything, scope / "a", x))
-        params, state = model.init(KEY(0), X)
-        return jax.grad(lambda p: jnp.sum(model.with_rng(KEY(1)).apply(p, state, X)[0] ** 2))(params)
-
-    chex.assert_trees_all_close(grads(SAME[lift]), grads(SAME["plain"]), atol=1e-5)
+    chex.assert_trees_all_close(gradient(lift), gradient("plain"), atol=1e-5)
 
 
-@pytest.mark.parametrize("lift", ["remat", "jit", "cond"])
-@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if not model.data])
+@pytest.mark.parametrize(
+    ("name", "lift"), crossed([name for name, model in MODELS.items() if not model.data], ["remat", "jit", "cond"])
+)
 def test_every_model_can_be_lifted(name, lift):
     """Each model of the table gives the same variables and outputs under a lift."""
     model = MODELS[name]
@@ -244,7 +247,19 @@ def fori(scope, x):
     return jscope.fori_loop(0, 2, lambda s, i, x: quiet(s, x), scope, x)
 
 
-@pytest.mark.parametrize("nest", NESTED)
+@pytest.mark.parametrize(
+    "nest",
+    [
+        "remat in scan in vmap",
+        "vmap in vmap",
+        "grad in scan",
+        "while in cond in scan",
+        *(
+            pytest.param(nest, marks=pytest.mark.slow)
+            for nest in ("scan in scan", "vmap in scan", "jit in scan in jit")
+        ),
+    ],
+)
 def test_lifts_nest(nest):
     """Lifts nest in any order that JAX allows: eager and jitted agree, state moves, nothing leaks."""
     model = jscope.transform_with_state(lambda s, x: NESTED[nest](s / "a", x))

@@ -13,6 +13,7 @@ CORE = [name for name in TREES if name.rpartition(".")[0] in ("", "_util", "lift
 
 ALLOWED = {
     "names": "`tree.names` and `partitioners.names` are read with their namespaces: of leaves, of axes",
+    "items": "`tree.items` lists what `_path.items` yields, after checking that it is a tree",
     "orthogonal": "Keras has both: a matrix to start from, and a penalty on being far from one",
 }
 """Names that several namespaces have on purpose, each with its reason."""

@@ -17,6 +17,7 @@ from jax.experimental.ode import odeint
 
 import jscope
 from jscope import errors
+from tests.crossed import crossed
 from tests.models import KEY, MODELS, X, linear, plain_linear
 
 STATELESS = {name: model for name, model in MODELS.items() if not (model.state or model.data)}
@@ -75,8 +76,7 @@ def program(f, *args):
     return re.sub(r"\s+", " ", str(jax.make_jaxpr(f)(*args)).replace("plain_", ""))
 
 
-@pytest.mark.parametrize("transform", NATIVE)
-@pytest.mark.parametrize("name", STATELESS)
+@pytest.mark.parametrize(("name", "transform"), crossed(STATELESS, NATIVE))
 def test_native_transforms_work_on_scoped_functions(name, transform):
     """Each JAX transform gives a scoped block the names and the program of the plain one, and leaks nothing."""
     model, use = STATELESS[name], NATIVE[transform]
@@ -91,8 +91,7 @@ def test_native_transforms_work_on_scoped_functions(name, transform):
     chex.assert_trees_all_equal_shapes_and_dtypes(with_key, jax.eval_shape(scoped.apply, params, *model.args))
 
 
-@pytest.mark.parametrize("transform", NATIVE)
-@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize(("keyed", "transform"), crossed([False, True], NATIVE))
 def test_native_transforms_give_the_outputs_of_plain_ones(transform, keyed):
     """Run eagerly, with and without a key, a transform of a scoped block gives the plain one's numbers."""
     model, use = MODELS["mlp"], NATIVE[transform]

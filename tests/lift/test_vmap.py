@@ -136,7 +136,7 @@ def test_axes_are_named():
 def test_unknown_choices_are_refused(options):
     """The message lists what can be chosen."""
     with pytest.raises(
-        errors.InvalidArgumentError, match=r"vmap: (variables|rng)='\w+' is none of \('(stacked|split)'"
+        errors.InvalidArgumentError, match=r"vmap: (variables|rng)='\w+' must be (one of \('stacked'|\"split\")"
     ):
         jscope.vmap(times_w, **options)
 

@@ -25,7 +25,11 @@ def plain():
     return MODEL.init(KEY(1), X)
 
 
-@pytest.mark.parametrize(("types", "ambient"), [(TYPES[0], False), (TYPES[1], True), (TYPES[2], True)], ids=str)
+@pytest.mark.parametrize(
+    ("types", "ambient"),
+    [(TYPES[0], False), (TYPES[1], True), pytest.param(TYPES[2], True, marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_sharded_init_gives_the_same_values_in_place(types, ambient, plain):
     """Params and state, stacked or not; over Auto and Explicit axes; eager and under `jit`."""
     mesh = mesh_of(*types)
@@ -50,7 +54,7 @@ def held():
     return [shard.data.nbytes for array in jax.live_arrays() for shard in array.addressable_shards]
 
 
-@pytest.mark.parametrize("types", TYPES[:2], ids=str)
+@pytest.mark.parametrize("types", [TYPES[0], pytest.param(TYPES[1], marks=pytest.mark.slow)], ids=str)
 def test_no_device_ever_holds_a_whole_copy(types):
     """Neither afterwards, nor (as the compiler tells) on the way."""
     mesh, specs, before = mesh_of(*types), jscope.specs(wide), max(held(), default=0)
@@ -113,7 +117,12 @@ STORED = {
 
 @pytest.mark.parametrize(
     ("types", "stored"),
-    [(TYPES[0], "fsdp"), (TYPES[0], "both"), (TYPES[1], "both"), (TYPES[2], "tensor-parallel")],
+    [
+        (TYPES[0], "both"),
+        (TYPES[1], "both"),
+        pytest.param(TYPES[0], "fsdp", marks=pytest.mark.slow),
+        pytest.param(TYPES[2], "tensor-parallel", marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_training_keeps_shardings_and_losses(types, stored, plain, losses):

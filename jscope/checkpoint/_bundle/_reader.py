@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from jscope.checkpoint._errors import (
     MissingCheckpointError,
     UnsupportedCheckpointError,
 )
+from jscope.checkpoint._other_formats import refuse_pointer
 from jscope.errors import MissingVariableError
 
 _MOST = 1 << 32  # Bytes of an index: 100 for each of 40 million variables.
@@ -34,10 +36,12 @@ class BundleReader:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
+        self._location = os.path.abspath(prefix)  # Data files are opened later, perhaps from another directory.
         self._files: dict[int, np.ndarray] | None = {}
         try:
             self._index = _entries.parse(_index_bytes(prefix + _state.INDEX))
         except MalformedError as error:
+            refuse_pointer(Path(prefix + _state.INDEX))
             raise CorruptCheckpointError(
                 f"`{prefix}{_state.INDEX}` is not an intact index of a TensorFlow checkpoint: {error}.\n"
                 "Copy it again from where it was saved, or take an earlier checkpoint."
@@ -89,6 +93,7 @@ class BundleReader:
         try:
             return self._assembled(name, entry) if entry.slices else self._whole(entry)
         except MalformedError as error:
+            refuse_pointer(Path(self._data_file(entry.shard)))
             raise CorruptCheckpointError(
                 f"`{name}` cannot be read from `{self._prefix}`: {error}.\nCopy the checkpoint again from where it was "
                 "saved, all its files together, or take an earlier one."
@@ -173,7 +178,7 @@ class BundleReader:
         return self._files[shard]
 
     def _data_file(self, shard: int) -> str:
-        return _state.data_file(self._prefix, shard, self._index.shards)
+        return _state.data_file(self._location, shard, self._index.shards)
 
 
 def _index_bytes(path: str) -> bytes:

@@ -21,6 +21,7 @@ _KINDS = re.compile(
     r"(Adadelta|Adagrad|AdagradDA|AdaMax|Adam|AMSGrad|ExponentialMovingAverage|Ftrl|LARS|LAMB|Momentum|NAdam|Nadam|RMSProp)"
     r"(_\d+)?"
 )
+_BOOKKEEPING = re.compile(r"(.*/)?(beta[12]_power(_\d+)?|global_step|save_counter)")
 _ESCAPES = {"..": ".", ".S": _path.SEPARATOR}
 
 
@@ -54,6 +55,20 @@ def meaning(name: str, names: Collection[str]) -> Meaning | None:
         path, _, slot = name.removesuffix(_VALUE).partition(_SLOT)
         return Meaning(_attribute_path(path), slot)
     return _below_a_variable(name, names) or _of_a_known_kind(name, names) or Meaning(name)
+
+
+def is_path_of_attributes(name: str) -> bool:
+    """Whether TensorFlow 2 named this, by Python's attributes."""
+    return _ATTRIBUTES in name
+
+
+def is_bookkeeping(path: str) -> bool:
+    """Whether this is known as a training's own, such as the count of its steps, though it is not a slot.
+
+    >>> is_bookkeeping("train/beta1_power"), is_bookkeeping("net/w")
+    (True, False)
+    """
+    return _BOOKKEEPING.fullmatch(path) is not None
 
 
 def _below_a_variable(name: str, names: Collection[str]) -> Meaning | None:

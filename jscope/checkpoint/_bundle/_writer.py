@@ -6,7 +6,9 @@ where JAX can use it in place.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -18,9 +20,11 @@ from jax.core import Tracer
 
 from jscope.checkpoint._bundle import _dtypes, _state, _strings
 from jscope.checkpoint._bundle._crc32c import crc32c, mask
-from jscope.checkpoint._bundle._entries import Entry, Index
+from jscope.checkpoint._bundle._entries import Entry, Index, parse
+from jscope.checkpoint._bundle._proto import MalformedError
 from jscope.checkpoint._errors import UnsupportedCheckpointError
-from jscope.checkpoint._files import refusals, replacing, sync, temporary
+from jscope.checkpoint._files import replacing
+from jscope.checkpoint._leaves import check_alive
 
 _ALIGNMENT = 64
 
@@ -32,21 +36,46 @@ def write_bundle(prefix: str, items: Iterable[tuple[str, Any]]) -> None:
       UnsupportedCheckpointError: A value is of a kind that the format does not have.
       CheckpointWriteError: The disk is full, or the directory read-only.
     """
-    data, index = Path(_state.data_file(prefix, 0, 1)), Path(prefix + _state.INDEX)
-    scratch = {path: temporary(path) for path in (data, index)}
+    index = Path(prefix + _state.INDEX)
+    shards = _other_count(index)
+    files = [Path(_state.data_file(prefix, shard, shards)) for shard in range(shards)]
     entries: dict[str, Entry] = {}
     try:
-        with refusals(Path(prefix)):
-            # Both complete and on the disk before either gets its name.
-            _write_to_disk(scratch[data], lambda file: entries.update(_write_arrays(file, items)))
-            _write_to_disk(scratch[index], lambda file: file.write(Index(entries, {}).encode()))
-            # The index last, since it is what readers look for.
-            for path in (data, index):
-                os.replace(scratch[path], path)
-            sync(data.parent)
-    finally:
-        for path in scratch.values():
-            path.unlink(missing_ok=True)
+        # The data first, and known to be on the disk under their name: the index is what readers look for.
+        with replacing(files[0], mode_of=index) as scratch:
+            _write_to_disk(scratch, lambda file: entries.update(_write_arrays(file, items)))
+        for empty in files[1:]:
+            with replacing(empty, mode_of=index) as scratch:
+                _write_to_disk(scratch, lambda file: None)
+        with replacing(index) as scratch:
+            _write_to_disk(scratch, lambda file: file.write(Index(entries, {}, shards).encode()))
+    except BaseException:
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
+    _delete_other_data(prefix, shards)
+
+
+def _other_count(index: Path) -> int:
+    """Returns how many data files to write: one, or two where the checkpoint that is replaced has one.
+
+    The number is part of their names, so the old data stay what the old index says, until a rename replaces that.
+    """
+    try:
+        return 2 if parse(index.read_bytes()).shards == 1 else 1
+    except (OSError, MalformedError):
+        return 1
+
+
+def _delete_other_data(prefix: str, shards: int) -> None:
+    """Deletes the data files that no index names any more."""
+    path = Path(prefix)
+    data = re.compile(re.escape(path.name) + r"\.data-\d{5}-of-(\d{5})")
+    for entry in path.parent.iterdir():
+        match = data.fullmatch(entry.name)
+        if match and int(match[1]) != shards:
+            with contextlib.suppress(OSError):
+                entry.unlink()
 
 
 def point_to(prefix: str) -> None:
@@ -63,7 +92,7 @@ def point_to(prefix: str) -> None:
 
 def _write_to_disk(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     """Makes a file, and makes sure that it is on the disk."""
-    with path.open("xb") as file:
+    with path.open("wb") as file:
         fill(file)
         file.flush()
         os.fsync(file.fileno())
@@ -114,6 +143,7 @@ def _as_array(name: str, value: Any) -> np.ndarray:
 
 def _check_savable(name: str, value: jax.Array) -> None:
     """Raises for an array of JAX whose values cannot be had here."""
+    check_alive(name, value)
     if isinstance(value, Tracer):
         raise UnsupportedCheckpointError(f"`{name}` is being traced. Save outside of `jax.jit`.")
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):

@@ -8,9 +8,11 @@ saving takes three times as long.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,17 +27,19 @@ import numpy as np
 from jscope import _path, tree
 from jscope._types import Shape
 from jscope._util import _text
-from jscope.checkpoint._digest import hexdigest
 from jscope.checkpoint._errors import (
     CheckpointError,
     CheckpointWriteError,
     CorruptCheckpointError,
+    MissingCheckpointError,
     UnsupportedCheckpointError,
 )
-from jscope.checkpoint._files import refusals
+from jscope.checkpoint._files import refusals, sync_all
+from jscope.checkpoint._orbax._layout import DIGEST, Item, digest_of, items_at, read_metadata
 from jscope.checkpoint._orbax._sum import KIND, element_sum
 from jscope.checkpoint._processes import together
 from jscope.checkpoint._put import HOST, Target, put
+from jscope.checkpoint._safetensors._dtypes import code_of
 from jscope.errors import MissingVariableError
 
 try:
@@ -43,12 +47,16 @@ try:
 except ImportError as error:
     raise ImportError('`store="orbax"` needs `pip install jscope[orbax]`.') from error
 
-TABLE, DIGEST = "jscope.arrays", "jscope.digest"
-"""Entries of the metadata: the shape, dtype and digest of each array; and a digest of all entries."""
+TABLE = "jscope.arrays"
+"""The entry of the metadata with the shape, dtype and digest of each array."""
 
-_METADATA_FILE = "_CHECKPOINT_METADATA"
 _VIEWS = ("uint4", "uint2", "int2", "float8_e4m3")
 """The dtypes that are stored as `uint8`, since Orbax lacks them."""
+
+_PASSING = re.compile("PERMISSION_DENIED|RESOURCE_EXHAUSTED|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED")
+"""The errors of TensorStore that do not come from the bytes it reads."""
+
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 
 _EMPTY = {"empty": np.zeros((), np.int8)}
 """What is stored in place of nothing, which Orbax refuses to store."""
@@ -64,6 +72,11 @@ class Pending(Protocol):
 
 def save(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> Pending:
     """Begins to write a new directory. Called by all processes; returns when arrays may be donated or overwritten."""
+    for name, array in arrays.items():
+        if code_of(np.dtype(array.dtype)) is None:
+            raise UnsupportedCheckpointError(
+                f"`{name}` is {array.dtype}{list(array.shape)}, a dtype that JAX does not have. Convert it first."
+            )
     stored = {name: _storable(array) for name, array in arrays.items()}
     table = {name: [str(array.dtype), list(array.shape), element_sum(stored[name])] for name, array in arrays.items()}
     entries = {**metadata, TABLE: json.dumps(table)}
@@ -74,7 +87,7 @@ def save(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> 
         saving = ocp.save_async(
             str(path.absolute()),
             tree.unflatten(kept) or _EMPTY,
-            custom_metadata={**entries, DIGEST: _digest_of(entries)},
+            custom_metadata={**entries, DIGEST: digest_of(entries)},
         )
     return _Saving(path, saving)
 
@@ -88,21 +101,19 @@ class OrbaxReader:
     """A directory that Orbax wrote, as a `Reader`."""
 
     def __init__(self, path: Path) -> None:
+        path = path.absolute()
         self.path = str(path)
         with _reading(self.path):
-            self._entries = _stored_metadata(path)
+            self._entries = read_metadata(path)
+            self._items = items_at(path)
             if TABLE in self._entries:
                 self._table = _rows(self._entries[TABLE])
-                self._tree: Any = tree.unflatten(
-                    {_escaped(name): name for name, row in self._table.items() if row.size}
-                )
+                names = {_escaped(name): name for name, row in self._table.items() if row.size}
+                self._trees: list[Any] = [tree.unflatten(names)]
             else:
-                found = ocp.metadata(str(path.absolute())).metadata
-                self._tree = jax.tree_util.tree_map_with_path(
-                    lambda where, _: _name_at(where), found, is_leaf=_has_shape
-                )
-                leaves = zip(jax.tree.leaves(self._tree), jax.tree.leaves(found, is_leaf=_has_shape), strict=True)
-                self._table = {name: _Row(np.dtype(leaf.dtype), tuple(leaf.shape)) for name, leaf in leaves}
+                found = [_contents(item) for item in self._items]
+                self._table = {name: row for rows in found for name, row in _flat(rows)}
+                self._trees = [jax.tree.map(lambda leaf: leaf[0], rows, is_leaf=_is_entry) for rows in found]
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -130,6 +141,9 @@ class OrbaxReader:
 
     def load(self, targets: Mapping[str, Target]) -> dict[str, Any]:
         """Returns arrays in their targets; each process reads the parts that it holds."""
+        text = next((name for name in targets if self._table[name].dtype.hasobject), None)
+        if text is not None:
+            raise UnsupportedCheckpointError(f"`{text}` in `{self.path}` is text, which no array holds. Leave it out.")
         # For one device, Orbax is faster on the host.
         apart = {name: target if _is_spread(target) else HOST for name, target in targets.items()}
 
@@ -139,9 +153,10 @@ class OrbaxReader:
         loaded: dict[str, Any] = {}
         with together(f"`{self.path}` is not read", shared=any(map(_is_shared, targets.values()))):
             if any(self._table[name].size for name in targets):
-                with _reading(self.path):
-                    found = ocp.load(str(Path(self.path).absolute()), jax.tree.map(wanted, self._tree))
-                loaded = dict(zip(jax.tree.leaves(self._tree), jax.tree.leaves(found), strict=True))
+                for item, names in zip(self._items, self._trees, strict=True):
+                    with _reading(self.path):
+                        found = _load(item, jax.tree.map(wanted, names))
+                    loaded |= zip(jax.tree.leaves(names), jax.tree.leaves(found), strict=True)
             # Within `together`: a digest is wrong in all processes or in none, an error of Orbax perhaps only in one.
             self._verify({name: array for name, array in loaded.items() if name in targets})
         arrays = {name: self._in_its_dtype(name, loaded.get(name)) for name in targets}
@@ -193,6 +208,39 @@ class _Row:
         return jax.ShapeDtypeStruct(self.shape, dtype, sharding=target)
 
 
+def _contents(item: Item) -> Any:
+    """Returns the tree of an item that others wrote, with `(name, row)` for each leaf."""
+    found = _open_item(ocp.metadata, item).metadata
+    if found is None:
+        raise CorruptCheckpointError(f"Orbax finds no array in `{item.root}`: files of it are gone. Copy it again.")
+
+    def entry(where: Any, leaf: Any) -> tuple[str, _Row]:
+        name = _path.join(item.prefix, jax.tree_util.keystr(where, simple=True, separator=_path.SEPARATOR))
+        if isinstance(leaf, str | bytes):  # Orbax keeps text as a leaf, too.
+            return name, _Row(np.dtype(object), ())
+        array = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+        return name, _Row(np.dtype(array.dtype), tuple(array.shape))
+
+    return jax.tree_util.tree_map_with_path(entry, found, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+
+
+def _flat(rows: Any) -> list[tuple[str, _Row]]:
+    return jax.tree.leaves(rows, is_leaf=_is_entry)
+
+
+def _is_entry(leaf: Any) -> bool:
+    return isinstance(leaf, tuple) and len(leaf) == 2 and isinstance(leaf[1], _Row)
+
+
+def _load(item: Item, wanted: Any) -> Any:
+    return _open_item(ocp.load, item, wanted)
+
+
+def _open_item(function: Any, item: Item, *arguments: Any) -> Any:
+    named = {} if item.name is None else {"checkpointable_name": item.name}
+    return function(str(item.root), *arguments, **named)
+
+
 class _Saving:
     """A save that goes on, with jscope's errors."""
 
@@ -202,6 +250,9 @@ class _Saving:
     def result(self) -> None:
         with _writing(self._path):
             self._response.result()
+            # Orbax gives the step its name without this: before it, no older step may be deleted.
+            if jax.process_index() == 0:
+                sync_all(self._path)
 
 
 def _storable(array: Any) -> Any:
@@ -221,21 +272,6 @@ def _viewed(dtype: np.dtype, array: Any) -> Any:
     # An integer of less than a byte keeps its shape only as a value: a bitcast would pack several into one.
     wide = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.floating)
     return jax.lax.bitcast_convert_type(array, dtype) if wide else array.astype(dtype)
-
-
-def _digest_of(entries: Mapping[str, str]) -> str:
-    return hexdigest(json.dumps(entries, sort_keys=True).encode())
-
-
-def _stored_metadata(path: Path) -> dict[str, str]:
-    """Returns the metadata that are strings, after comparing those of jscope with their digest."""
-    file = path / _METADATA_FILE
-    custom = json.loads(file.read_bytes()).get("custom_metadata") if file.exists() else None
-    entries = {key: value for key, value in (custom or {}).items() if isinstance(value, str)}
-    own = any(key.startswith("jscope.") for key in entries)
-    if own and entries.get(DIGEST) != _digest_of({key: value for key, value in entries.items() if key != DIGEST}):
-        raise ValueError("its metadata do not have the digest that they were saved with")
-    return entries
 
 
 def _rows(text: str) -> dict[str, _Row]:
@@ -258,10 +294,6 @@ def _is_shared(target: Target) -> bool:
     return isinstance(target, jax.sharding.Sharding) and not target.is_fully_addressable
 
 
-def _has_shape(leaf: Any) -> bool:
-    return hasattr(leaf, "shape")
-
-
 def _escaped(name: str) -> str:
     """Returns a name of letters, digits and `_-%` in each part.
 
@@ -273,22 +305,45 @@ def _escaped(name: str) -> str:
 
 @contextmanager
 def _reading(path: str) -> Iterator[None]:
-    """Turns whatever Orbax raises while it reads into an error that says so."""
+    """Turns whatever Orbax raises while it reads into an error that says what is wrong."""
     try:
         yield
-    except (CheckpointError, MemoryError):
+    except (CheckpointError, MemoryError, jax.errors.JaxRuntimeError):
         raise
     except Exception as error:
-        raise CorruptCheckpointError(f"Orbax cannot read `{path}`: {type(error).__name__}: {error}") from error
+        if not os.path.lexists(path):
+            raise MissingCheckpointError(f"`{path}` was deleted while it was read.") from error
+        message = f"Orbax cannot read `{path}`: {_brief(error)}"
+        if isinstance(error, OSError) or _PASSING.match(str(error)):
+            raise CheckpointError(f"{message}\nThis says nothing against the checkpoint: try again.") from error
+        if type(error).__name__ == "InvalidLayoutError":
+            raise UnsupportedCheckpointError(
+                f"{message}\nGive the directory that Orbax wrote, all its files."
+            ) from error
+        raise CorruptCheckpointError(f"{message}\nRestore another step, or the directory from a copy.") from error
 
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turns whatever Orbax raises while it writes into an error that says so."""
-    try:
-        with refusals(path):
+    """Turns whatever Orbax raises while it writes into an error that says what to do."""
+    with refusals(path):
+        try:
             yield
-    except (CheckpointError, MemoryError):
-        raise
-    except Exception as error:
-        raise CheckpointWriteError(f"Orbax could not save `{path}`: {type(error).__name__}: {error}") from error
+        except (CheckpointError, MemoryError, OSError):
+            raise
+        except Exception as error:
+            # TensorStore tells by words what the operating system told it by a number.
+            number = next((each for each in _REFUSALS if os.strerror(each) in str(error)), None)
+            if number is None:
+                raise CheckpointWriteError(f"Orbax could not save `{path}`: {_brief(error)}") from error
+            raise OSError(number, os.strerror(number)) from error
+
+
+def _brief(error: Exception) -> str:
+    """Returns the kind of an error and the first line of its message, without the pages that TensorStore appends.
+
+    >>> _brief(ValueError("NOT_FOUND: no file [tensorstore_spec='{...}'] [source locations='...']"))
+    'ValueError: NOT_FOUND: no file'
+    """
+    lines = str(error).partition(" [")[0].splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:300]}"

@@ -51,6 +51,8 @@ def _on_host(array: np.ndarray) -> list[Any]:
     words = np.moveaxis(array[..., None].view(f"u{min(array.dtype.itemsize, 4)}"), -1, 0)
     if (bits := _bits(array.dtype)) < 8:
         words = words & np.uint8((1 << bits) - 1)  # The others may be anything.
+    if not words.size:  # The other axes may be of any length, and each has as many factors.
+        return [0, 0]
     if words.size <= _SMALL:
         return list((_factors(words.shape) * _stirred(words).reshape(-1)).sum(-1, dtype=np.uint32))
     return [_lane_sum(words, lane) for lane in (0, 1)]

@@ -72,6 +72,15 @@ def dtype_of(code: str) -> np.dtype:
     return np.dtype(CODES[code])
 
 
+def unreadable(code: str) -> np.dtype:
+    """Returns what stands for a dtype that NumPy lacks: one with its code as the name of a field.
+
+    >>> unreadable("F4").names
+    ('F4',)
+    """
+    return np.dtype([(code, "V1")])
+
+
 def stored_shape(shape: Shape, dtype: np.dtype) -> Shape:
     """Returns the shape that the header tells: `complex128` is stored as pairs.
 

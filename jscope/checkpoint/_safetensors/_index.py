@@ -10,6 +10,7 @@ import numpy as np
 
 from jscope._util import _text
 from jscope.checkpoint._errors import CorruptCheckpointError
+from jscope.checkpoint._other_formats import refuse_pointer
 from jscope.checkpoint._safetensors._reader import SafetensorsReader
 from jscope.errors import MissingVariableError
 
@@ -74,4 +75,5 @@ def _file_of_each(index: Path) -> dict[str, str]:
             raise ValueError(f"it names files elsewhere: {sorted(map(str, names))[:4]}")
         return files
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        refuse_pointer(index)
         raise CorruptCheckpointError(f"`{index}` is not an index of safetensors files: {error}.") from error

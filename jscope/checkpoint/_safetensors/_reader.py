@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import mmap
+import os
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from jscope._util import _text
-from jscope.checkpoint._errors import CheckpointError, CorruptCheckpointError, MissingCheckpointError
+from jscope.checkpoint._errors import (
+    CheckpointError,
+    CorruptCheckpointError,
+    MissingCheckpointError,
+    UnsupportedCheckpointError,
+)
 from jscope.checkpoint._other_formats import refuse_foreign
 from jscope.checkpoint._safetensors._checksum import agrees, in_threads
+from jscope.checkpoint._safetensors._dtypes import CODES
 from jscope.checkpoint._safetensors._header import Entry, Header, decode_header
 from jscope.errors import MissingVariableError
 
@@ -26,7 +35,7 @@ class SafetensorsReader:
         self.path = str(path)
         self._bytes: np.ndarray | None = _map(path)
         self._header = self._decode(path, self._bytes)
-        self._unverified = {name for name, entry in self._header.entries.items() if entry.digest} if verify else set()
+        self._verify_once, self._verified = verify, set[str]()
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -52,7 +61,13 @@ class SafetensorsReader:
     def get_arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Returns several arrays; the digests of large ones are computed in threads."""
         found = {name: self._entry(name) for name in names}
-        pending = [name for name in found if name in self._unverified]
+        for name, entry in found.items():
+            if entry.dtype.names:
+                raise UnsupportedCheckpointError(
+                    f"`{name}` in `{self.path}` has the dtype {entry.code}, which NumPy lacks; there are "
+                    f"{', '.join(CODES)}.\nLeave it out with `select=`; the others can be read."
+                )
+        pending = [name for name in found if name not in self._verified] if self._verify_once else []
         in_threads(self._verify, pending, [found[name].end - found[name].begin for name in pending])
         return {name: self._view(name, entry) for name, entry in found.items()}
 
@@ -87,13 +102,23 @@ class SafetensorsReader:
         return self._bytes[self._header.start + entry.begin : self._header.start + entry.end]
 
     def _verify(self, name: str) -> None:
-        entry = self._entry(name)
-        if entry.digest is not None and not agrees(self._raw(entry), entry.digest):
+        digest = self._digests.get(name)
+        if digest is not None and not agrees(self._raw(self._entry(name)), digest):
             raise CorruptCheckpointError(
-                f"`{name}` in `{self.path}` is corrupt: its bytes do not have the digest {entry.digest} of the saved.\n"
+                f"`{name}` in `{self.path}` is corrupt: its bytes do not have the digest {digest} of the saved.\n"
                 "Restore another step, or the file from a copy; `verify=False` reads it as it is."
             )
-        self._unverified.discard(name)
+        self._verified.add(name)
+
+    @cached_property
+    def _digests(self) -> Mapping[str, str]:
+        try:
+            digests = json.loads(self._header.digests)
+        except (ValueError, RecursionError) as error:
+            raise CorruptCheckpointError(f"The digests in `{self.path}` are not JSON: {error}.") from error
+        if not isinstance(digests, dict) or not all(isinstance(each, str) for each in digests.values()):
+            raise CorruptCheckpointError(f"The digests in `{self.path}` are not texts by name.")
+        return digests
 
     def _view(self, name: str, entry: Entry) -> np.ndarray:
         raw = self._raw(entry)
@@ -107,7 +132,10 @@ class SafetensorsReader:
 
 
 def _map(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            return np.zeros(0, np.uint8)  # An empty file cannot be mapped.
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    try:
+        with path.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return np.zeros(0, np.uint8)  # An empty file cannot be mapped.
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except FileNotFoundError as error:  # It was there when it was looked for: a step that `keep=` has deleted.
+        raise MissingCheckpointError(f"`{path}` was deleted while it was opened.") from error

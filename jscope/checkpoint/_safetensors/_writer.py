@@ -10,13 +10,13 @@ import errno
 import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import jax
 import numpy as np
 
+from jscope._util._gc import gc_paused
 from jscope.checkpoint._errors import UnsupportedCheckpointError
 from jscope.checkpoint._safetensors import _dtypes
 from jscope.checkpoint._safetensors._checksum import UNKNOWN, checksum
@@ -27,6 +27,7 @@ BUFFER, CHUNK = 1 << 20, 1 << 26
 """Bytes to collect before they are given to the operating system, and before that is told to write them."""
 
 
+@gc_paused()
 def write_file(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Writes a new file, and waits until it is on the disk."""
     _check_metadata(metadata)
@@ -35,35 +36,36 @@ def write_file(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str
         if isinstance(array, jax.Array):
             array.copy_to_host_async()  # All at once; the next line waits for one at a time.
     data = {name: _native_bytes(array) for name, array in arrays.items()}
-    order = sorted(
-        arrays, key=lambda name: (data[name].nbytes % ALIGNMENT != 0, -_dtypes.dtype_of(codes[name]).itemsize)
-    )
-    ends = dict(zip(order, np.cumsum([data[name].nbytes for name in order], dtype=int).tolist(), strict=True))
-    entries = {
-        name: Entry(np.dtype(array.dtype), tuple(array.shape), codes[name], end - data[name].nbytes, end, UNKNOWN)
-        for (name, array), end in zip(arrays.items(), map(ends.__getitem__, arrays), strict=True)
-    }
-    header = encode_header(entries, metadata)
-    # The header is written twice: its length must be known before the arrays, their digests are known only after.
+    # The digests of large arrays are computed while they are written: see below.
+    digests = {name: UNKNOWN if each.nbytes >= BUFFER else checksum(each) for name, each in data.items()}
+    sizes = {name: each.nbytes for name, each in data.items()}
+    order = sorted(arrays, key=lambda name: (sizes[name] % ALIGNMENT != 0, -_dtypes.dtype_of(codes[name]).itemsize))
+    entries, end = {}, 0
+    for name in order:
+        begin, end = end, end + sizes[name]
+        dtype, shape = arrays[name].dtype, tuple(arrays[name].shape)
+        entries[name] = Entry(np.dtype(dtype), shape, codes[name], begin, end)
+    entries = {name: entries[name] for name in arrays}
+    header = encode_header(entries, digests, metadata)
     with path.open("wb", BUFFER) as file:
-        _reserve(file.fileno(), len(header) + sum(each.nbytes for each in data.values()))
+        _reserve(file.fileno(), len(header) + end)
         file.write(header)
-        digests = _write_arrays(file, {name: data[name] for name in order})
-        file.seek(0)
-        file.write(
-            encode_header({name: replace(entry, digest=digests[name]) for name, entry in entries.items()}, metadata)
-        )
+        large = _write_arrays(file, {name: data[name] for name in order})
+        if large:  # Once more: its length must be known before the arrays, these digests are known only after.
+            file.seek(0)
+            file.write(encode_header(entries, digests | large, metadata))
         file.flush()
         os.fsync(file.fileno())
 
 
 def _write_arrays(file: BinaryIO, data: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Writes arrays; meanwhile, threads compute their digests and have what was written go to the disk."""
-    digests: dict[str, str | Future[str]] = {}
+    """Writes arrays; meanwhile, threads have them go to the disk, and compute the digests of large ones, to return."""
+    digests: dict[str, Future[str]] = {}
     syncs, unsynced = [], 0
     with ThreadPoolExecutor(2) as pool:
         for name, each in data.items():
-            digests[name] = pool.submit(checksum, each) if each.nbytes >= BUFFER else checksum(each)
+            if each.nbytes >= BUFFER:
+                digests[name] = pool.submit(checksum, each)
             file.write(each.data)
             unsynced += each.nbytes
             # The disk works while arrays are copied; the last `fsync` then finds little left to do.
@@ -73,7 +75,7 @@ def _write_arrays(file: BinaryIO, data: Mapping[str, np.ndarray]) -> dict[str, s
                 unsynced = 0
         for sync in syncs:
             sync.result()
-        return {name: each if isinstance(each, str) else each.result() for name, each in digests.items()}
+        return {name: each.result() for name, each in digests.items()}
 
 
 def _sync(descriptor: int) -> None:
