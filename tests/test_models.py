@@ -58,7 +58,6 @@ class Tiny(NamedTuple):
         return jscope.transform_with_state(lambda scope, *args: self.function(scope, *args, config))
 
 
-RESNET_BLOCKS = ("stage_0/blocks", "stage_1/blocks")
 TINY = {
     "gpt2": Tiny(gpt2.gpt2, gpt2.Config(2, 2, 8, 11, 6), (IDS,)),
     "llama": Tiny(llama.llama, llama.Config(2, 8, 4, 2, 12, 11), (IDS,)),
@@ -67,11 +66,11 @@ TINY = {
     "lstm": Tiny(lstm_lm.language_model, lstm_lm.Config(6, vocab=11), (IDS, (jnp.zeros((2, 2, 6)),) * 2)),
     "resnet": Tiny(
         partial(resnet.resnet, training=True),
-        resnet.Config((2, 3), 2, classes=5),
+        resnet.Config((3,), 2, classes=5),
         (IMAGES,),
-        ("stage_0/blocks", "stage_1/blocks"),
+        ("stage_0/blocks",),
     ),
-    "unet": Tiny(unet.unet, unet.Config(2, 3), (IMAGES,), ()),
+    "unet": Tiny(unet.unet, unet.Config(2, 2), (IMAGES,), ()),
 }
 
 
