@@ -98,7 +98,9 @@ def test_a_layer_that_is_not_training_needs_no_key_and_writes_nothing(training):
 
 
 def takes_training(value):
-    return inspect.isfunction(value) and "training" in inspect.signature(value).parameters
+    """Whether a layer has to be told; those with None as default are told where they drop."""
+    training = inspect.signature(value).parameters.get("training") if inspect.isfunction(value) else None
+    return training is not None and training.default is inspect.Parameter.empty
 
 
 def run_layer(name, args, training, scope, x):

@@ -7,6 +7,7 @@ from typing import Any, assert_type
 import jax
 
 import jscope
+from jscope import nn
 
 
 def dense(scope: jscope.Scope, x: jax.Array, features: int) -> jax.Array:
@@ -88,3 +89,17 @@ def getter(getter: Any, name: str, /, **options: Any) -> jax.Array:
 
 def getters(scope: jscope.Scope) -> jscope.Scope:
     return scope.with_defaults(custom_getter=getter, reuse=True)
+
+
+def feed_forward(scope: jscope.Scope, x: jax.Array) -> jax.Array:
+    return nn.glu(scope, x, 4 * x.shape[-1])
+
+
+def layers(scope: jscope.Scope, x: jax.Array, cache: nn.KVCache) -> None:
+    assert_type(nn.attention(scope, x, 4, causal=True, rotary=nn.rotary), jax.Array)
+    assert_type(nn.attention(scope, x, 4, cache=cache), tuple[jax.Array, nn.KVCache])
+    assert_type(nn.transformer_block(scope, x, 4, feed_forward, dropout=0.1, training=True), jax.Array)
+    assert_type(nn.transformer_block(scope, x, 4, feed_forward, cache=cache), tuple[jax.Array, nn.KVCache])
+    (h, c), y = nn.lstm(scope, None, x, 8)
+    assert_type((h, c, y), tuple[jax.Array, jax.Array, jax.Array])
+    nn.attention(scope, x, "4")  # pyright: ignore[reportArgumentType]

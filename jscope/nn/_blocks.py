@@ -1,0 +1,198 @@
+"""What transformers are made of, put together: feed-forward networks, and the block of both.
+
+These are functions of a scope like yours would be: where a model wants something else, copy the few lines and change
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, Unpack, overload
+
+import jax
+
+from jscope._defaults import Off
+from jscope._scope import Scope
+from jscope._types import Axes, Initializer
+from jscope.nn._attention import AttentionOptions, attention
+from jscope.nn._cache import KVCache
+from jscope.nn._dense import dense
+from jscope.nn._layer import named
+from jscope.nn._noise import dropout
+from jscope.nn._norm import layer_norm
+
+Activation: TypeAlias = Callable[[jax.Array], jax.Array]
+Layer: TypeAlias = Callable[[Scope, jax.Array], jax.Array]
+
+
+@named
+def mlp(
+    scope: Scope,
+    x: jax.Array,
+    hidden: int,
+    units: int | None = None,
+    *,
+    activation: Activation = jax.nn.gelu,
+    use_bias: bool = True,
+    kernel_initializer: Initializer | Off | None = None,
+    bias_initializer: Initializer | Off | None = None,
+    axes: Axes | None = ("embed", "mlp"),
+) -> jax.Array:
+    """Two dense layers with an activation between them: `(..., d) -> (..., u)`.
+
+    >>> params = jscope.init(jscope.nn.mlp, jax.random.key(0), jnp.ones((2, 8)), 32)
+    >>> params["hidden"]["kernel"].shape, params["out"]["kernel"].shape
+    ((8, 32), (32, 8))
+
+    Args:
+      scope: Has the scopes `hidden` and `out`, with `kernel` and `bias` each.
+      x: The input, of any rank from 1 on.
+      hidden: The size between the two layers.
+      units: The size u of the output; d if None.
+      activation: What is applied between the two layers.
+      use_bias: Whether the layers have biases.
+      kernel_initializer: How both kernels start; None for the scope's default, else Keras's.
+      bias_initializer: How both biases start; None for zeros.
+      axes: Logical names of the axes of `hidden/kernel`; `out/kernel` has them reversed. None leaves them to the
+        scope's partitioner.
+    """
+    options = {"use_bias": use_bias, "kernel_initializer": kernel_initializer, "bias_initializer": bias_initializer}
+    x_h = dense(scope / "hidden", x, hidden, activation=activation, axes=axes, **options)
+    return dense(scope / "out", x_h, units or x.shape[-1], axes=axes and axes[::-1], **options)
+
+
+@named
+def glu(
+    scope: Scope,
+    x: jax.Array,
+    hidden: int,
+    units: int | None = None,
+    *,
+    activation: Activation = jax.nn.silu,
+    use_bias: bool = False,
+    kernel_initializer: Initializer | Off | None = None,
+    bias_initializer: Initializer | Off | None = None,
+    axes: Axes | None = ("embed", "mlp"),
+) -> jax.Array:
+    """A gated feed-forward network: `out(activation(gate(x)) * hidden(x))`, of shape `(..., d) -> (..., u)`.
+
+    >>> params = jscope.init(jscope.nn.glu, jax.random.key(0), jnp.ones((2, 8)), 32)
+    >>> jscope.tree.names(params)
+    ['gate/kernel', 'hidden/kernel', 'out/kernel']
+
+    With `jax.nn.silu` it is called SwiGLU, with `jax.nn.gelu` GeGLU, with `jax.nn.sigmoid` GLU.
+
+    Args:
+      scope: Has the scopes `gate`, `hidden` and `out`, with `kernel` each, and `bias` if asked for.
+      x: The input, of any rank from 1 on.
+      hidden: The size between the layers.
+      units: The size u of the output; d if None.
+      activation: What is applied to the gate.
+      use_bias: Whether the layers have biases.
+      kernel_initializer: How all kernels start; None for the scope's default, else Keras's.
+      bias_initializer: How all biases start; None for zeros.
+      axes: Logical names of the axes of `hidden/kernel`; `out/kernel` has them reversed. None leaves them to the
+        scope's partitioner.
+
+    (Shazeer, 2020, https://arxiv.org/abs/2002.05202)
+    """
+    options = {"use_bias": use_bias, "kernel_initializer": kernel_initializer, "bias_initializer": bias_initializer}
+    gate_h = dense(scope / "gate", x, hidden, activation=activation, axes=axes, **options)
+    x_h = gate_h * dense(scope / "hidden", x, hidden, axes=axes, **options)
+    return dense(scope / "out", x_h, units or x.shape[-1], axes=axes and axes[::-1], **options)
+
+
+@overload
+def transformer_block(
+    scope: Scope,
+    x: jax.Array,
+    num_heads: int,
+    feed_forward: Layer,
+    *,
+    norm: Layer = ...,
+    norm_first: bool = ...,
+    context_mask: jax.Array | None = ...,
+    cache: None = None,
+    **options: Unpack[AttentionOptions],
+) -> jax.Array: ...
+
+
+@overload
+def transformer_block(
+    scope: Scope,
+    x: jax.Array,
+    num_heads: int,
+    feed_forward: Layer,
+    *,
+    norm: Layer = ...,
+    norm_first: bool = ...,
+    context_mask: jax.Array | None = ...,
+    cache: KVCache,
+    **options: Unpack[AttentionOptions],
+) -> tuple[jax.Array, KVCache]: ...
+
+
+@named
+def transformer_block(
+    scope: Scope,
+    x: jax.Array,
+    num_heads: int,
+    feed_forward: Layer,
+    *,
+    norm: Layer = layer_norm,
+    norm_first: bool = True,
+    context_mask: jax.Array | None = None,
+    cache: KVCache | None = None,
+    **options: Unpack[AttentionOptions],
+) -> Any:
+    """Attention and a feed-forward network, each with a norm, dropout and a residual connection: `(b, t, d)` both ways.
+
+    >>> def block(scope, x_btd):
+    ...     feed_forward = lambda scope, x_btd: jscope.nn.mlp(scope, x_btd, 64)
+    ...     return jscope.nn.transformer_block(scope, x_btd, 4, feed_forward, causal=True)
+    >>> params = jscope.init(block, jax.random.key(0), jnp.ones((2, 5, 16)))
+    >>> list(params)
+    ['attention_norm', 'attention', 'mlp_norm', 'mlp']
+
+    Scopes: `attention` and `attention_norm`; with a `context`, `cross_attention` and `cross_attention_norm`; `mlp` and
+    `mlp_norm`.
+
+    Args:
+      scope: Where they are.
+      x: The tokens, of shape (b, t, d).
+      num_heads: As for `nn.attention`.
+      feed_forward: A function of a scope and tokens: `nn.mlp` or `nn.glu` with its sizes, `nn.mixture_of_experts`, ...
+      norm: `nn.layer_norm`, `nn.rms_norm`, or a `functools.partial` of one.
+      norm_first: Whether norms stand at the entry of each branch (as in GPT-2) rather than after the sum (as in BERT).
+      context_mask: Like `mask`, of what may be seen of the `context`.
+      cache: As for `nn.attention`; the result is then a pair `(out, cache)`.
+      **options: Those of `nn.attention`. With a `context` there are two attentions: the first looks at `x`, with all
+        options, the second at the context, without those that speak of positions. `dropout` is that of weights, and of
+        the outputs of each branch as well.
+
+    (Vaswani et al., 2017, https://arxiv.org/abs/1706.03762; Xiong et al., 2020, https://arxiv.org/abs/2002.04745)
+    """
+    context, rate = options.pop("context", None), options.get("dropout", 0.0)
+    attend: Any = attention
+    training: Any = options.get("training")
+
+    def enter(name: str, x: jax.Array) -> jax.Array:
+        return norm(scope / f"{name}_norm", x) if norm_first else x
+
+    def leave(name: str, x: jax.Array, y: jax.Array) -> jax.Array:
+        x = x + (dropout(scope / f"{name}_dropout", y, rate, training=training) if rate else y)
+        return x if norm_first else norm(scope / f"{name}_norm", x)
+
+    y = attend(scope / "attention", enter("attention", x), num_heads, cache=cache, **options)
+    y, cache = (y, None) if cache is None else y
+    x = leave("attention", x, y)
+    if context is not None:
+        across: Any = {name: value for name, value in options.items() if name not in _OF_POSITIONS}
+        options_across = {"context": context, "mask": context_mask, **across}
+        y = attend(scope / "cross_attention", enter("cross_attention", x), num_heads, **options_across)
+        x = leave("cross_attention", x, y)
+    x = leave("mlp", x, feed_forward(scope / "mlp", enter("mlp", x)))
+    return x if cache is None else (x, cache)
+
+
+_OF_POSITIONS = {"causal", "sliding_window", "mask", "logit_bias", "rotary", "positions"}

@@ -1,0 +1,109 @@
+"""A long short-term memory whose products are convolutions: it remembers something at each place of an image."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from jscope import initializers
+from jscope._scope import Scope
+from jscope._types import Axes
+from jscope.nn._gates import Activation, Pair, Start, checked_carry, lstm_bias, pair_of_zeros, remember
+from jscope.nn._layer import along, check_rank, check_size, in_one_dtype, named, refuse, weight
+
+
+@named
+def conv_lstm(
+    scope: Scope,
+    carry: Pair | None,
+    x: jax.Array,
+    filters: int,
+    kernel_size: tuple[int, ...],
+    *,
+    strides: int | tuple[int, ...] = 1,
+    padding: Literal["valid", "same"] = "valid",
+    activation: Activation = jnp.tanh,
+    recurrent_activation: Activation = jax.nn.sigmoid,
+    use_bias: bool = True,
+    unit_forget_bias: bool = True,
+    kernel_initializer: Start = None,
+    recurrent_initializer: Start = None,
+    bias_initializer: Start = None,
+    axes: Axes | None = None,
+) -> tuple[Pair, jax.Array]:
+    """One step of a convolutional long short-term memory.
+
+    >>> step = jscope.transform(lambda scope, x: jscope.nn.conv_lstm(scope, None, x, 5, (3, 3), padding="same"))
+    >>> x_bhwc = jnp.ones((2, 8, 8, 3))
+    >>> params = step.init(jax.random.key(0), x_bhwc)
+    >>> (h_bhwf, c_bhwf), y_bhwf = step.apply(params, x_bhwc)
+    >>> params["kernel"].shape, params["recurrent_kernel"].shape, y_bhwf.shape
+    ((3, 3, 3, 20), (3, 3, 5, 20), (2, 8, 8, 5))
+
+    Variables: `kernel` (*kernel_size, c, 4f), Glorot uniform; `recurrent_kernel` (*kernel_size, f, 4f), orthogonal;
+    `bias` (4f,), zeros, but ones for the forget gate. (Keras's `ConvLSTM1D` to `3D`; Shi et al., 2015,
+    https://arxiv.org/abs/1506.04214, without the peepholes.)
+
+    Args:
+      scope: Where its variables are.
+      carry: Output `h` and memory `c` of the step before, of the shape of the output; None for zeros.
+      x: The input of shape (batch, *space, c), with one to three axes of space.
+      filters: The number f of channels of memory and output.
+      kernel_size: The size of the window along each axis of space.
+      strides: Of the convolution of the input; that of the state has none.
+      padding: Of the convolution of the input; that of the state keeps its size.
+      activation: Of the candidate and the memory.
+      recurrent_activation: Of the gates.
+      use_bias: Whether there is a bias.
+      unit_forget_bias: Whether the bias of the forget gate starts at 1.
+      kernel_initializer: How `kernel` starts; None for the scope's default, else Keras's.
+      recurrent_initializer: How `recurrent_kernel` starts; None for the scope's default, else Keras's.
+      bias_initializer: How `bias` starts (apart from the forget gate's); None for zeros.
+      axes: Logical names of the last two axes of `kernel`; that of filters in other variables follows.
+
+    Returns:
+      The next carry `(h, c)`, and the output, which is `h` in the dtype of `x`.
+    """
+    check_rank(scope, "conv_lstm", x, "(batch, *space, channels)", 3, 4, 5)
+    _check(scope, x, filters, kernel_size, padding)
+    space, orthogonal = (None,) * len(kernel_size), initializers.orthogonal()
+    names = (None, None) if axes is None else ((*space, *axes), (*space, None, axes[-1]))
+    shapes = [(*kernel_size, channels, 4 * filters) for channels in (x.shape[-1], filters)]
+    kernel = weight(scope, "kernel", shapes[0], kernel_initializer, initializers.glorot_uniform(), names[0])
+    recurrent_kernel = weight(scope, "recurrent_kernel", shapes[1], recurrent_initializer, orthogonal, names[1])
+    carry = checked_carry(scope, "conv_lstm", carry, zero_image(x, filters, kernel_size, strides, padding))
+    x, kernel, recurrent_kernel = in_one_dtype(x, kernel, recurrent_kernel)
+    gates = _conv(x, kernel, strides, padding) + _conv(carry[0].astype(x.dtype), recurrent_kernel, 1, "same")
+    if use_bias:
+        bias = lstm_bias(scope, filters, bias_initializer, axes, unit_forget_bias)
+        gates = gates + along(bias.astype(gates.dtype), gates.ndim)
+    return remember(carry, gates, activation, recurrent_activation)
+
+
+def zero_image(
+    x: Any, filters: int, kernel_size: tuple[int, ...], strides: int | tuple[int, ...] = 1, padding: str = "valid"
+) -> Pair:
+    """Returns a state and a memory to start with: zeros of the shape of the output."""
+    kernel = jax.ShapeDtypeStruct((*kernel_size, x.shape[-1], filters), x.dtype)
+    image = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    out = jax.eval_shape(functools.partial(_conv, strides=strides, padding=padding), image, kernel)
+    return pair_of_zeros(jax.ShapeDtypeStruct(out.shape, x.dtype), filters)
+
+
+def _conv(x: jax.Array, kernel: jax.Array, strides: int | tuple[int, ...], padding: str) -> jax.Array:
+    space = "HWD"[: x.ndim - 2]
+    numbers = (f"N{space}C", f"{space}IO", f"N{space}C")
+    steps = (strides,) * len(space) if isinstance(strides, int) else tuple(strides)
+    return jax.lax.conv_general_dilated(x, kernel, steps, padding.upper(), dimension_numbers=numbers)
+
+
+def _check(scope: Scope, x: jax.Array, filters: int, kernel_size: Any, padding: Any) -> None:
+    check_size(scope, "conv_lstm", "filters", filters)
+    if not isinstance(kernel_size, tuple) or len(kernel_size) != x.ndim - 2:
+        problem = f"`kernel_size` is {kernel_size!r}, and the input has shape {x.shape}"
+        refuse(scope, "conv_lstm", problem, f"It should be a tuple of {x.ndim - 2} ints, one for each axis of space.")
+    if padding not in ("valid", "same"):
+        refuse(scope, "conv_lstm", f"`padding` is {padding!r}", 'It should be "valid" or "same".')

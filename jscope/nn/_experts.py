@@ -1,0 +1,135 @@
+"""A mixture of experts: many networks, of which each token uses a few.
+
+An expert is any function of a scope. All run at once, under `jscope.vmap`: their variables are stacked on an axis with
+a name of its own, along which they can be spread over devices. Each expert has room for a fixed number of tokens,
+so that shapes do not depend on the data; tokens for which there is no room are passed over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jscope._defaults import Off
+from jscope._scope import Scope
+from jscope._types import Axes, Initializer
+from jscope.lift import vmap
+from jscope.nn._dense import dense
+from jscope.nn._layer import check_rank, check_size, named, refuse
+
+
+@named
+def mixture_of_experts(
+    scope: Scope,
+    x: jax.Array,
+    expert: Callable[[Scope, jax.Array], jax.Array],
+    num_experts: int,
+    *,
+    top_k: int = 2,
+    capacity_factor: float | None = 1.25,
+    normalize: bool = True,
+    router_initializer: Initializer | Off | None = None,
+    router_axes: Axes | None = ("embed", None),
+    axis: str | None = "expert",
+) -> jax.Array:
+    """Sends each token to the few experts that a router prefers, and adds up what they return: `(..., d) -> (..., u)`.
+
+    >>> def expert(scope, x_cd):
+    ...     return jscope.nn.mlp(scope, x_cd, 32)
+    >>> model = jscope.transform(lambda scope, x_btd: jscope.nn.mixture_of_experts(scope, x_btd, expert, 4))
+    >>> x_btd = jnp.ones((2, 3, 8))
+    >>> params = model.init(jax.random.key(0), x_btd)
+    >>> params["router"]["kernel"].shape, params["experts"]["hidden"]["kernel"].shape
+    ((8, 4), (4, 8, 32))
+    >>> y_btd, captured = model.capture("load_balancing_loss$").apply(params, x_btd)
+    >>> y_btd.shape, captured["load_balancing_loss"].shape
+    ((2, 3, 8), ())
+
+    Variables: `router/kernel` (d, experts), Glorot uniform; and those of `expert` in `experts`, with the experts as an
+    axis in front.
+
+    Values are sown for whoever captures them: `load_balancing_loss`, which is 1 where all experts are used equally and
+    has to be added to the loss, times 0.01 or so; `router_z_loss`, which grows with the logits; and `dropped`, the part
+    of the choices for which there was no room. Since it sows, use the lifts (`jscope.remat`) around it.
+
+    Args:
+      scope: Where its variables are.
+      x: The tokens, of shape (..., d).
+      expert: A function of a scope and tokens (n, d), with outputs (n, u).
+      num_experts: How many experts there are.
+      top_k: How many of them each token goes to.
+      capacity_factor: The room of an expert, relative to its share of all choices if they are spread evenly; None for
+        as much as ever needed, at the price of as much computation. First choices take precedence over second ones, and
+        earlier tokens over later ones.
+      normalize: Whether the weights of the chosen experts add up to 1. (With a single one they never do: that would
+        leave the router without a gradient.)
+      router_initializer: How `router/kernel` starts; None for the scope's default, else Keras's.
+      router_axes: Logical names of the axes of `router/kernel`.
+      axis: A logical name for the axis of the experts.
+
+    (Shazeer et al., 2017, https://arxiv.org/abs/1701.06538; Fedus et al., 2021, https://arxiv.org/abs/2101.03961)
+    """
+    check_rank(scope, "mixture_of_experts", x, "(..., features)", least=1)
+    check_size(scope, "mixture_of_experts", "num_experts", num_experts)
+    if check_size(scope, "mixture_of_experts", "top_k", top_k) > num_experts:
+        refuse(scope, "mixture_of_experts", f"top_k={top_k} of {num_experts} experts", "Take at most all of them.")
+    x_nd = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    # The router decides in float32: in bfloat16, many experts would tie.
+    x32_nd = x_nd.astype(jnp.float32)
+    options = {"use_bias": False, "kernel_initializer": router_initializer, "axes": router_axes}
+    logits_ne = dense(scope / "router", x32_nd, num_experts, **options)
+    capacity = _capacity(scope, x_nd.shape[0] * top_k, x_nd.shape[0], num_experts, capacity_factor)
+    route = _route(logits_ne, top_k, capacity, normalize)
+    _sow(scope, logits_ne, route)
+    room = jnp.zeros((num_experts * capacity, x.shape[-1]), x.dtype)
+    x_ecd = room.at[route.slot_kn].set(jnp.broadcast_to(x_nd, (top_k, *x_nd.shape)), mode="drop")
+    x_ecd = x_ecd.reshape(num_experts, capacity, x.shape[-1])
+    y_ecu = vmap(expert, axis_size=num_experts, axis=axis)(scope / "experts", x_ecd)
+    y_su = y_ecu.reshape(num_experts * capacity, y_ecu.shape[-1])
+    y_knu = y_su.at[route.slot_kn].get(mode="fill", fill_value=0)
+    y_nu = jnp.einsum("kn,knu->nu", route.weight_kn.astype(y_knu.dtype), y_knu)
+    return y_nu.reshape(*x.shape[:-1], y_nu.shape[-1])
+
+
+class _Route(NamedTuple):
+    """Where tokens go: choice by choice, then token by token."""
+
+    expert_kn: jax.Array
+    weight_kn: jax.Array
+    slot_kn: jax.Array
+    """The place among those of all experts; beyond the last one where there is no room."""
+    kept_kn: jax.Array
+
+
+def _route(logits_ne: jax.Array, top_k: int, capacity: int, normalize: bool) -> _Route:
+    weight_nk, expert_nk = jax.lax.top_k(jax.nn.softmax(logits_ne, axis=-1), top_k)
+    if normalize and top_k > 1:
+        weight_nk = weight_nk / weight_nk.sum(-1, keepdims=True)
+    expert_kn, (n, experts) = expert_nk.T, logits_ne.shape
+    one_hot = jax.nn.one_hot(expert_kn.reshape(top_k * n), experts, dtype=jnp.int32)
+    # How many choices before this one went to the same expert.
+    queue_kn = ((jnp.cumsum(one_hot, axis=0) - one_hot) * one_hot).sum(-1).reshape(top_k, n)
+    kept_kn = queue_kn < capacity
+    slot_kn = jnp.where(kept_kn, expert_kn * capacity + queue_kn, experts * capacity)
+    return _Route(expert_kn, weight_nk.T, slot_kn, kept_kn)
+
+
+def _capacity(scope: Scope, choices: int, tokens: int, experts: int, factor: float | None) -> int:
+    if factor is not None and factor <= 0:
+        problem, advice = f"`capacity_factor` is {factor}", "It should be positive, or None for as much as ever needed."
+        refuse(scope, "mixture_of_experts", problem, advice)
+    needed = tokens if factor is None else math.ceil(choices * factor / experts)
+    return max(1, min(needed, tokens))
+
+
+def _sow(scope: Scope, logits_ne: jax.Array, route: _Route) -> None:
+    (n, experts), choices = logits_ne.shape, max(1, route.expert_kn.size)
+    used_e = jnp.zeros(experts, jnp.float32).at[route.expert_kn].add(1 / choices)
+    wanted_e = jax.nn.softmax(logits_ne, axis=-1).sum(0) / max(1, n)
+    scope.sow("load_balancing_loss", experts * jnp.sum(used_e * wanted_e))
+    scope.sow("router_z_loss", jnp.sum(jax.nn.logsumexp(logits_ne, axis=-1) ** 2) / max(1, n))
+    scope.sow("dropped", jnp.sum(~route.kept_kn) / choices)

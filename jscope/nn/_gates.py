@@ -1,0 +1,98 @@
+"""What recurrent cells have in common: gates side by side in one kernel, and a carry that keeps its dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from jscope import initializers
+from jscope._defaults import Off
+from jscope._scope import Scope
+from jscope._types import Axes, DType, Initializer, Key, Shape
+from jscope.nn._layer import check_rank, check_size, refuse, vector, weight
+
+Activation: TypeAlias = Callable[[jax.Array], jax.Array]
+Start: TypeAlias = Initializer | Off | None
+Pair: TypeAlias = tuple[jax.Array, jax.Array]
+Carry = TypeVar("Carry", jax.Array, Pair)
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Forgetful:
+    """Starts the bias of the forget gate, second of four, at 1, so that memory lasts; the others as `others` says."""
+
+    others: Initializer
+
+    def __call__(self, key: Key, shape: Shape, dtype: DType = jnp.float32) -> jax.Array:
+        units = shape[0] // 4
+        return self.others(key, shape, dtype).at[units : 2 * units].set(1)
+
+
+def kernels_of(
+    scope: Scope, layer: str, x: jax.Array, units: int, gates: int, starts: tuple[Start, Start], axes: Axes | None
+) -> Pair:
+    """Returns the two kernels of a cell, for its input and for its state."""
+    check_rank(scope, layer, x, "(..., features)", least=1)
+    check_size(scope, layer, "units", units)
+    if axes is not None and len(axes) != 2:
+        refuse(scope, layer, f"axes={axes!r} does not name two axes", 'Name those of `kernel`: ("embed", "mlp").')
+    width, state_axes = gates * units, None if axes is None else (None, axes[1])
+    kernel = weight(scope, "kernel", (x.shape[-1], width), starts[0], initializers.glorot_uniform(), axes)
+    orthogonal = initializers.orthogonal()
+    return kernel, weight(scope, "recurrent_kernel", (units, width), starts[1], orthogonal, state_axes)
+
+
+def bias_of(scope: Scope, shape: Shape, start: Start, keras: Initializer, axes: Axes | None) -> jax.Array:
+    """Returns the bias of a cell, whose last axis is that of the kernels."""
+    names = None if axes is None else (*(None,) * (len(shape) - 1), axes[-1])
+    return vector(scope, "bias", shape, start, keras, names)
+
+
+def lstm_bias(scope: Scope, units: int, start: Start, axes: Axes | None, unit_forget_bias: bool) -> jax.Array:
+    """Returns the bias of the four gates of a long short-term memory."""
+    if unit_forget_bias:
+        start = Forgetful(initializers.zeros if start is None or not callable(start) else start)
+    return bias_of(scope, (4 * units,), start, initializers.zeros, axes)
+
+
+def remember(
+    carry: Pair, gates: jax.Array, activation: Activation, recurrent_activation: Activation
+) -> tuple[Pair, jax.Array]:
+    """Returns the next carry and the output, from the gates: input, forget, candidate, output."""
+    h, c = carry
+    write, keep, candidate, show = jnp.split(gates, 4, axis=-1)
+    written = recurrent_activation(write) * activation(candidate)
+    c = recurrent_activation(keep).astype(c.dtype) * c + written.astype(c.dtype)
+    y = recurrent_activation(show) * activation(c).astype(gates.dtype)
+    return (y.astype(h.dtype), c), y
+
+
+def zeros_for(x: Any, units: int) -> jax.Array:
+    """Returns a state to start with, for an input of this shape and dtype."""
+    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.float32
+    return jnp.zeros((*x.shape[:-1], units), dtype)
+
+
+def pair_of_zeros(x: Any, units: int) -> Pair:
+    """Returns a state and a memory to start with."""
+    zeros = zeros_for(x, units)
+    return zeros, zeros
+
+
+def checked_carry(scope: Scope, layer: str, carry: Carry | None, start: Carry) -> Carry:
+    """Returns the carry, or what to start with if there is none, after checking that it has the shape of that."""
+    if carry is None:
+        return start
+    found, wanted = (jax.tree.map(jnp.shape, tree) for tree in (carry, start))
+    if found != wanted:
+        refuse(
+            scope,
+            layer,
+            f"the carry has the shape {found}, where {wanted} is needed",
+            "It is what the step before returned; None stands for zeros.",
+        )
+    return carry

@@ -1,0 +1,172 @@
+"""A recurrent network is a cell, scanned over time: one set of variables, one step compiled.
+
+`recurrent` runs any cell `cell(scope, carry, x, ...) -> (carry, y)`, yours as well. Time is the second axis of inputs
+and outputs, and outputs stand where their inputs stood, in both directions.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from jscope._scope import Scope
+from jscope.lift import scan
+from jscope.nn._cells import gru, lstm, rnn
+from jscope.nn._conv_lstm import conv_lstm, zero_image
+from jscope.nn._gates import pair_of_zeros, zeros_for
+from jscope.nn._layer import check_rank, refuse
+
+Merge = Literal["concat", "sum", "mul", "ave"]
+
+
+def recurrent(
+    cell: Callable[..., tuple[Any, Any]],
+    scope: Scope,
+    xs: jax.Array,
+    *args: Any,
+    lengths: jax.Array | None = None,
+    reverse: bool = False,
+    initial: Any = None,
+    unroll: int | bool = 1,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """Runs a cell over time: `(batch, time, ...) -> (batch, time, ...)`, and its last carry.
+
+    >>> model = jscope.transform(lambda scope, xs_btd: jscope.nn.recurrent(jscope.nn.lstm, scope / "lstm", xs_btd, 5))
+    >>> xs_btd = jnp.ones((2, 7, 3))
+    >>> params = model.init(jax.random.key(0), xs_btd)
+    >>> ys_btu, (h_bu, c_bu) = model.apply(params, xs_btd)
+    >>> ys_btu.shape, h_bu.shape, params["lstm"]["kernel"].shape
+    ((2, 7, 5), (2, 5), (3, 20))
+
+    Args:
+      cell: `nn.lstm`, `nn.gru`, `nn.rnn`, `nn.conv_lstm`, a `functools.partial` of one, or a function of your own.
+      scope: That of the cell; all steps share its variables.
+      xs: The inputs, of shape (batch, time, ...).
+      *args: What the cell takes after its input, such as `units`.
+      lengths: How many steps of each example count, integers of shape (batch,). Afterwards the carry stays as it is,
+        and outputs are zero.
+      reverse: Whether to run from the last step (of those that count) to the first.
+      initial: The first carry; zeros if None, which a cell of your own has to be given.
+      unroll: How many steps one step of the compiled loop takes.
+      **options: The keywords of the cell.
+
+    Returns:
+      The outputs, and the carry after the last step that counts.
+    """
+    check_rank(scope, "recurrent", xs, "(batch, time, ...)", least=2)
+    _check_lengths(scope, xs, lengths)
+    if initial is None:
+        initial = zero_carry(scope, cell, jax.ShapeDtypeStruct((xs.shape[0], *xs.shape[2:]), xs.dtype), args, options)
+
+    def step(scope: Scope, carry: Any, inputs: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
+        x, time = inputs
+        after, y = cell(scope, carry, x, *args, **options)
+        if lengths is None:
+            return after, y
+        counts = time < lengths
+        kept = jax.tree.map(lambda new, old: _where(counts, new, old), after, carry)
+        return kept, jax.tree.map(lambda y: _where(counts, y, jnp.zeros_like(y)), y)
+
+    inputs = jnp.moveaxis(xs, 1, 0), jnp.arange(xs.shape[1], dtype=jnp.int32)
+    carry, ys = scan(step, scope, initial, inputs, reverse=reverse, unroll=unroll, shared="")
+    return jax.tree.map(lambda y: jnp.moveaxis(y, 0, 1), ys), carry
+
+
+def bidirectional(
+    cell: Callable[..., tuple[Any, Any]],
+    scope: Scope,
+    xs: jax.Array,
+    *args: Any,
+    merge_mode: Merge | None = "concat",
+    lengths: jax.Array | None = None,
+    initial: tuple[Any, Any] = (None, None),
+    unroll: int | bool = 1,
+    **options: Any,
+) -> tuple[Any, tuple[Any, Any]]:
+    """Runs a cell over time in both directions, with variables of its own for each: in `forward` and `backward`.
+
+    >>> model = jscope.transform(lambda scope, xs_btd: jscope.nn.bidirectional(jscope.nn.gru, scope, xs_btd, 5))
+    >>> params = model.init(jax.random.key(0), jnp.ones((2, 7, 3)))
+    >>> ys, (last, first) = model.apply(params, jnp.ones((2, 7, 3)))
+    >>> list(params), ys.shape
+    (['forward', 'backward'], (2, 7, 10))
+
+    Args:
+      cell: As for `recurrent`.
+      scope: Where the two scopes are.
+      xs: The inputs, of shape (batch, time, ...).
+      *args: What the cell takes after its input, such as `units`.
+      merge_mode: What is made of the two outputs at each step: they are concatenated, added, multiplied or averaged; a
+        pair if None.
+      lengths: As for `recurrent`: the backward run begins at the last step that counts.
+      initial: The first carry of each direction.
+      unroll: As for `recurrent`.
+      **options: The keywords of the cell.
+
+    Returns:
+      The outputs, and the last carry of each direction.
+
+    (Keras's `Bidirectional`; Schuster and Paliwal, 1997, https://doi.org/10.1109/78.650093)
+    """
+    if merge_mode is not None and merge_mode not in _MERGE:
+        refuse(scope, "bidirectional", f"`merge_mode` is {merge_mode!r}", f"It should be one of {[*_MERGE, None]}.")
+    run = functools.partial(recurrent, cell, lengths=lengths, unroll=unroll)
+    ys, last = run(scope / "forward", xs, *args, initial=initial[0], **options)
+    zs, first = run(scope / "backward", xs, *args, initial=initial[1], reverse=True, **options)
+    merged = (ys, zs) if merge_mode is None else jax.tree.map(_MERGE[merge_mode], ys, zs)
+    return merged, (last, first)
+
+
+def zero_carry(
+    scope: Scope, cell: Callable[..., Any], x: jax.ShapeDtypeStruct, args: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
+    """Returns the carry that a cell of ours starts with."""
+    while isinstance(cell, functools.partial):
+        cell, args, options = cell.func, (*cell.args, *args), {**cell.keywords, **options}
+    if cell not in _ZEROS:
+        refuse(
+            scope,
+            "recurrent",
+            f"nothing says what the carry of `{getattr(cell, '__name__', cell)}` is before the first step",
+            "Pass it as `initial=`, arrays of the shapes and dtypes that the cell returns.",
+        )
+    make, names = _ZEROS[cell]
+    given = dict(zip(names, args, strict=False)) | options
+    return make(x, **{name: given[name] for name in names if name in given})
+
+
+_ZEROS: dict[Callable[..., Any], tuple[Callable[..., Any], tuple[str, ...]]] = {
+    rnn: (zeros_for, ("units",)),
+    gru: (zeros_for, ("units",)),
+    lstm: (pair_of_zeros, ("units",)),
+    conv_lstm: (zero_image, ("filters", "kernel_size", "strides", "padding")),
+}
+"""How the carry of each cell starts, and what of the cell's arguments it depends on."""
+
+_MERGE: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    "concat": lambda y, z: jnp.concatenate([y, z], axis=-1),
+    "sum": jnp.add,
+    "mul": jnp.multiply,
+    "ave": lambda y, z: (y + z) / 2,
+}
+
+
+def _where(counts_b: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+    return jnp.where(jnp.expand_dims(counts_b, tuple(range(1, new.ndim))), new, old)
+
+
+def _check_lengths(scope: Scope, xs: jax.Array, lengths: jax.Array | None) -> None:
+    if lengths is None:
+        return
+    if not jnp.issubdtype(lengths.dtype, jnp.integer) or lengths.shape != xs.shape[:1]:
+        refuse(
+            scope,
+            "recurrent",
+            f"the lengths have shape {lengths.shape} and dtype {lengths.dtype}",
+            f"They should be integers of shape {xs.shape[:1]}, one for each example of a batch.",
+        )
