@@ -333,3 +333,166 @@ def test_getters_are_values(getter):
     again = type(getter)(*(getattr(getter, name) for name in getter.__slots__))
     assert again == getter
     assert hash(again) == hash(getter)
+
+
+def test_a_list_of_getters_is_each_inside_the_one_before():
+    """The value passes them from left to right, as if `with_defaults` had been called for one after the other."""
+
+    def plus(getter, name, **options):
+        return getter(name, **options) + 1.0
+
+    def twice(getter, name, **options):
+        return 2.0 * getter(name, **options)
+
+    def model(s):
+        listed = s.with_defaults(custom_getter=[plus, twice])
+        scoped = s.variable_scope("a", custom_getter=(twice, plus))
+        return listed.get_variable("w"), scoped.get_variable("w"), s.get_variable("w", custom_getter=[plus, plus])
+
+    assert jscope.apply(model, {"w": 3.0, "a": {"w": 3.0}}) == (8.0, 7.0, 5.0)
+    assert jscope.apply(lambda s: s.with_defaults(custom_getter=[]).get_variable("w"), {"w": 3.0}) == 3.0
+
+
+def test_a_list_holds_only_getters():
+    """The error shows what is not one."""
+    with pytest.raises(errors.InvalidArgumentError, match="custom_getter=3 of type `int` is not callable"):
+        jscope.specs(lambda s: s.with_defaults(custom_getter=[getters.freeze(), 3]))
+
+
+UNUSED = [
+    getters.cast(jnp.bfloat16, "kernel$"),
+    getters.freeze("kernel$"),
+    getters.weight_norm("kernel$"),
+    getters.lora(2, "kernel$"),
+    getters.ema(0.9, "kernel$"),
+    getters.substitute({"a": {"w_": jnp.ones((2, 4, 3))}}),
+    getters.substitute({"b/w": jnp.ones((4, 3))}),
+]
+LIFTED = {
+    "plain": lambda f: f,
+    "remat": jscope.remat,
+    "jit": jscope.jit,
+    "native jit": jax.jit,
+    "scan": lambda f: lambda s, x: jscope.scan(lambda s, x, _: (x, f(s, x)), s, x, length=2)[1],
+    "vmap": lambda f: jscope.vmap(f, None, axis_size=2),
+    "cond": lambda f: lambda s, x: jscope.cond(x.sum() > 0, f, f, s, x),
+}
+
+
+def lifted_under(getter, lift, at="a"):
+    def model(s, x):
+        return LIFTED[lift](lambda s, x: linear(s, x, 3))(s.with_defaults(custom_getter=getter) / at, x)
+
+    return jscope.transform_with_state(model)
+
+
+@pytest.mark.parametrize("lift", LIFTED)
+@pytest.mark.parametrize("getter", UNUSED, ids=lambda getter: type(getter).__name__)
+def test_a_getter_that_changes_nothing_is_an_error(getter, lift):
+    """At the end of collecting, with what it was asked for."""
+    with pytest.raises(errors.MissingVariableError, match=r"changes nothing.*\n(?s:.*)asked for `a/b`, `a/w`"):
+        lifted_under(getter, lift).specs(X)
+
+
+def test_a_misspelt_substitute_says_what_was_meant():
+    """With the nearest path."""
+    with pytest.raises(errors.MissingVariableError, match=r"`getters\.substitute` of `a/w_`.*Did you mean `a/w`"):
+        jscope.init(under(getters.substitute({"a": {"w_": jnp.ones((4, 3))}})), KEY(0), X)
+
+
+def test_a_getter_that_is_asked_for_nothing_is_an_error():
+    """Also where no variable stands below its scope; without `match` it asks for nothing in particular."""
+
+    def model(s, match):
+        s.with_defaults(custom_getter=getters.freeze(match))
+        return s.get_variable("w", (2,))
+
+    with pytest.raises(errors.MissingVariableError, match="It was asked for nothing"):
+        jscope.specs(model, "w$")
+    jscope.specs(model, "")
+
+
+def test_equal_getters_are_one():
+    """It is enough that one of them is of use."""
+
+    def model(s, x):
+        for at in "ab":
+            s.variable_scope(at, custom_getter=getters.freeze("a/")).get_variable("w", (2,))
+
+    assert names(model, X) == ["a/w", "b/w"]
+
+
+def test_apply_asks_for_no_use():
+    """It may run a part of the model."""
+    assert jscope.apply(under(getters.freeze("kernel$")), jscope.init(under(), KEY(0), X), X).shape == (3, 3)
+
+
+@pytest.mark.parametrize("match", ["(", None])
+def test_match_is_a_regular_expression(match):
+    """Said where it is written."""
+    with pytest.raises(errors.InvalidArgumentError, match=r"match=.* is not a regular expression"):
+        getters.freeze(match)
+
+
+STACKING = {
+    "scan": lambda f: lambda s, x: jscope.scan(lambda s, x, _: (f(s, x), None), s, x, length=3)[0],
+    "layers": lambda f: jscope.layers(f, 3),
+    "vmap": lambda f: lambda s, x: jscope.vmap(f, None, axis_size=3)(s, x).sum(0),
+    "scan of scans": lambda f: lambda s, x: jscope.layers(jscope.layers(f, 2), 3)(s, x),
+    "scan in jit": lambda f: jscope.jit(jscope.layers(f, 3)),
+    "some shared": lambda f: lambda s, x: jscope.scan(lambda s, x, _: (f(s, x), None), s, x, length=3, shared="/b$")[0],
+}
+
+
+@pytest.mark.parametrize("key", [None, KEY(1)], ids=["no key", "key"])
+@pytest.mark.parametrize("lift", STACKING)
+def test_a_substitute_of_a_stack_is_read_copy_by_copy(lift, key):
+    """What stands for all variables gives what the model gives on those, in both phases, with gradients."""
+
+    def model(s, x, values):
+        if values is not None:
+            s = s.with_defaults(custom_getter=getters.substitute(values))
+        return STACKING[lift](lambda s, x: jnp.tanh(linear(s, x, 4)))(s / "a", x)
+
+    model = jscope.transform(model).with_rng(key)
+    params, other = (model.init(KEY(i), X, None) for i in (0, 1))
+    chex.assert_trees_all_equal(model.init(KEY(0), X, other), params)
+    out = model.apply(params, X, other)
+    chex.assert_trees_all_close(out, model.apply(other, X, None), rtol=1e-6)
+    with jax.checking_leaks():
+        grads = jax.grad(lambda v: model.apply(params, X, v).sum())(other)
+    chex.assert_trees_all_close(grads, jax.grad(lambda p: model.apply(p, X, None).sum())(other), rtol=1e-5)
+
+
+def test_a_substitute_set_inside_a_scan_is_for_one_copy():
+    """There a variable is one copy, and so is what stands for it."""
+
+    def layer(s, x, w):
+        return linear(s.with_defaults(custom_getter=getters.substitute({"a": {"w": w}})), x, 4), None
+
+    model = jscope.transform(lambda s, x, ws: jscope.scan(layer, s / "a", x, ws)[0])
+    ws = jnp.stack([jnp.eye(4), 2 * jnp.eye(4)])
+    chex.assert_trees_all_close(model.apply(model.init(KEY(0), X, ws), X, ws), 2 * X)
+
+
+@pytest.mark.parametrize("lift", ["scan", "vmap"])
+def test_a_substitute_of_a_stack_must_be_a_stack(lift):
+    """The error says how many copies there are."""
+
+    def model(s, x, w):
+        s = s.with_defaults(custom_getter=getters.substitute({"a": {"w": w}}))
+        return STACKING[lift](lambda s, x: linear(s, x, 4))(s / "a", x)
+
+    with pytest.raises(errors.ShapeMismatchError, match=r"`a/w` is stacked: there are 3 copies below .*\(4, 4\)"):
+        jscope.init(model, KEY(0), X, jnp.ones((4, 4)))
+
+
+def test_flat_paths_are_substitutes_too():
+    """As everywhere in `jscope.tree`."""
+    assert (
+        jscope.apply(
+            lambda s: s.with_defaults(custom_getter=getters.substitute({"a/w": 2.0})).get_variable("a/w"),
+            {"a": {"w": 1.0}},
+        )
+        == 2.0
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +10,11 @@ import jax.numpy as jnp
 
 from jscope import initializers
 from jscope._defaults import AUTO_REUSE, OFF
-from jscope.getters._beside import is_float, known
+from jscope.getters._beside import Matching, is_float, known
 
 
 @dataclass(frozen=True, slots=True)
-class lora:
+class lora(Matching):
     """Freezes the matrices that match and adds a trainable product of rank `rank` to each.
 
     >>> import jax, jscope
@@ -39,7 +38,7 @@ class lora:
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         about = known(getter, name, options)
         value = getter(name, **options)
-        ours = about.trainable and re.search(self.match, name) and value.ndim == 2
+        ours = about.trainable and self.matches(name) and value.ndim == 2
         if not ours or not is_float(value.dtype):
             return value
         # A matrix that is read again has its factors already, whatever `reuse` says of the matrix itself.

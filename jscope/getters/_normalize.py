@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +10,11 @@ import jax.numpy as jnp
 
 from jscope import _path, initializers
 from jscope._defaults import OFF
-from jscope.getters._beside import is_float, known
+from jscope.getters._beside import Matching, is_float, known
 
 
 @dataclass(frozen=True, slots=True)
-class weight_norm:
+class weight_norm(Matching):
     """Stores a matrix `w` as a direction `w/v` and a length `w/g` per output: `w = g * v / |v|`.
 
     `v` has the shape and the initializer of `w`; `g` has the size of the last axis, which counts the outputs, and
@@ -40,7 +39,7 @@ class weight_norm:
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         shape, about = options.get("shape"), known(getter, name, options)
-        ours = about.trainable and re.search(self.match, name) and is_float(about.dtype or jnp.float32)
+        ours = about.trainable and self.matches(name) and is_float(about.dtype or jnp.float32)
         if not ours or shape is None or isinstance(shape, int) or len(shape) < 2:
             return getter(name, **options)
         v = getter(_path.child(name, "v"), **options)

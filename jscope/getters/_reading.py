@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from jscope._types import DType
+from jscope.getters._beside import Matching
 
 
 @dataclass(frozen=True, slots=True)
-class cast:
+class cast(Matching):
     """Reads floating-point variables as `dtype`, whatever they are stored as: mixed precision.
 
     >>> import jax.numpy as jnp, jscope
@@ -38,13 +38,13 @@ class cast:
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         value = getter(name, **options)
-        if re.search(self.match, name) and jnp.issubdtype(value.dtype, jnp.floating):
+        if self.matches(name) and jnp.issubdtype(value.dtype, jnp.floating):
             return value.astype(self.dtype)
         return value
 
 
 @dataclass(frozen=True, slots=True)
-class freeze:
+class freeze(Matching):
     """Stops the gradients of the variables that match.
 
     >>> import jax, jscope
@@ -63,4 +63,4 @@ class freeze:
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         value = getter(name, **options)
-        return jax.lax.stop_gradient(value) if re.search(self.match, name) else value
+        return jax.lax.stop_gradient(value) if self.matches(name) else value

@@ -26,6 +26,7 @@ from jscope._util import _text
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
 from jscope.lift._pure import commit, explaining, is_collecting, pure, with_values
+from jscope.lift._slices import placeholder_slices, stacked_values, with_slices
 from jscope.lift._view import at_index, copies, lifted_view, view
 
 EVERYTHING = ""
@@ -77,7 +78,8 @@ def scan(
     with explaining(scope, "scan"), restoring(scope, size, shared):
         if is_collecting(scope):
             stack = StackAxis(len(_path.parts(scope.path)), size, axis)
-            collected = lambda c, x: _pair(scope, body(lifted_view(scope, stack, shared=shared), c, x))  # noqa: E731
+            one = with_slices(scope, placeholder_slices(stacked_values(scope, size, shared)))
+            collected = lambda c, x: _pair(scope, body(lifted_view(one, stack, shared=shared), c, x))  # noqa: E731
             return jax.lax.scan(collected, carry, xs, **loop)
         return _scan(pure(body), scope, carry, xs, shared, loop)
 
@@ -87,19 +89,19 @@ def _scan(
 ) -> tuple[Any, Any]:
     (params, own_params), (state, own_state) = (divide(scope, tree, shared) for tree in (scope._params, scope._state))
     index = jnp.arange(loop["length"], dtype=np.uint32) if scope.has_rng else None
-    copied = copies(scope, tells=True)
+    copied, values = copies(scope, tells=True), stacked_values(scope, loop["length"], shared)
 
     def step(loop: tuple[Any, Any], inputs: tuple[Any, ...]) -> tuple[Any, Any]:
-        (carried, carry), (own_params, own_state, x, i) = loop, inputs
+        (carried, carry), (own_params, own_state, own_values, x, i) = loop, inputs
         variables = joined(params, own_params), joined(carried, own_state)
-        here = view(scope, *variables, carried=copied.carried, anchor=at_index(scope, i))
+        here = view(with_slices(scope, own_values), *variables, carried=copied.carried, anchor=at_index(scope, i))
         out, effects = body(here, carry, x)
         carry, y = _pair(scope, out)
         written = {name: value for name, value in effects.state.items() if name not in own_state}
         stacked = {name: value for name, value in effects.state.items() if name in own_state}
         return ({**carried, **written}, carry), (y, replace(effects, state=stacked))
 
-    loop_in = (state, carry), (own_params, own_state, xs, index)
+    loop_in = (state, carry), (own_params, own_state, values, xs, index)
     (carried, carry), (ys, effects) = jax.lax.scan(step, *loop_in, **loop)
     uses = indexed(effects.uses, copied.number)
     commit(scope, replace(effects, state={**carried, **effects.state}, uses=uses))

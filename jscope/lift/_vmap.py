@@ -21,6 +21,7 @@ from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, JscopeError, ShapeMismatchError
 from jscope.lift._pure import commit, explaining, is_collecting, pure, with_values
 from jscope.lift._scan import EVERYTHING, divide, joined, one_size, restoring, variable_sizes
+from jscope.lift._slices import placeholder_slices, stacked_values, with_slices
 from jscope.lift._view import at_index, copies, lifted_view, view
 
 
@@ -76,7 +77,8 @@ def vmap(
             if is_collecting(scope):
                 stack = StackAxis(len(_path.parts(scope.path)), size, axis)
                 # The scope is closed over: the body sees one copy of each variable, and its spec gets the axis.
-                body = lambda *args: function(lifted_view(scope, stack, shared=common), *args)  # noqa: E731
+                one = with_slices(scope, placeholder_slices(stacked_values(scope, size, common)))
+                body = lambda *args: function(lifted_view(one, stack, shared=common), *args)  # noqa: E731
                 return jax.vmap(body, tuple(axes), out_axes, axis_size=size, **options)(*args)
             split = rng == "split" and scope.has_rng
             return _vmap(pure(function), scope, args, tuple(axes), out_axes, size, common, split, options)
@@ -100,10 +102,11 @@ def _vmap(
     index = jnp.arange(size, dtype=np.uint32) if split else None
     copied = copies(scope, tells=True) if split else None
     known = None if copied is None else copied.carried
+    values = stacked_values(scope, size, common)
 
-    def element(own_params: Any, own_state: Any, i: Any, *args: Any) -> tuple[Any, ...]:
+    def element(own_params: Any, own_state: Any, own_values: Any, i: Any, *args: Any) -> tuple[Any, ...]:
         variables = joined(params, own_params), joined(state, own_state)
-        here = view(scope, *variables, carried=known, anchor=at_index(scope, i))
+        here = view(with_slices(scope, own_values), *variables, carried=known, anchor=at_index(scope, i))
         out, effects = body(here, *args)
         own = {name: value for name, value in effects.state.items() if name in own_state}
         common_state = {name: value for name, value in effects.state.items() if name not in own_state}
@@ -113,9 +116,9 @@ def _vmap(
 
     written: list[str] = []
     # Shared state comes out without an axis: JAX itself refuses where it depends on the element.
-    mapped = jax.vmap(element, (0, 0, 0, *in_axes), (out_axes, 0, None, 0), axis_size=size, **options)
+    mapped = jax.vmap(element, (0, 0, 0, 0, *in_axes), (out_axes, 0, None, 0), axis_size=size, **options)
     with _explaining_shared(written):
-        out, own, common_state, effects = mapped(own_params, own_state, index, *args)
+        out, own, common_state, effects = mapped(own_params, own_state, values, index, *args)
     uses = effects.uses if copied is None else indexed(effects.uses, copied.number)
     commit(scope, replace(effects, state={**own, **common_state}, uses=uses))
     return out
