@@ -326,11 +326,19 @@ def test_getters_compose():
 
 @pytest.mark.parametrize(
     "getter",
-    [getters.cast(jnp.bfloat16), getters.freeze("w"), getters.weight_norm(), getters.lora(2), getters.ema(0.9)],
+    [
+        getters.cast(jnp.bfloat16),
+        getters.freeze("w"),
+        getters.weight_norm(),
+        getters.lora(2),
+        getters.ema(0.9),
+        getters.spectral_norm(training=True),
+        getters.quantized(jnp.int8),
+    ],
 )
 def test_getters_are_values(getter):
     """Two made alike are equal and hash alike, which keeps jit's caches."""
-    again = type(getter)(*(getattr(getter, name) for name in getter.__slots__))
+    again = type(getter)(**{name: getattr(getter, name) for name in getter.__slots__})
     assert again == getter
     assert hash(again) == hash(getter)
 
@@ -365,6 +373,8 @@ UNUSED = [
     getters.weight_norm("kernel$"),
     getters.lora(2, "kernel$"),
     getters.ema(0.9, "kernel$"),
+    getters.spectral_norm("kernel$", training=True),
+    getters.quantized(jnp.int8, "kernel$"),
     getters.substitute({"a": {"w_": jnp.ones((2, 4, 3))}}),
     getters.substitute({"b/w": jnp.ones((4, 3))}),
 ]
@@ -496,3 +506,138 @@ def test_flat_paths_are_substitutes_too():
         )
         == 2.0
     )
+
+
+ADAPTER = getters.lora(2, "w$", scale=3.0)
+
+
+def adapted(lift, *chain):
+    """A square layer under a lift, and one after it, with these getters."""
+
+    def model(s, x):
+        s = s.with_defaults(custom_getter=list(chain))
+        x = STACKING[lift](
+            lambda s, x: jnp.tanh(linear(s, x, 4)),
+        )(s / "h", x)
+        return linear(s / "out", x, 2)
+
+    return jscope.transform(model)
+
+
+@pytest.mark.parametrize("lift", ["scan", "vmap", "scan of scans"])
+def test_merged_lora_is_the_model_without_it(lift):
+    """The same outputs from the names of the plain model, stacked or not; taken apart again, the same params."""
+    params = adapted(lift, ADAPTER).init(KEY(0), X)
+    params = jscope.tree.map_with_path(lambda path, value: value + 0.1 * ("lora/b" in path), params)
+    merged = getters.merge_lora(params, ADAPTER)
+    plain = adapted(lift)
+    plain.specs(X).check(merged)
+    chex.assert_trees_all_close(plain.apply(merged, X), adapted(lift, ADAPTER).apply(params, X), rtol=1e-5)
+    again = getters.unmerge_lora(merged, params, ADAPTER)
+    adapted(lift, ADAPTER).specs(X).check(again)
+    chex.assert_trees_all_close(again, params, atol=1e-6)
+
+
+def test_only_what_matches_is_merged():
+    """Two adapters with two scales are merged one after the other; the dtype is kept."""
+    factors = {"a": jnp.ones((2, 1), jnp.bfloat16), "b": jnp.ones((1, 2), jnp.bfloat16)}
+    params = {name: jnp.ones((2, 2), jnp.bfloat16) for name in ("u", "v")} | {"u_lora": factors, "v_lora": factors}
+    first, second = getters.lora(1, "u$"), getters.lora(1, "v$", scale=2.0)
+    merged = getters.merge_lora(params, first)
+    assert jscope.tree.names(merged) == ["u", "v", "v_lora/a", "v_lora/b"]
+    both = getters.merge_lora(merged, second)
+    chex.assert_trees_all_equal(both, {"u": jnp.full((2, 2), 2, jnp.bfloat16), "v": jnp.full((2, 2), 3, jnp.bfloat16)})
+
+
+def test_merging_nothing_is_an_error():
+    """And so are factors of another rank than the getter's."""
+    params = {"w": jnp.ones((2, 2)), "w_lora": {"a": jnp.ones((2, 1)), "b": jnp.ones((1, 2))}}
+    with pytest.raises(errors.MissingVariableError, match=r"No variable that .* matches has factors"):
+        getters.merge_lora(params, getters.lora(1, "kernel$"))
+    with pytest.raises(errors.ShapeMismatchError, match="`w` have rank 1; the getter has 4"):
+        getters.merge_lora(params, getters.lora(4))
+
+
+def spectral(s, x, training):
+    s = s.with_defaults(
+        custom_getter=[getters.cast(jnp.bfloat16, "w$"), getters.spectral_norm("w$", training=training)]
+    )
+    return s.get_variable("w", (2, 3, 4)) * x.astype(jnp.bfloat16)
+
+
+def test_spectral_norm_converges_while_training_and_rests_afterwards():
+    """The largest singular value comes near one, whatever the dtype of the read; evaluation writes nothing."""
+    init, apply = jscope.transform_with_state(spectral)
+    params, state = init(KEY(0), jnp.ones(()), True)
+    assert {leaf.dtype for leaf in jax.tree.leaves((params, state))} == {jnp.dtype("float32")}
+    step = jax.jit(lambda state: apply(params, state, jnp.ones(()), True))
+    for _ in range(30):
+        out, state = step(state)
+    assert out.dtype == jnp.bfloat16
+    norm = lambda w: float(jnp.linalg.norm(w.astype(jnp.float32).reshape(-1, 4), 2))  # noqa: E731
+    assert abs(norm(out) - 1) < 0.02
+    out, after = apply(params, state, jnp.ones(()), False)
+    assert abs(norm(out) - 1) < 0.02
+    chex.assert_trees_all_equal(after, state)
+
+
+def test_spectral_norm_has_the_gradient_of_the_paper():
+    """Through the matrix, with the singular vectors fixed: scaling the matrix changes nothing."""
+    init, apply = jscope.transform_with_state(
+        lambda s: s.with_defaults(custom_getter=getters.spectral_norm(training=False)).get_variable("w", (3, 2))
+    )
+    params, state = init(KEY(0))
+    grads = jax.grad(lambda p: (apply(p, state)[0] ** 3).sum())(params)
+    assert abs(float(jnp.vdot(grads["w"], params["w"]))) < 1e-5
+    assert jnp.isfinite(apply({"w": jnp.zeros((3, 2))}, state)[0]).all()
+
+
+@pytest.mark.parametrize("lift", ["scan", "vmap", "some shared"])
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.float8_e4m3fn, jnp.float8_e5m2])
+def test_quantized_params_give_nearly_the_same(dtype, lift):
+    """Matrices have eight bits, each channel of each layer a scale of its own; vectors, stacked or not, stay floats."""
+    plain, small = adapted(lift), adapted(lift, getters.quantized(dtype))
+    params = plain.init(KEY(0), X)
+    specs = small.specs(X)
+    quantized = getters.quantize(params, specs)
+    specs.check(quantized)
+    assert quantized["h"]["w"].dtype == quantized["out"]["w"].dtype == dtype
+    assert quantized["h"]["w_quantized"]["scale"].shape == (3, 4)
+    chex.assert_trees_all_equal(quantized["h"]["b"], params["h"]["b"])
+    tolerance = {jnp.int8: 0.02, jnp.float8_e4m3fn: 0.1, jnp.float8_e5m2: 0.2}[dtype]
+    chex.assert_trees_all_close(small.apply(quantized, X), plain.apply(params, X), atol=tolerance)
+    chex.assert_trees_all_equal(small.apply(params, X), plain.apply(params, X))
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.float8_e4m3fn])
+def test_lora_trains_beside_quantized_matrices(dtype):
+    """Its factors are floats, also under a cast; the matrices need no gradient."""
+    chain = [getters.quantized(dtype, "w$"), ADAPTER, getters.cast(jnp.float32)]
+    model = adapted("scan", *chain)
+    specs = model.specs(X)
+    assert specs["h/w"].dtype == dtype
+    assert {spec.dtype for spec in specs.select(collection="lora").flat().values()} == {jnp.dtype("float32")}
+    params = getters.quantize(adapted("scan", ADAPTER).init(KEY(0), X), specs)
+    specs.check(params)
+    factors, rest = jscope.tree.partition(params, "_lora/")
+    grads = jax.grad(lambda f: model.apply(jscope.tree.merge(f, rest), X).sum())(factors)
+    assert grads["out"]["w_lora"]["b"].any()
+
+
+def test_quantize_says_what_does_not_fit():
+    """Specs without anything quantized; params that lack a variable; a dtype of more bits."""
+    specs = adapted("scan", getters.quantized(jnp.int8)).specs(X)
+    with pytest.raises(errors.MissingVariableError, match="nothing is quantized in these specs"):
+        getters.quantize({}, adapted("scan").specs(X))
+    with pytest.raises(errors.MissingVariableError, match="the params lack `h/w`"):
+        getters.quantize({"out": {}}, specs)
+    with pytest.raises(errors.InvalidArgumentError, match="must be of eight bits"):
+        getters.quantized(jnp.int16)
+
+
+def test_a_quantized_channel_keeps_its_largest_value():
+    """And a channel of zeros stays zero."""
+    specs = jscope.specs(lambda s: s.get_variable("w", (2, 2), custom_getter=getters.quantized(jnp.int8)))
+    made = getters.quantize({"w": np.array([[-3.0, 0.0], [1.0, 0.0]])}, specs)
+    assert made["w"].tolist() == [[-127, 0], [42, 0]]
+    chex.assert_trees_all_close(made["w_quantized"]["scale"], jnp.array([3.0 / 127, 1.0]))

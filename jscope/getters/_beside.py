@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jscope import _path
 from jscope._chain import Link
 from jscope._defaults import AUTO_REUSE, OFF, is_value
-from jscope._types import Axes, DType
+from jscope._types import Axes, DType, Shape
 from jscope._util import _text
 from jscope.errors import InvalidArgumentError, MissingVariableError
 
@@ -57,11 +57,13 @@ class Known:
 
     Attributes:
       trainable: Whether it is a param.
-      dtype: The dtype in which it is stored; None where that is not known, as in `apply`, where nobody needs it.
+      shape: Its shape; None where it is not known.
+      dtype: The dtype in which it is stored; None where it is not known, as in `apply` behind a getter that renames.
       axes: The logical names of its axes.
     """
 
     trainable: bool
+    shape: Shape | None
     dtype: DType
     axes: Axes | None
 
@@ -79,11 +81,11 @@ def known(getter: Any, name: str, options: dict[str, Any]) -> Known:
     # A plain function that stands for the rest of the chain, as some getters pass on, cannot be asked.
     spec = getter.spec(name, **options) if hasattr(getter, "spec") else None
     axes = options.get("axes") if spec is None or spec.axes is None else spec.axes
-    trainable, dtype = options.get("trainable", True), _asked_dtype(options)
+    trainable, shape, dtype = options.get("trainable", True), options.get("shape"), asked_dtype(options)
     if spec is not None:
         # What is read again without a shape does not say whether it is a param.
-        trainable, dtype = spec.trainable, spec.dtype
-    return Known(trainable, dtype, None if axes is None else tuple(axes))
+        trainable, shape, dtype = spec.trainable, spec.shape, spec.dtype
+    return Known(trainable, shape, dtype, None if axes is None else tuple(axes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,8 @@ def wide(dtype: DType) -> DType:
     return dtype if jnp.finfo(dtype).bits > 32 else jnp.float32
 
 
-def _asked_dtype(options: dict[str, Any]) -> DType:
+def asked_dtype(options: dict[str, Any]) -> DType:
+    """Returns the dtype that a request names; None where it leaves that to the scope."""
     given, initializer = options.get("dtype"), options.get("initializer")
     if given is None or given is OFF:
         return jnp.result_type(initializer) if is_value(initializer) else None
