@@ -110,11 +110,9 @@ def unrolled(tree):
 CASES = [(getter, lift) for getter in GETTERS for lift in LIFTS]
 
 
-RUNS = [("ema, read", "scan", False), *((getter, "scan", True) for getter in ("lora", "ema"))]
-RUNS += [("spectral_norm", "scan", False), ("spectral_norm", "vmap", True), ("quantized", "scan", True)]
-RUNS += [
-    (*case, False) for case in CASES if case[0] in ("weight_norm", "lora", "ema") and case[1] not in ("jit", "layers")
-]
+RUNS = [("ema", lift, False) for lift in LIFTS if lift not in ("jit", "layers")]
+RUNS += [(getter, "scan", False) for getter in ("weight_norm", "lora", "spectral_norm", "ema, read")]
+RUNS += [("lora", "vmap", False), ("ema", "scan", True), ("quantized", "scan", True)]
 """What is run. Collecting is cheap, and all cases are collected below."""
 
 
