@@ -6,6 +6,7 @@ stands the variable. Getters that hold arrays are pytrees, so the arrays cross J
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -29,9 +30,9 @@ class Static:
         return bool(getattr(self.getter, "ignores_path", False))
 
     @property
-    def only_casts(self) -> bool:
-        """Whether the getter says that it changes nothing but the dtype of what is read."""
-        return bool(getattr(self.getter, "only_casts", False))
+    def check_used(self) -> Any:
+        """What raises, given all paths that the getter was asked for, if it is of no use; None if nothing does."""
+        return getattr(self.getter, "check_used", None)
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         return self.getter(getter, name, **options)
@@ -52,29 +53,14 @@ class Link:
     getter: Getter
     rest: Any
     scope: Any
+    consulted: Any = None
 
     def __call__(self, name: str, /, *args: Any, **options: Any) -> Any:
         """Asks the rest of the chain for the variable with the full path `name`; arguments as in `get_variable`."""
+        if self.consulted is not None:
+            consult(self.consulted, self.getter, name)
+        # Getters written for TensorFlow 1 may pass these by position.
         return self.getter(self.rest, name, **_by_name(name, args, options))
-
-    def stored(self, name: str, /, **options: Any) -> tuple[str, Any]:
-        """Asks as a call does, but for what is stored: returns its full path, and its value without any cast."""
-        if getattr(self.getter, "only_casts", False):
-            return self.rest.stored(name, **options)
-        paths = [name]
-
-        def noting(rest: Any, name: str, /, **options: Any) -> Any:
-            path, value = rest.stored(name, **options)
-            paths.append(path)
-            return value
-
-        value = self.getter(Link(noting, self.rest, self.scope), name, **options)
-        return paths[-1], value
-
-    @property
-    def casts(self) -> bool:
-        """Whether a value passes a getter that changes its dtype, so that what is stored may be another."""
-        return getattr(self.getter, "only_casts", False) or self.rest.casts
 
     def spec(self, name: str, /, **options: Any) -> Any:
         """Returns what is known of a variable that a call would ask for; see `End.spec`."""
@@ -87,15 +73,10 @@ class End:
 
     scope: Any
     site: str
-    casts: bool = False
 
     def __call__(self, name: str, /, *args: Any, **options: Any) -> Any:
         """Gets or creates the variable with the full path `name`; arguments as in `get_variable`."""
         return self.scope._ask(name, site=self.site, **_by_name(name, args, options))
-
-    def stored(self, name: str, /, **options: Any) -> tuple[str, Any]:
-        """Returns the full path and the value, as `Link.stored` does."""
-        return name, self(name, **options)
 
     def spec(self, name: str, /, **options: Any) -> Any:
         """Returns the spec that the request would create, or of what is there already; None where nothing is known.
@@ -120,13 +101,24 @@ def _by_name(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> dict[
 _POSITIONAL = ("shape", "dtype", "initializer")
 
 
-def as_node(getter: Getter) -> Getter:
-    """Returns the getter as a pytree node, unless it is one."""
-    return Static(getter) if jax.tree_util.all_leaves([getter]) else getter
+def as_nodes(getter: Getter | Sequence[Getter]) -> tuple[Getter, ...]:
+    """Returns one getter, or several, as pytree nodes."""
+    getters = (getter,) if callable(getter) else getter
+    return tuple(Static(each) if jax.tree_util.all_leaves([each]) else each for each in getters)
+
+
+def consult(consulted: dict[Any, Any], getter: Getter, *names: str) -> None:
+    """Notes the paths that a getter is asked for, if it must be of use."""
+    if getattr(getter, "check_used", None) is not None:
+        # Without its arrays, which belong to a trace that ends before the call does.
+        leaves, kind = jax.tree.flatten(getter)
+        consulted.setdefault(kind, (jax.tree.unflatten(kind, [None] * len(leaves)), set()))[1].update(names)
 
 
 def through(getters: tuple[Getter, ...], end: End, name: str, options: dict[str, Any]) -> Any:
     """Runs the chain of `getters` (outermost first) on a request."""
+    frame = end.scope._frame() if end.scope.collecting else None
+    consulted = None if frame is None else frame.consulted
     # Each link wraps what is there already, so the last getter, the innermost, is the one that runs first.
-    chain = reduce(lambda rest, getter: Link(getter, rest, end.scope), getters, end)
+    chain = reduce(lambda rest, getter: Link(getter, rest, end.scope, consulted), getters, end)
     return chain(name, **options)

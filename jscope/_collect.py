@@ -75,6 +75,9 @@ class Call:
                 except Exception as error:
                     hint(error)
                     raise
+            # Only now it is known what a getter was never asked for.
+            for getter, names in frame.consulted.values():
+                getter.check_used(names)
             # Specs are not arrays, so `eval_shape` could not return them. They hold no tracer that would leak.
             found.extend(frame.specs.values())
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
@@ -44,7 +45,7 @@ class Overrides(TypedDict, total=False):
     dtype: DType | Off | None
     partitioner: Partitioner | Off | None
     reuse: Reuse | Off | None
-    custom_getter: Getter | Off | None
+    custom_getter: Getter | Sequence[Getter] | Off | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +115,7 @@ _WANTED = {
     "regularizer": "(value) -> scalar",
     "constraint": "(value) -> value",
     "partitioner": "(shape, dtype) -> axis names",
-    "custom_getter": "(getter, name, **options) -> value",
+    "custom_getter": "(getter, name, **options) -> value, or a list of them",
 }
 LIBRARY_DEFAULTS: Final = Defaults()
 _LIBRARY = {field.name: getattr(LIBRARY_DEFAULTS, field.name) for field in fields(Defaults)}

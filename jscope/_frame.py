@@ -86,6 +86,7 @@ class Frame:
       crossing: Where the scope that the call hands out begins: its path, params, and state with the writes so far.
       specs: Specs of the variables created so far, by path.
       asked: The paths that were asked for while collecting.
+      consulted: Getters that must be of use, without their arrays, and the paths that each was asked for.
       sown: Values that were sown, by path.
       reduce: How to combine them with others of the same path, where that was said.
     """
@@ -105,6 +106,7 @@ class Frame:
     # What collecting found out.
     specs: dict[str, VariableSpec] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
+    consulted: dict[Hashable, tuple[Any, set[str]]] = field(default_factory=dict)
     _creations: dict[str, Creation] = field(default_factory=dict)
     _first_below: dict[tuple[bool, str], str] = field(default_factory=dict)  # For each prefix, one variable below it.
 

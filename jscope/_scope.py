@@ -10,14 +10,14 @@ While *collecting* (`init`, `specs`), `get_variable` records a spec and gives a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
 import jax
 
 from jscope import _path, _rng
-from jscope._chain import End, as_node, through
+from jscope._chain import End, as_nodes, consult, through
 from jscope._check import check_key
 from jscope._context import Context, Writes, crossing
 from jscope._create import Request, create, planned
@@ -105,7 +105,7 @@ class Scope:
         partitioner: Partitioner | Off | None = None,
         axes: Axes | None = None,
         collections: Iterable[str] = (),
-        custom_getter: Getter | None = None,
+        custom_getter: Getter | Sequence[Getter] | None = None,
     ) -> jax.Array:
         """Returns the variable `name` of this scope; while collecting, records what was asked for.
 
@@ -123,7 +123,7 @@ class Scope:
           partitioner: `(shape, dtype) -> axes`, used where `axes` is not given.
           axes: A logical name (or None) for each axis.
           collections: Names to find it by in `Specs.select`.
-          custom_getter: A getter for this call alone, inside those of the scope.
+          custom_getter: A getter for this call alone, or several, inside those of the scope.
 
         Raises:
           DuplicateVariableError: It was created before, and reuse is off.
@@ -165,7 +165,8 @@ class Scope:
 
         The defaults are initializer, regularizer, constraint, dtype, partitioner, reuse and custom_getter.
         None inherits, `jscope.OFF` switches off. `reuse=True` (variables must exist) and `AUTO_REUSE` (get or
-        create) override each other, while False inherits. A `custom_getter` goes inside those inherited.
+        create) override each other, while False inherits. A `custom_getter` goes inside those inherited; of a list,
+        each goes inside the one before it.
         """
         context, getter = self._context, overrides.pop("custom_getter", None)
         getters = () if getter is OFF else self._getters_and(getter)
@@ -281,9 +282,14 @@ class Scope:
             count = context.crossing.count((path, entry, frame.trace()))
         return (*entry, count)
 
-    def _getters_and(self, getter: Getter | None) -> tuple[Getter, ...]:
-        check_callable("custom_getter", getter)
-        return self._context.getters if getter is None else (*self._context.getters, as_node(getter))
+    def _getters_and(self, getter: Getter | Sequence[Getter] | None) -> tuple[Getter, ...]:
+        for each in getter if isinstance(getter, list | tuple) else (getter,):
+            check_callable("custom_getter", each)
+        getters = () if getter is None else as_nodes(getter)
+        if getters and self._context.collecting and (frame := self._frame()) is not None:
+            for each in getters:
+                consult(frame.consulted, each)
+        return (*self._context.getters, *getters)
 
     def _with(self, context: Context) -> Scope:
         return Scope(self._path, self._params, self._state, self._entry, context)

@@ -326,10 +326,318 @@ def test_getters_compose():
 
 @pytest.mark.parametrize(
     "getter",
-    [getters.cast(jnp.bfloat16), getters.freeze("w"), getters.weight_norm(), getters.lora(2), getters.ema(0.9)],
+    [
+        getters.cast(jnp.bfloat16),
+        getters.freeze("w"),
+        getters.weight_norm(),
+        getters.lora(2),
+        getters.ema(0.9),
+        getters.spectral_norm(training=True),
+        getters.quantized(jnp.int8),
+    ],
 )
 def test_getters_are_values(getter):
     """Two made alike are equal and hash alike, which keeps jit's caches."""
-    again = type(getter)(*(getattr(getter, name) for name in getter.__slots__))
+    again = type(getter)(**{name: getattr(getter, name) for name in getter.__slots__})
     assert again == getter
     assert hash(again) == hash(getter)
+
+
+def test_a_list_of_getters_is_each_inside_the_one_before():
+    """The value passes them from left to right, as if `with_defaults` had been called for one after the other."""
+
+    def plus(getter, name, **options):
+        return getter(name, **options) + 1.0
+
+    def twice(getter, name, **options):
+        return 2.0 * getter(name, **options)
+
+    def model(s):
+        listed = s.with_defaults(custom_getter=[plus, twice])
+        scoped = s.variable_scope("a", custom_getter=(twice, plus))
+        return listed.get_variable("w"), scoped.get_variable("w"), s.get_variable("w", custom_getter=[plus, plus])
+
+    assert jscope.apply(model, {"w": 3.0, "a": {"w": 3.0}}) == (8.0, 7.0, 5.0)
+    assert jscope.apply(lambda s: s.with_defaults(custom_getter=[]).get_variable("w"), {"w": 3.0}) == 3.0
+
+
+def test_a_list_holds_only_getters():
+    """The error shows what is not one."""
+    with pytest.raises(errors.InvalidArgumentError, match="custom_getter=3 of type `int` is not callable"):
+        jscope.specs(lambda s: s.with_defaults(custom_getter=[getters.freeze(), 3]))
+
+
+UNUSED = [
+    getters.cast(jnp.bfloat16, "kernel$"),
+    getters.freeze("kernel$"),
+    getters.weight_norm("kernel$"),
+    getters.lora(2, "kernel$"),
+    getters.ema(0.9, "kernel$"),
+    getters.spectral_norm("kernel$", training=True),
+    getters.quantized(jnp.int8, "kernel$"),
+    getters.substitute({"a": {"w_": jnp.ones((2, 4, 3))}}),
+    getters.substitute({"b/w": jnp.ones((4, 3))}),
+]
+LIFTED = {
+    "plain": lambda f: f,
+    "remat": jscope.remat,
+    "jit": jscope.jit,
+    "native jit": jax.jit,
+    "scan": lambda f: lambda s, x: jscope.scan(lambda s, x, _: (x, f(s, x)), s, x, length=2)[1],
+    "vmap": lambda f: jscope.vmap(f, None, axis_size=2),
+    "cond": lambda f: lambda s, x: jscope.cond(x.sum() > 0, f, f, s, x),
+}
+
+
+def lifted_under(getter, lift, at="a"):
+    def model(s, x):
+        return LIFTED[lift](lambda s, x: linear(s, x, 3))(s.with_defaults(custom_getter=getter) / at, x)
+
+    return jscope.transform_with_state(model)
+
+
+@pytest.mark.parametrize("lift", LIFTED)
+@pytest.mark.parametrize("getter", UNUSED, ids=lambda getter: type(getter).__name__)
+def test_a_getter_that_changes_nothing_is_an_error(getter, lift):
+    """At the end of collecting, with what it was asked for."""
+    with pytest.raises(errors.MissingVariableError, match=r"changes nothing.*\n(?s:.*)asked for `a/b`, `a/w`"):
+        lifted_under(getter, lift).specs(X)
+
+
+def test_a_misspelt_substitute_says_what_was_meant():
+    """With the nearest path."""
+    with pytest.raises(errors.MissingVariableError, match=r"`getters\.substitute` of `a/w_`.*Did you mean `a/w`"):
+        jscope.init(under(getters.substitute({"a": {"w_": jnp.ones((4, 3))}})), KEY(0), X)
+
+
+def test_a_getter_that_is_asked_for_nothing_is_an_error():
+    """Also where no variable stands below its scope; without `match` it asks for nothing in particular."""
+
+    def model(s, match):
+        s.with_defaults(custom_getter=getters.freeze(match))
+        return s.get_variable("w", (2,))
+
+    with pytest.raises(errors.MissingVariableError, match="It was asked for nothing"):
+        jscope.specs(model, "w$")
+    jscope.specs(model, "")
+
+
+def test_equal_getters_are_one():
+    """It is enough that one of them is of use."""
+
+    def model(s, x):
+        for at in "ab":
+            s.variable_scope(at, custom_getter=getters.freeze("a/")).get_variable("w", (2,))
+
+    assert names(model, X) == ["a/w", "b/w"]
+
+
+def test_apply_asks_for_no_use():
+    """It may run a part of the model."""
+    assert jscope.apply(under(getters.freeze("kernel$")), jscope.init(under(), KEY(0), X), X).shape == (3, 3)
+
+
+@pytest.mark.parametrize("match", ["(", None])
+def test_match_is_a_regular_expression(match):
+    """Said where it is written."""
+    with pytest.raises(errors.InvalidArgumentError, match=r"match=.* is not a regular expression"):
+        getters.freeze(match)
+
+
+STACKING = {
+    "scan": lambda f: lambda s, x: jscope.scan(lambda s, x, _: (f(s, x), None), s, x, length=3)[0],
+    "vmap": lambda f: lambda s, x: jscope.vmap(f, None, axis_size=3)(s, x).sum(0),
+    "scan of scans": lambda f: lambda s, x: jscope.layers(jscope.layers(f, 2), 3)(s, x),
+    "layers in jit": lambda f: jscope.jit(jscope.layers(f, 3)),
+    "some shared": lambda f: lambda s, x: jscope.scan(lambda s, x, _: (f(s, x), None), s, x, length=3, shared="/b$")[0],
+}
+
+
+@pytest.mark.parametrize(("lift", "key"), [*((lift, None) for lift in STACKING), ("scan", KEY(1)), ("vmap", KEY(1))])
+def test_a_substitute_of_a_stack_is_read_copy_by_copy(lift, key):
+    """What stands for all variables gives what the model gives on those, in both phases, with gradients."""
+
+    def model(s, x, values):
+        if values is not None:
+            s = s.with_defaults(custom_getter=getters.substitute(values))
+        return STACKING[lift](lambda s, x: jnp.tanh(linear(s, x, 4)))(s / "a", x)
+
+    model = jscope.transform(model).with_rng(key)
+    params, other = (model.init(KEY(i), X, None) for i in (0, 1))
+    chex.assert_trees_all_equal(model.init(KEY(0), X, other), params)
+    out = model.apply(params, X, other)
+    chex.assert_trees_all_close(out, model.apply(other, X, None), rtol=1e-6)
+    with jax.checking_leaks():
+        grads = jax.grad(lambda v: model.apply(params, X, v).sum())(other)
+    chex.assert_trees_all_close(grads, jax.grad(lambda p: model.apply(p, X, None).sum())(other), rtol=1e-5)
+
+
+def test_a_substitute_set_inside_a_scan_is_for_one_copy():
+    """There a variable is one copy, and so is what stands for it."""
+
+    def layer(s, x, w):
+        return linear(s.with_defaults(custom_getter=getters.substitute({"a": {"w": w}})), x, 4), None
+
+    model = jscope.transform(lambda s, x, ws: jscope.scan(layer, s / "a", x, ws)[0])
+    ws = jnp.stack([jnp.eye(4), 2 * jnp.eye(4)])
+    chex.assert_trees_all_close(model.apply(model.init(KEY(0), X, ws), X, ws), 2 * X)
+
+
+@pytest.mark.parametrize("lift", ["scan", "vmap"])
+def test_a_substitute_of_a_stack_must_be_a_stack(lift):
+    """The error says how many copies there are."""
+
+    def model(s, x, w):
+        s = s.with_defaults(custom_getter=getters.substitute({"a": {"w": w}}))
+        return STACKING[lift](lambda s, x: linear(s, x, 4))(s / "a", x)
+
+    with pytest.raises(errors.ShapeMismatchError, match=r"`a/w` is stacked: there are 3 copies below .*\(4, 4\)"):
+        jscope.init(model, KEY(0), X, jnp.ones((4, 4)))
+
+
+def test_flat_paths_are_substitutes_too():
+    """As everywhere in `jscope.tree`."""
+    assert (
+        jscope.apply(
+            lambda s: s.with_defaults(custom_getter=getters.substitute({"a/w": 2.0})).get_variable("a/w"),
+            {"a": {"w": 1.0}},
+        )
+        == 2.0
+    )
+
+
+ADAPTER = getters.lora(2, "w$", scale=3.0)
+
+
+def adapted(lift, *chain):
+    """A square layer under a lift, and one after it, with these getters."""
+
+    def model(s, x):
+        s = s.with_defaults(custom_getter=list(chain))
+        x = STACKING[lift](
+            lambda s, x: jnp.tanh(linear(s, x, 4)),
+        )(s / "h", x)
+        return linear(s / "out", x, 2)
+
+    return jscope.transform(model)
+
+
+@pytest.mark.parametrize("lift", ["scan", "scan of scans"])
+def test_merged_lora_is_the_model_without_it(lift):
+    """The same outputs from the names of the plain model, stacked or not; taken apart again, the same params."""
+    params = adapted(lift, ADAPTER).init(KEY(0), X)
+    params = jscope.tree.map_with_path(lambda path, value: value + 0.1 * ("lora/b" in path), params)
+    merged = getters.merge_lora(params, ADAPTER)
+    plain = adapted(lift)
+    plain.specs(X).check(merged)
+    chex.assert_trees_all_close(plain.apply(merged, X), adapted(lift, ADAPTER).apply(params, X), rtol=1e-5)
+    again = getters.unmerge_lora(merged, params, ADAPTER)
+    adapted(lift, ADAPTER).specs(X).check(again)
+    chex.assert_trees_all_close(again, params, atol=1e-6)
+
+
+def test_only_what_matches_is_merged():
+    """Two adapters with two scales are merged one after the other; the dtype is kept."""
+    factors = {"a": jnp.ones((2, 1), jnp.bfloat16), "b": jnp.ones((1, 2), jnp.bfloat16)}
+    params = {name: jnp.ones((2, 2), jnp.bfloat16) for name in ("u", "v")} | {"u_lora": factors, "v_lora": factors}
+    first, second = getters.lora(1, "u$"), getters.lora(1, "v$", scale=2.0)
+    merged = getters.merge_lora(params, first)
+    assert jscope.tree.names(merged) == ["u", "v", "v_lora/a", "v_lora/b"]
+    both = getters.merge_lora(merged, second)
+    chex.assert_trees_all_equal(both, {"u": jnp.full((2, 2), 2, jnp.bfloat16), "v": jnp.full((2, 2), 3, jnp.bfloat16)})
+
+
+def test_merging_nothing_is_an_error():
+    """And so are factors of another rank than the getter's."""
+    params = {"w": jnp.ones((2, 2)), "w_lora": {"a": jnp.ones((2, 1)), "b": jnp.ones((1, 2))}}
+    with pytest.raises(errors.MissingVariableError, match=r"No variable that .* matches has factors"):
+        getters.merge_lora(params, getters.lora(1, "kernel$"))
+    with pytest.raises(errors.ShapeMismatchError, match="`w` have rank 1; the getter has 4"):
+        getters.merge_lora(params, getters.lora(4))
+
+
+def spectral(s, x, training):
+    s = s.with_defaults(
+        custom_getter=[getters.cast(jnp.bfloat16, "w$"), getters.spectral_norm("w$", training=training)]
+    )
+    return s.get_variable("w", (2, 3, 4)) * x.astype(jnp.bfloat16)
+
+
+def test_spectral_norm_converges_while_training_and_rests_afterwards():
+    """The largest singular value comes near one, whatever the dtype of the read; evaluation writes nothing."""
+    init, apply = jscope.transform_with_state(spectral)
+    params, state = init(KEY(0), jnp.ones(()), True)
+    assert {leaf.dtype for leaf in jax.tree.leaves((params, state))} == {jnp.dtype("float32")}
+    step = jax.jit(lambda state: apply(params, state, jnp.ones(()), True))
+    for _ in range(20):
+        out, state = step(state)
+    assert out.dtype == jnp.bfloat16
+    norm = lambda w: float(jnp.linalg.norm(w.astype(jnp.float32).reshape(-1, 4), 2))  # noqa: E731
+    assert abs(norm(out) - 1) < 0.02
+    out, after = apply(params, state, jnp.ones(()), False)
+    assert abs(norm(out) - 1) < 0.02
+    chex.assert_trees_all_equal(after, state)
+
+
+def test_spectral_norm_has_the_gradient_of_the_paper():
+    """Through the matrix, with the singular vectors fixed: scaling the matrix changes nothing."""
+    init, apply = jscope.transform_with_state(
+        lambda s: s.with_defaults(custom_getter=getters.spectral_norm(training=False)).get_variable("w", (3, 2))
+    )
+    params, state = init(KEY(0))
+    grads = jax.grad(lambda p: (apply(p, state)[0] ** 3).sum())(params)
+    assert abs(float(jnp.vdot(grads["w"], params["w"]))) < 1e-5
+    assert jnp.isfinite(apply({"w": jnp.zeros((3, 2))}, state)[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "lift"),
+    [(jnp.int8, "scan"), (jnp.int8, "some shared"), (jnp.float8_e4m3fn, "vmap"), (jnp.float8_e5m2, "scan")],
+)
+def test_quantized_params_give_nearly_the_same(dtype, lift):
+    """Matrices have eight bits, each channel of each layer a scale of its own; vectors, stacked or not, stay floats."""
+    plain, small = adapted(lift), adapted(lift, getters.quantized(dtype))
+    params = plain.init(KEY(0), X)
+    specs = small.specs(X)
+    quantized = getters.quantize(params, specs)
+    specs.check(quantized)
+    assert quantized["h"]["w"].dtype == quantized["out"]["w"].dtype == dtype
+    assert quantized["h"]["w_quantized"]["scale"].shape == (3, 4)
+    chex.assert_trees_all_equal(quantized["h"]["b"], params["h"]["b"])
+    tolerance = {jnp.int8: 0.02, jnp.float8_e4m3fn: 0.1, jnp.float8_e5m2: 0.2}[dtype]
+    chex.assert_trees_all_close(small.apply(quantized, X), plain.apply(params, X), atol=tolerance)
+    chex.assert_trees_all_equal(small.apply(params, X), plain.apply(params, X))
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.float8_e4m3fn])
+def test_lora_trains_beside_quantized_matrices(dtype):
+    """Its factors are floats, also under a cast; the matrices need no gradient."""
+    chain = [getters.quantized(dtype, "w$"), ADAPTER, getters.cast(jnp.float32)]
+    model = adapted("scan", *chain)
+    specs = model.specs(X)
+    assert specs["h/w"].dtype == dtype
+    assert {spec.dtype for spec in specs.select(collection="lora").flat().values()} == {jnp.dtype("float32")}
+    params = getters.quantize(adapted("scan", ADAPTER).init(KEY(0), X), specs)
+    specs.check(params)
+    factors, rest = jscope.tree.partition(params, "_lora/")
+    grads = jax.grad(lambda f: model.apply(jscope.tree.merge(f, rest), X).sum())(factors)
+    assert grads["out"]["w_lora"]["b"].any()
+
+
+def test_quantize_says_what_does_not_fit():
+    """Specs without anything quantized; params that lack a variable; a dtype of more bits."""
+    specs = adapted("scan", getters.quantized(jnp.int8)).specs(X)
+    with pytest.raises(errors.MissingVariableError, match="nothing is quantized in these specs"):
+        getters.quantize({}, adapted("scan").specs(X))
+    with pytest.raises(errors.MissingVariableError, match="the params lack `h/w`"):
+        getters.quantize({"out": {}}, specs)
+    with pytest.raises(errors.InvalidArgumentError, match="must be of eight bits"):
+        getters.quantized(jnp.int16)
+
+
+def test_a_quantized_channel_keeps_its_largest_value():
+    """And a channel of zeros stays zero."""
+    specs = jscope.specs(lambda s: s.get_variable("w", (2, 2), custom_getter=getters.quantized(jnp.int8)))
+    made = getters.quantize({"w": np.array([[-3.0, 0.0], [1.0, 0.0]])}, specs)
+    assert made["w"].tolist() == [[-127, 0], [42, 0]]
+    chex.assert_trees_all_close(made["w_quantized"]["scale"], jnp.array([3.0 / 127, 1.0]))

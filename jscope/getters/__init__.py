@@ -13,7 +13,12 @@ searched for in the full path; the default, `""`, matches every path.
 
 from jscope.getters._average import ema as ema
 from jscope.getters._low_rank import lora as lora
+from jscope.getters._low_rank import merge_lora as merge_lora
+from jscope.getters._low_rank import unmerge_lora as unmerge_lora
+from jscope.getters._normalize import spectral_norm as spectral_norm
 from jscope.getters._normalize import weight_norm as weight_norm
+from jscope.getters._quantize import quantize as quantize
+from jscope.getters._quantize import quantized as quantized
 from jscope.getters._reading import cast as cast
 from jscope.getters._reading import freeze as freeze
 from jscope.getters._substitute import substitute as substitute

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +10,11 @@ import jax.numpy as jnp
 
 from jscope import initializers
 from jscope._types import DType
-from jscope.getters._beside import is_float, known, state_beside, uncast, wide, write
+from jscope.getters._beside import Matching, is_float, known, state_beside, uncast, wide, write
 
 
 @dataclass(frozen=True, slots=True)
-class ema:
+class ema(Matching):
     """Keeps an exponential moving average of each floating-point param, in state beside it: `w_ema/average`.
 
     The average has the dtype in which the param is stored (or `dtype`), and its axes; it is computed in float32. With a
@@ -46,7 +45,7 @@ class ema:
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         about = known(getter, name, options)
         value = getter(name, **options)
-        if not (about.trainable and re.search(self.match, name) and is_float(value.dtype)):
+        if not (about.trainable and self.matches(name) and is_float(value.dtype)):
             return value
         exact = uncast(getter, name, value, options)
         kind = {"shape": exact.shape, "dtype": self.dtype or exact.dtype, "axes": about.axes}

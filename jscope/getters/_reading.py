@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from jscope._types import DType
+from jscope.getters._beside import Matching
 
 
 @dataclass(frozen=True, slots=True)
-class cast:
+class cast(Matching):
     """Reads floating-point params as `dtype`, whatever they are stored as: mixed precision.
 
     State is read as it is stored: moving statistics would stand still where an update is less than the last bit.
@@ -40,12 +40,12 @@ class cast:
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         value = getter(name, **options)
-        ours = options.get("trainable", True) and re.search(self.match, name)
+        ours = self.matches(name) and options.get("trainable", True)
         return value.astype(self.dtype) if ours and jnp.issubdtype(value.dtype, jnp.floating) else value
 
 
 @dataclass(frozen=True, slots=True)
-class freeze:
+class freeze(Matching):
     """Stops the gradients of the variables that match.
 
     >>> import jax, jscope
@@ -64,4 +64,4 @@ class freeze:
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         value = getter(name, **options)
-        return jax.lax.stop_gradient(value) if re.search(self.match, name) else value
+        return jax.lax.stop_gradient(value) if self.matches(name) else value

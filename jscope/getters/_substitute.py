@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jscope import _path
-from jscope.errors import InvalidArgumentError
+from jscope.errors import InvalidArgumentError, MissingVariableError
+from jscope.getters._beside import unused
 
 
 @jax.tree_util.register_pytree_node_class
@@ -18,8 +19,9 @@ from jscope.errors import InvalidArgumentError
 class substitute:
     """Reads variables from `values`, a nested dict by full path; those that are not in it are read as before.
 
-    The values are leaves of the scope's pytree: they may be traced, differentiated and mapped. A value whose shape is
-    not that of the variable is an `InvalidArgumentError`.
+    The values are leaves of the scope's pytree: they may be traced, differentiated and mapped. Where a lift stacks
+    variables (`scan`, `layers`, `vmap`), it takes their substitutes apart, too: for `layers/w`, the whole stack is
+    passed in, and each copy reads its own.
 
     >>> import jscope
     >>> def f(scope, fast):
@@ -27,9 +29,18 @@ class substitute:
     ...     return scope.get_variable("w"), scope.get_variable("b")
     >>> jscope.apply(f, {"w": 1.0, "b": 2.0}, {"w": 10.0})
     (10.0, 2.0)
+
+    Raises:
+      InvalidArgumentError: A value has another shape than its variable.
+      MissingVariableError: In `init` and `specs`: there is no variable of a path in `values`.
     """
 
     values: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        # JAX puts other things than mappings here when it takes pytrees apart.
+        if isinstance(self.values, Mapping):
+            object.__setattr__(self, "values", _path.nested(_path.items(self.values)))
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         # The variable is asked for even if it has a substitute, so that specs and checks know of it.
@@ -42,6 +53,20 @@ class substitute:
                 f"substitute: `{name}` has shape {jnp.shape(own)}, its substitute {jnp.shape(value)}."
             )
         return value
+
+    def check_used(self, paths: Collection[str]) -> None:
+        """Raises if a value has a path for which the getter was not asked while collecting."""
+        for path, _ in _path.items(self.values):
+            if path not in paths:
+                raise MissingVariableError(unused(f"`getters.substitute` of `{path}`", path, paths))
+
+    def by_path(self) -> dict[str, Any]:
+        """Returns the values by path, for lifts that take them apart."""
+        return {path: value for path, value in _path.items(self.values) if value is not None}
+
+    def replaced(self, values: Mapping[str, Any]) -> substitute:
+        """Returns the getter with other values at some paths."""
+        return substitute(_path.nested({**dict(_path.items(self.values)), **values}.items()))
 
     def tree_flatten(self) -> tuple[tuple[Any], None]:
         """Returns the values as the only child, without static data."""

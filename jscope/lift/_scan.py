@@ -26,14 +26,15 @@ from jscope._util import _text
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
 from jscope.lift._pure import commit, explaining, is_collecting, pure, with_values
+from jscope.lift._slices import Slices, placeholder_slices, stacked_values, with_slices
 from jscope.lift._view import at_index, copies, lifted_view, shared_streams, view
 
 EVERYTHING = ""
 Rng: TypeAlias = "Literal['split', 'shared'] | Collection[str]"
 """Whether copies of a loop draw random numbers of their own, or which streams they share."""
 
-Divided: TypeAlias = tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]
-"""The params that are shared and those that are stacked, and the state likewise, by name below a scope."""
+Divided: TypeAlias = tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any], Slices]
+"""The params that are shared and those that are stacked, the state likewise, and what getters put in their place."""
 
 
 def scan(
@@ -86,7 +87,8 @@ def scan(
     with explaining(scope, "scan"), restoring(scope, size, shared):
         if is_collecting(scope):
             stack = StackAxis(len(_path.parts(scope.path)), size, axis)
-            collected = lambda c, x: _pair(scope, body(lifted_view(scope, stack, shared=shared), c, x))  # noqa: E731
+            one = with_slices(scope, placeholder_slices(stacked_values(scope, size, shared)))
+            collected = lambda c, x: _pair(scope, body(lifted_view(one, stack, shared=shared), c, x))  # noqa: E731
             return jax.lax.scan(collected, carry, xs, **loop)
         return _scan(
             pure(body), scope, carry, xs, divided(scope, shared, size), index_of_copies(scope, size, streams), loop
@@ -102,22 +104,22 @@ def _scan(
     place: tuple[Any, tuple[str, ...]],
     loop: dict[str, Any],
 ) -> tuple[Any, Any]:
-    params, own_params, state, own_state = variables
+    params, own_params, state, own_state, values = variables
     index, streams = place
     copied = None if index is None else copies(scope, tells=True)
     known = None if copied is None else copied.carried
 
     def step(loop: tuple[Any, Any], inputs: tuple[Any, ...]) -> tuple[Any, Any]:
-        (carried, carry), (own_params, own_state, x, i) = loop, inputs
+        (carried, carry), (own_params, own_state, own_values, x, i) = loop, inputs
         trees = joined(params, own_params), joined(carried, own_state)
-        here = view(scope, *trees, carried=known, anchor=at_index(scope, i, streams))
+        here = view(with_slices(scope, own_values), *trees, carried=known, anchor=at_index(scope, i, streams))
         out, effects = body(here, carry, x)
         carry, y = _pair(scope, out)
         written = {name: value for name, value in effects.state.items() if name not in own_state}
         stacked = {name: value for name, value in effects.state.items() if name in own_state}
         return ({**carried, **written}, carry), (y, replace(effects, state=stacked))
 
-    loop_in = (state, carry), (own_params, own_state, xs, index)
+    loop_in = (state, carry), (own_params, own_state, values, xs, index)
     (carried, carry), (ys, effects) = jax.lax.scan(step, *loop_in, **loop)
     uses = effects.uses if copied is None else indexed(effects.uses, copied.number)
     commit(scope, replace(effects, state={**carried, **effects.state}, uses=uses))
@@ -181,7 +183,7 @@ def divided(scope: Scope, shared: str | None, size: Any) -> Divided:
         {name: value for name, value in own.items() if jnp.shape(value)[:1] == (size,)}
         for own in (own_params, own_state)
     )
-    return params, own_params, state, own_state
+    return params, own_params, state, own_state, stacked_values(scope, size, shared)
 
 
 def divide(scope: Scope, tree: Any, shared: str | None) -> tuple[dict[str, Any], dict[str, Any]]:

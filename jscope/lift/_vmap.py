@@ -31,6 +31,7 @@ from jscope.lift._scan import (
     restoring,
     variable_sizes,
 )
+from jscope.lift._slices import placeholder_slices, stacked_values, with_slices
 from jscope.lift._view import at_index, copies, lifted_view, shared_streams, view
 
 
@@ -90,7 +91,8 @@ def vmap(
             if is_collecting(scope):
                 stack = StackAxis(len(_path.parts(scope.path)), size, axis)
                 # The scope is closed over: the body sees one copy of each variable, and its spec gets the axis.
-                body = lambda *args: by_keyword(lifted_view(scope, stack, shared=common), *args)  # noqa: E731
+                one = with_slices(scope, placeholder_slices(stacked_values(scope, size, common)))
+                body = lambda *args: by_keyword(lifted_view(one, stack, shared=common), *args)  # noqa: E731
                 return jax.vmap(body, axes, axis_size=_known(size), **options)(arrays, *args)
             place = index_of_copies(scope, size, streams)
             variables = divided(scope, common, size)
@@ -109,15 +111,15 @@ def _vmap(
     place: tuple[Any, tuple[str, ...]],
     options: dict[str, Any],
 ) -> Any:
-    params, own_params, state, own_state = variables
+    params, own_params, state, own_state, values = variables
     # Without an index, all elements stand at one place, and draw the same keys.
     index, streams = place
     copied = None if index is None else copies(scope, tells=True)
     known = None if copied is None else copied.carried
 
-    def element(own_params: Any, own_state: Any, i: Any, *args: Any) -> tuple[Any, ...]:
+    def element(own_params: Any, own_state: Any, own_values: Any, i: Any, *args: Any) -> tuple[Any, ...]:
         trees = joined(params, own_params), joined(state, own_state)
-        here = view(scope, *trees, carried=known, anchor=at_index(scope, i, streams))
+        here = view(with_slices(scope, own_values), *trees, carried=known, anchor=at_index(scope, i, streams))
         out, effects = body(here, *args)
         own = {name: value for name, value in effects.state.items() if name in own_state}
         common_state = {name: value for name, value in effects.state.items() if name not in own_state}
@@ -128,9 +130,9 @@ def _vmap(
     written: list[str] = []
     # Shared state comes out without an axis: JAX itself refuses where it depends on the element.
     options |= {"out_axes": (options["out_axes"], 0, None, 0)}
-    mapped = jax.vmap(element, (0, 0, 0, *in_axes), axis_size=_known(size), **options)
+    mapped = jax.vmap(element, (0, 0, 0, 0, *in_axes), axis_size=_known(size), **options)
     with _explaining_shared(written):
-        out, own, common_state, effects = mapped(own_params, own_state, index, *args)
+        out, own, common_state, effects = mapped(own_params, own_state, values, index, *args)
     uses = effects.uses if copied is None else indexed(effects.uses, copied.number)
     commit(scope, replace(effects, state={**own, **common_state}, uses=uses))
     return out

@@ -133,13 +133,9 @@ class _EndOfGetters:
     """The end of a chain of getters in `apply`: what stands at the path."""
 
     scope: Scope
-    casts: bool = False
 
     def __call__(self, path: str, /, *args: Any, **options: Any) -> Any:
         return _find_stored(self.scope, path, args[0] if args else options.get("shape"))
-
-    def stored(self, path: str, /, **options: Any) -> tuple[str, Any]:
-        return path, self(path, **options)
 
     def spec(self, path: str, /, **_: Any) -> Any:
         return self.scope._known(path, "")

@@ -21,6 +21,8 @@ GETTERS = {
     "freeze": getters.freeze("w$"),
     "weight_norm": getters.weight_norm("w$|book$|ids$"),
     "lora": getters.lora(2, "w$|book$|ids$"),
+    "spectral_norm": getters.spectral_norm(training=True),
+    "quantized": getters.quantized(jnp.int8),
     "ema": getters.ema(0.5),
     "ema, read": getters.ema(0.5, average=True),
 }
@@ -108,10 +110,9 @@ def unrolled(tree):
 CASES = [(getter, lift) for getter in GETTERS for lift in LIFTS]
 
 
-RUNS = [("ema, read", "scan", False), *((getter, "scan", True) for getter in ("weight_norm", "lora", "ema"))]
-RUNS += [
-    (*case, False) for case in CASES if case[0] in ("weight_norm", "lora", "ema") and case[1] not in ("jit", "layers")
-]
+RUNS = [("ema", lift, False) for lift in LIFTS if lift not in ("jit", "layers")]
+RUNS += [(getter, "scan", False) for getter in ("weight_norm", "lora", "spectral_norm", "ema, read")]
+RUNS += [("lora", "vmap", False), ("ema", "scan", True), ("quantized", "scan", True)]
 """What is run. Collecting is cheap, and all cases are collected below."""
 
 
@@ -152,6 +153,8 @@ def test_state_and_integers_are_left_alone(getter, lift):
 BESIDE = {
     "weight_norm": {"w/v": ("embed", "mlp"), "w/g": ("mlp",)},
     "lora": {"w": ("embed", "mlp"), "w_lora/a": ("embed", None), "w_lora/b": (None, "mlp")},
+    "spectral_norm": {"w": ("embed", "mlp"), "w_spectral/u": ("mlp",)},
+    "quantized": {"w": ("embed", "mlp"), "w_quantized/scale": ("mlp",)},
     "ema": {"w": ("embed", "mlp"), "w_ema/average": ("embed", "mlp"), "w_ema/count": None},
 }
 """The axes of what a getter makes beside `w`, whose axes are `("embed", "mlp")`."""
