@@ -16,7 +16,7 @@ from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import along, check_rank, check_training, checked_axis, named, refuse, vector
+from jscope.nn._layer import along, cast, check_rank, check_training, checked_axis, named, refuse, vector
 from jscope.nn._norm import affine, output_dtype, statistics_dtype
 
 
@@ -76,13 +76,13 @@ def batch_norm(
     check_rank(scope, "batch_norm", x, "(batch, ..., channels)", least=2)
     check_training(scope, "batch_norm", training)
     axis = checked_axis(scope, "batch_norm", axis, x.ndim)
-    wide = x.astype(statistics_dtype(x))
+    wide = cast(x, statistics_dtype(x))
     shape, kind = (x.shape[axis],), {"dtype": wide.dtype, "trainable": False}
     moving_mean = vector(scope, "moving_mean", shape, moving_mean_initializer, initializers.zeros, axes, **kind)
     moving_variance = vector(
         scope, "moving_variance", shape, moving_variance_initializer, initializers.ones, axes, **kind
     )
-    mean, variance = moving_mean.astype(wide.dtype), moving_variance.astype(wide.dtype)
+    mean, variance = cast(moving_mean, wide.dtype), cast(moving_variance, wide.dtype)
     if training:
         mean, variance, count = _moments(scope, wide, axis, mask, axis_name)
         # For one example, there is no unbiased variance; TensorFlow keeps the biased one.
@@ -91,7 +91,7 @@ def batch_norm(
         _move(scope, "moving_variance", moving_variance, kept, momentum, count)
     y = (wide - along(mean, x.ndim, axis)) * along(jax.lax.rsqrt(variance + epsilon), x.ndim, axis)
     y = affine(scope, y, (axis,), scale, center, gamma_initializer, beta_initializer, axes)
-    return y.astype(output_dtype(x))
+    return cast(y, output_dtype(x))
 
 
 def _move(scope: Scope, name: str, old: jax.Array, new: jax.Array, momentum: float, count: Any) -> None:

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 
 import jax
 
-from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import Activation, add_bias, check_size, in_one_dtype, named, refuse, weight
+from jscope.nn._layer import GLOROT, Activation, add_bias, check_size, in_one_dtype, named, refuse, weight
 from jscope.nn._spatial import (
     SPATIAL,
     Padding,
@@ -68,7 +67,7 @@ def conv(
         problem = f"{channels} channels and {filters} filters do not fall into groups={groups} equal parts"
         refuse(scope, "conv", problem, "Choose a number of groups that divides both.")
     shape = (*over.size, channels // groups, filters)
-    kernel = weight(scope, "kernel", shape, kernel_initializer, initializers.glorot_uniform(), axes)
+    kernel = weight(scope, "kernel", shape, kernel_initializer, GLOROT, axes)
     y = _convolved(scope, "conv", x, kernel, over, padding, groups, precision)
     if use_bias:
         y = add_bias(scope, y, bias_initializer, axes)
@@ -149,7 +148,7 @@ def separable_conv(
     y = _depthwise(scope, "separable_conv", x, over, padding, depth_multiplier, depthwise_initializer, None, precision)
     point = Window(*((1,) * len(over),) * 3)
     shape = (*point.size, y.shape[-1], filters)
-    kernel = weight(scope, "pointwise_kernel", shape, pointwise_initializer, initializers.glorot_uniform(), axes)
+    kernel = weight(scope, "pointwise_kernel", shape, pointwise_initializer, GLOROT, axes)
     y = _convolved(scope, "separable_conv", y, kernel, point, "valid", 1, precision)
     if use_bias:
         y = add_bias(scope, y, bias_initializer, axes)
@@ -170,7 +169,7 @@ def _depthwise(
     """Returns the input convolved with `depthwise_kernel`, which this asks for."""
     channels, multiplier = x.shape[-1], check_size(scope, layer, "depth_multiplier", multiplier)
     shape = (*over.size, channels, multiplier)
-    kernel = weight(scope, "depthwise_kernel", shape, given, initializers.glorot_uniform(), axes)
+    kernel = weight(scope, "depthwise_kernel", shape, given, GLOROT, axes)
     kernel = kernel.reshape(*over.size, 1, channels * multiplier)
     return _convolved(scope, layer, x, kernel, over, padding, channels, precision)
 

@@ -12,6 +12,7 @@ from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
 from jscope.nn._layer import (
+    GLOROT,
     Activation,
     add_bias,
     check_rank,
@@ -50,7 +51,7 @@ def dense(
     """
     check_rank(scope, "dense", x, "(..., features)", least=1)
     shape = (x.shape[-1], check_size(scope, "dense", "units", units))
-    kernel = weight(scope, "kernel", shape, kernel_initializer, initializers.glorot_uniform(), axes)
+    kernel = weight(scope, "kernel", shape, kernel_initializer, GLOROT, axes)
     x, kernel = in_one_dtype(x, kernel)
     y = jnp.matmul(x, kernel, precision=precision)
     if use_bias:

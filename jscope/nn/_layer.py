@@ -28,6 +28,9 @@ from jscope.errors import InvalidArgumentError
 Activation: TypeAlias = Callable[[jax.Array], jax.Array]
 """What is applied to each element of a result, such as `jax.nn.relu`."""
 
+GLOROT = initializers.glorot_uniform()
+"""How Keras's kernels start; made once, since to make it takes longer than to read a variable."""
+
 
 def weight(
     scope: Scope, name: str, shape: Shape, given: Initializer | Off | None, keras: Initializer, axes: Axes | None = None
@@ -58,11 +61,18 @@ def in_one_dtype(x: jax.Array, *variables: jax.Array) -> tuple[jax.Array, ...]:
     What is not floating is taken to the dtype of the first variable, and what is real to complex where that is needed.
     So an input in bfloat16 gives an output in bfloat16, in whatever dtype the variables are stored.
     """
+    if x.dtype.kind == "f" and all(variable.dtype == x.dtype for variable in variables):
+        return (x, *variables)  # Nearly always; what follows takes as long to trace as the layer itself.
     dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else variables[0].dtype
     for variable in variables:
         if jnp.issubdtype(variable.dtype, jnp.complexfloating):
             dtype = np.promote_types(dtype, variable.dtype)
     return tuple(each.astype(dtype) for each in (x, *variables))
+
+
+def cast(x: jax.Array, dtype: DType) -> jax.Array:
+    """Returns `x.astype(dtype)`, without asking JAX where there is nothing to do: that takes time in each trace."""
+    return x if x.dtype == dtype else x.astype(dtype)
 
 
 def along(vector: jax.Array, ndim: int, axis: int = -1) -> jax.Array:

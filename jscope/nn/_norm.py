@@ -12,7 +12,7 @@ from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, DType, Initializer
-from jscope.nn._layer import check_rank, check_size, checked_axis, named, refuse, vector
+from jscope.nn._layer import cast, check_rank, check_size, checked_axis, named, refuse, vector
 
 
 @named
@@ -39,11 +39,12 @@ def layer_norm(
     (Keras's `LayerNormalization`; Ba et al., 2016, https://arxiv.org/abs/1607.06450)
     """
     over = _over(scope, "layer_norm", x, axis)
-    wide = x.astype(statistics_dtype(x))
+    wide = cast(x, statistics_dtype(x))
     mean = jnp.mean(wide, over, keepdims=True)
     centered = wide - mean
     y = centered * jax.lax.rsqrt(jnp.mean(centered * centered, over, keepdims=True) + epsilon)
-    return affine(scope, y, over, scale, center, gamma_initializer, beta_initializer, axes).astype(output_dtype(x))
+    y = affine(scope, y, over, scale, center, gamma_initializer, beta_initializer, axes)
+    return cast(y, output_dtype(x))
 
 
 @named
@@ -67,10 +68,10 @@ def rms_norm(
     2019, https://arxiv.org/abs/1910.07467)
     """
     over = _over(scope, "rms_norm", x, axis)
-    wide = x.astype(statistics_dtype(x))
+    wide = cast(x, statistics_dtype(x))
     y = wide * jax.lax.rsqrt(jnp.mean(wide * wide, over, keepdims=True) + epsilon)
     factor = _vector_over(scope, "scale", y, over, scale_initializer, initializers.ones, axes)
-    return (y * factor).astype(output_dtype(x))
+    return cast(y * factor, output_dtype(x))
 
 
 @named
@@ -142,19 +143,19 @@ def l2_normalize(x: jax.Array, axis: int | Sequence[int] = -1, *, epsilon: float
     `UnitNormalization`.)
     """
     over = _over(None, "l2_normalize", x, axis)
-    wide = x.astype(statistics_dtype(x))
+    wide = cast(x, statistics_dtype(x))
     squares = jnp.sum(wide * wide, over, keepdims=True)
     return (wide * jax.lax.rsqrt(jnp.maximum(squares, epsilon))).astype(output_dtype(x))
 
 
 def statistics_dtype(x: jax.Array) -> DType:
     """Returns the dtype of an input's statistics: float32, or float64 where the input has it."""
-    return np.promote_types(output_dtype(x), np.float32)
+    return x.dtype if x.dtype == np.float32 else np.promote_types(output_dtype(x), np.float32)
 
 
 def output_dtype(x: jax.Array) -> DType:
     """Returns the dtype of a norm's output: the input's, where that is floating."""
-    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype(jnp.float32)
+    return x.dtype if x.dtype.kind == "f" or jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype(jnp.float32)
 
 
 def affine(
@@ -186,7 +187,7 @@ def _vector_over(
 ) -> jax.Array:
     """Returns a param along the axes `over`, with axes of size 1 for the others."""
     value = vector(scope, name, tuple(y.shape[i] for i in over), given, keras, axes)
-    return jnp.expand_dims(value.astype(y.dtype), tuple(i for i in range(y.ndim) if i not in over))
+    return jnp.expand_dims(cast(value, y.dtype), tuple(i for i in range(y.ndim) if i not in over))
 
 
 def _over(scope: Scope | None, layer: str, x: jax.Array, axis: int | Sequence[int]) -> tuple[int, ...]:
@@ -219,7 +220,7 @@ def _grouped(
     if channels % check_size(scope, layer, "groups", groups):
         advice = "Choose a number of groups that divides the channels."
         refuse(scope, layer, f"{channels} channels do not fall into groups={groups} equal parts", advice)
-    wide = x.astype(statistics_dtype(x))
+    wide = cast(x, statistics_dtype(x))
     # The axis falls apart into groups, and channels of one group.
     split = wide.reshape(*x.shape[:axis], groups, channels // groups, *x.shape[axis + 1 :])
     over = tuple(i for i in range(1, split.ndim) if i != axis)
@@ -227,4 +228,4 @@ def _grouped(
     centered = split - mean
     y = centered * jax.lax.rsqrt(jnp.mean(centered * centered, over, keepdims=True) + epsilon)
     y = affine(scope, y.reshape(x.shape), (axis,), scale, center, gamma_initializer, beta_initializer, axes)
-    return y.astype(output_dtype(x))
+    return cast(y, output_dtype(x))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope.nn._layer import check_rank, check_size, refuse
+from jscope.nn._layer import cast, check_rank, check_size, refuse
 from jscope.nn._norm import output_dtype, statistics_dtype
 from jscope.nn._spatial import Padding, Pairs, Window, check_fits, pairs, window
 
@@ -56,7 +56,7 @@ def avg_pool(
     `AveragePooling2D` and `AveragePooling3D`.)
     """
     over, around = _windows("avg_pool", x, pool_size, strides, padding)
-    wide = x.astype(statistics_dtype(x))
+    wide = cast(x, statistics_dtype(x))
     total = _reduced(wide, np.zeros((), wide.dtype), jax.lax.add, over, around)
     return (total / _counts(x, over, around, total)).astype(output_dtype(x))
 
@@ -83,7 +83,7 @@ def global_avg_pool(x: jax.Array, *, keepdims: bool = False, mask: jax.Array | N
     `GlobalAveragePooling2D`.)
     """
     check_rank(None, "global_avg_pool", x, "(batch, spatial..., channels)", least=3)
-    over, wide = tuple(range(1, x.ndim - 1)), x.astype(statistics_dtype(x))
+    over, wide = tuple(range(1, x.ndim - 1)), cast(x, statistics_dtype(x))
     if mask is None:
         return jnp.mean(wide, over, keepdims=keepdims).astype(output_dtype(x))
     if mask.shape != x.shape[:-1]:
