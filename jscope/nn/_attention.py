@@ -12,20 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias, TypedDict, Unpack, overload
 
 import jax
-import jax.numpy as jnp
 
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
 from jscope._util._text import scope_at
-from jscope.nn._cache import KVCache
+from jscope.nn._cache import KVCache, positions_of
 from jscope.nn._dense import einsum
 from jscope.nn._layer import check_rank, check_size, check_training, named, refuse
-from jscope.nn._lookup import How, Implementation, look_up, visible
-from jscope.nn._positions import integers
+from jscope.nn._lookup import How, Implementation, LogitBias, both, fitting_bias, fitting_mask, look_up, visible
 
 Rotary: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
-LogitBias: TypeAlias = jax.Array | Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class AttentionOptions(TypedDict, total=False):
@@ -156,8 +153,8 @@ def attention(
     query_bthk = project.into("query", x, sizes.heads, sizes.key)
     key_bshk = few.into("key", source, sizes.groups, sizes.key)
     value_bshv = few.into("value", source, sizes.groups, sizes.value)
-    queries = _positions(x, positions, cache)
-    keys = queries if context is None else _positions(source, None, None)
+    queries = positions_of(x, positions, cache)
+    keys = queries if context is None else positions_of(source, None, None)
     if rotary is not None:
         query_bthk, key_bshk = rotary(query_bthk, queries), rotary(key_bshk, keys)
     mask_bhts = None
@@ -167,8 +164,8 @@ def attention(
         queries, keys, how = seen.queries_t, seen.keys_s, replace(how, causal=False, window=None)
         mask_bhts = visible(queries, keys, True, sliding_window)[None, None]
     shape = (x.shape[0], num_heads, x.shape[1], key_bshk.shape[1])
-    mask_bhts = _both(mask_bhts, _mask(scope, mask, shape))
-    bias_bhts = _bias(scope, logit_bias, queries, keys, shape)
+    mask_bhts = both(mask_bhts, fitting_mask(scope, mask, shape))
+    bias_bhts = fitting_bias(scope, logit_bias, queries, keys, shape)
     looked_up = look_up(scope, query_bthk, key_bshk, value_bshv, bias_bhts, mask_bhts, how)
     out_btu = project.out("attention_output", looked_up, x.shape[-1] if units is None else units)
     return out_btu if cache is None else (out_btu, cache)
@@ -247,45 +244,3 @@ def _check_options(scope: Scope, how: How, training: Any, cache: Any, context: A
     if cache is not None and context is not None:
         problem = "a cache continues `x` itself, and there is a context as well"
         refuse(scope, "attention", problem, "Look at the two in two layers, one with `cache=` and one with `context=`.")
-
-
-def _positions(x: jax.Array, given: jax.Array | None, cache: KVCache | None) -> jax.Array:
-    """Returns the positions of tokens: `(t,)` or `(b, t)`."""
-    if given is not None:
-        return integers("attention", given)
-    first = jnp.arange(x.shape[1], dtype=jnp.int32)
-    return first if cache is None else cache.length + first
-
-
-def _mask(scope: Scope, mask: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | None:
-    """Returns the mask of the caller with four axes, after checking that it fits."""
-    if mask is None:
-        return None
-    if mask.dtype != bool:
-        advice = "It should be booleans, True where a token may be seen; what is added to logits is a `logit_bias`."
-        refuse(scope, "attention", f"the mask has dtype {mask.dtype}", advice)
-    full = {2: mask[None, None], 3: mask[:, None], 4: mask}[mask.ndim] if mask.ndim in (2, 3, 4) else None
-    return _fitting(scope, "mask", mask, full, shape, "(t, s), (b, t, s) or (b, heads, t, s)")
-
-
-def _bias(
-    scope: Scope, bias: LogitBias | None, queries: jax.Array, keys: jax.Array, shape: tuple[int, ...]
-) -> jax.Array | None:
-    """Returns the bias of the logits, after checking that it fits."""
-    if bias is None:
-        return None
-    array = bias(queries, keys) if callable(bias) else bias
-    return _fitting(scope, "bias of the logits", array, array if array.ndim == 4 else None, shape, "(b, heads, t, s)")
-
-
-def _fitting(
-    scope: Scope, what: str, found: jax.Array, full: jax.Array | None, shape: tuple[int, ...], forms: str
-) -> jax.Array:
-    if full is None or any(size not in (1, whole) for size, whole in zip(full.shape, shape, strict=True)):
-        problem = f"the {what} has shape {found.shape}, and (b, heads, t, s) is {shape}"
-        refuse(scope, "attention", problem, f"Its shape should be {forms}, or have 1 instead of any of these.")
-    return full
-
-
-def _both(a: jax.Array | None, b: jax.Array | None) -> jax.Array | None:
-    return b if a is None else a if b is None else a & b

@@ -16,6 +16,7 @@ from jax.core import Tracer
 
 from jscope._types import DType
 from jscope.errors import ShapeMismatchError
+from jscope.nn._positions import integers
 
 
 class Seen(NamedTuple):
@@ -155,3 +156,11 @@ class KVCache:
 def known(length: Any) -> int:
     """Returns a length, or 0 where it is traced: then an overflow cannot be found out."""
     return 0 if isinstance(length, Tracer) else int(length)
+
+
+def positions_of(x: jax.Array, given: jax.Array | None, cache: KVCache | None) -> jax.Array:
+    """Returns the positions of tokens: `(t,)` or `(b, t)`."""
+    if given is not None:
+        return integers("attention", given)
+    first = jnp.arange(x.shape[1], dtype=jnp.int32)
+    return first if cache is None else cache.length + first

@@ -8,6 +8,7 @@ float32 (or wider), whatever the dtype of the input.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -20,6 +21,7 @@ from jscope.nn._layer import refuse
 from jscope.nn._noise import dropout
 
 Implementation: TypeAlias = Literal["xla", "cudnn"] | None
+LogitBias: TypeAlias = jax.Array | Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @dataclass(frozen=True)
@@ -112,3 +114,38 @@ def visible(queries_t: jax.Array, keys_s: jax.Array, causal: bool, window: int |
     near_ts = back_ts >= 0 if causal else jnp.ones(back_ts.shape, bool)
     near_ts = near_ts if window is None else near_ts & (jnp.abs(back_ts) < window)
     return near_ts & (keys_s >= 0)[None, :]
+
+
+def fitting_mask(scope: Scope, mask: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | None:
+    """Returns the mask of the caller with four axes, after checking that it fits."""
+    if mask is None:
+        return None
+    if mask.dtype != bool:
+        advice = "It should be booleans, True where a token may be seen; what is added to logits is a `logit_bias`."
+        refuse(scope, "attention", f"the mask has dtype {mask.dtype}", advice)
+    full = {2: mask[None, None], 3: mask[:, None], 4: mask}[mask.ndim] if mask.ndim in (2, 3, 4) else None
+    return _fitting(scope, "mask", mask, full, shape, "(t, s), (b, t, s) or (b, heads, t, s)")
+
+
+def fitting_bias(
+    scope: Scope, bias: LogitBias | None, queries: jax.Array, keys: jax.Array, shape: tuple[int, ...]
+) -> jax.Array | None:
+    """Returns the bias of the logits, after checking that it fits."""
+    if bias is None:
+        return None
+    array = bias(queries, keys) if callable(bias) else bias
+    return _fitting(scope, "bias of the logits", array, array if array.ndim == 4 else None, shape, "(b, heads, t, s)")
+
+
+def _fitting(
+    scope: Scope, what: str, found: jax.Array, full: jax.Array | None, shape: tuple[int, ...], forms: str
+) -> jax.Array:
+    if full is None or any(size not in (1, whole) for size, whole in zip(full.shape, shape, strict=True)):
+        problem = f"the {what} has shape {found.shape}, and (b, heads, t, s) is {shape}"
+        refuse(scope, "attention", problem, f"Its shape should be {forms}, or have 1 instead of any of these.")
+    return full
+
+
+def both(a: jax.Array | None, b: jax.Array | None) -> jax.Array | None:
+    """Returns a mask of what two masks let through, either of which may be None."""
+    return b if a is None else a if b is None else a & b
