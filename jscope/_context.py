@@ -55,10 +55,12 @@ class Crossing:
     def reserve(self, drawn: Iterable[tuple[str, Entry]]) -> None:
         """Takes the numbers of entries that drew on the other side of a boundary: later ones must get others."""
         start = len(self.uses.root)
+        # An entry has a number for the root of the crossing, then one for each part of the path.
         for path, entry in drawn:
             names = (*_path.prefixes(path), path) if path else ()
             for level, name in enumerate(names[: len(entry) - start], start):
                 what = _path.join(self.path, name), entry[:level]
+                # Negative is the number of an entry that was given up, which was taken before.
                 number = entry[level] if entry[level] >= 0 else -1 - entry[level]
                 self.counts[what] = max(self.counts.get(what, 0), number + 1)
 

@@ -60,6 +60,7 @@ def create(frame: Frame, context: Context, request: Request) -> jax.Array:
         return _again(frame, frame.replay, context, request)
     spec = frame.specs.get(path)
     if spec is not None:
+        # The spec has the axes of the lifts around; a body asks for one copy.
         one = replace(spec, shape=spec.shape[len(stack) :])
         _share(frame, context, request, one)
     else:
@@ -150,6 +151,7 @@ def new_spec(
     collections: Iterable[str] = (),
 ) -> VariableSpec:
     """Returns the spec of a variable that is being created, defaults filled in and everything checked."""
+    # `override` knows what may be a default, but not whose it is.
     with errors.noting(f"while creating `{path}` at {site}"):
         given = defaults.override(
             initializer=initializer, regularizer=regularizer, constraint=constraint, partitioner=partitioner

@@ -106,7 +106,7 @@ def _key_data(key: Key, specs: list[VariableSpec]) -> Iterator[Any]:
     data, start = _threefry.fold_all(key, _rng.lanes_of_all(list(itertools.chain(*paths)))), 0
     for spec, copies in zip(specs, paths, strict=True):
         stop = start + len(copies)
-        yield data[start:stop].reshape(*_sizes(spec), -1)
+        yield data[start:stop].reshape(*_sizes(spec), data.shape[-1])
         start = stop
 
 

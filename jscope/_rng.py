@@ -49,6 +49,7 @@ def mix(lane: Lane, part: Lane) -> Lane:
     >>> mix(1, 2) == int(mix(np.uint32(1), jax.numpy.uint32(2)))
     True
     """
+    # Scalars of NumPy warn where they wrap around; ints and arrays do not.
     lane, part = (int(x) if isinstance(x, np.generic) else x for x in (lane, part))
     part = _wrap(_rotate(_wrap(part * _like(part, 0xCC9E2D51)), 15) * _like(part, 0x1B873593))
     if isinstance(lane, int) != isinstance(part, int):
@@ -135,6 +136,7 @@ class Anchor:
 
 def anchor(path: str, lanes: Lanes, shared: dict[str, Anchor] | None = None) -> Anchor:
     """Returns an anchor whose lanes are one array, so that they may be traced, as one argument."""
+    # An array of NumPy is a constant of no trace, so an anchor that is known costs no operation.
     known = all(isinstance(lane, int | np.generic) for lane in lanes)
     array = np.array(lanes, np.uint32) if known else jnp.stack([jnp.uint32(lane) for lane in lanes])
     return Anchor(path, array, shared or {})

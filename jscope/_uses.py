@@ -79,6 +79,7 @@ class Uses:
     def draw(self, path: str, entry: Entry, stream: str) -> tuple[Lane, int]:
         """Counts one more draw; returns the salt of the use (0 for the first), and how many draws there were before."""
         entry = self._later(path, entry)
+        # One scope value asked again is the same use: then only `asked` tells its keys apart.
         known = self.drawn.get((path, entry))
         if known is None:
             known = self.drawn[path, entry] = (self._ordinals(path, entry), {})
@@ -115,6 +116,8 @@ class Uses:
         From then on the scope counts as another entry, and whatever is below it as used. A second time it takes along
         what it took the first time, and so draws the same keys, as a key of JAX does that is used twice.
         """
+        # JAX flattens an argument several times in one call, and must find the same each time: the scope itself does not
+        # count as given up yet, whatever is around it may.
         entry = (*self._later(path, entry)[:-1], entry[-1])
         taken = self.gone.get((path, entry))
         if taken is None:
@@ -144,6 +147,7 @@ class Uses:
         entry, merged = self._later(path, entry), []
         for use in carried.uses:
             key = _path.join(path, use.path), _outer(entry, carried.root, use.entry)
+            # What was carried in comes out again, with what was asked since.
             self.drawn[key] = (_outer_ordinals(entry, carried.root, use.ordinals), dict(use.asked))
             merged.append(key)
         known = {rival[:2] for rival in self.rivals}
@@ -166,6 +170,7 @@ class Uses:
         for name, number in zip(names, entry[start:], strict=True):
             later = (*later, number)
             if (name, later) in self.gone:
+                # A number that no entry has, and another one for each.
                 later = (*later[:-1], -1 - number)
         return later
 
@@ -179,6 +184,8 @@ class Uses:
         rivals += [rival[1:] for rival, name in self._overlapping(path) if whole or not name]
         found: tuple[int, ...] = ()
         for level, number in enumerate(entry):
+            # Only those that came this way count at the next step: a loop that enters `h` anew for each `h/i` leaves no
+            # trace, for no other entry of `h` has led to this `h/i`.
             taken = {other[level]: ordinals[level] for other, ordinals in rivals if len(other) > level}
             found = (*found, taken[number] if number in taken else 1 + max(taken.values(), default=-1))
             rivals = [rival for rival in rivals if len(rival[0]) > level and rival[0][level] == number]

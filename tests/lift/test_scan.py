@@ -265,3 +265,12 @@ def test_shared_params_ask_for_stack_where_stacked(length):
     """Shared params in a model that stacks them: share them, or stack copies, even where their sizes happen to fit."""
     with pytest.raises(errors.ShapeMismatchError, match=r"name them by `shared=`(.|\n)*`jscope\.tree\.stack`"):
         jscope.apply(model, {"l": {"w": jnp.eye(4)}}, X, length=length)
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_no_layers_are_fine(jitted):
+    """A stage of no blocks has variables of no elements, and changes nothing."""
+    model = jscope.transform(lambda s, x: jscope.layers(lambda s, x: x @ s.get_variable("w", (4, 4)), 0)(s / "l", x))
+    params = (jax.jit(model.init) if jitted else model.init)(KEY(0), X[0])
+    assert params["l"]["w"].shape == (0, 4, 4)
+    assert (model.apply(params, X[0]) == X[0]).all()
