@@ -44,8 +44,8 @@ class Specs(Mapping[str, Any]):
 
     __slots__ = ("_flat",)
 
-    def __init__(self, flat: Mapping[str, VariableSpec]) -> None:
-        self._flat = dict(flat)
+    def __init__(self, specs: Mapping[str, Any]) -> None:
+        self._flat: dict[str, VariableSpec] = dict(_path.items(specs))
 
     def __getitem__(self, name: str) -> Any:
         _path.check(name)
@@ -122,6 +122,8 @@ class Specs(Mapping[str, Any]):
         >>> specs.mask("w$")
         {'w': True, 'b': False}
         """
+        if not callable(which):
+            _text.warn_if_useless(_text.pattern(which), self, "mask: ")
         return (self.params or self).map(_chooser(which, collection))
 
     def labels(self, rules: Mapping[str, str], default: str | None = None) -> dict[str, Any]:
@@ -135,6 +137,8 @@ class Specs(Mapping[str, Any]):
         if not isinstance(rules, Mapping):
             raise InvalidArgumentError(f"labels needs a dict of regex: label, not {rules!r}.")
         patterns = [(_text.pattern(regex), value) for regex, value in rules.items()]
+        for pattern, _ in patterns:
+            _text.warn_if_useless(pattern, self, "labels: ")
 
         def label(spec: VariableSpec) -> str:
             for pattern, value in patterns:

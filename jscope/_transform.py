@@ -93,6 +93,7 @@ class Program:
                 raise
         if self.pattern is not None:
             # Chosen here, not where it is sown: a block that JAX has traced serves every pattern.
+            _text.warn_if_useless(self.pattern, frame.sown, "capture: ")
             sown = {path: value for path, value in frame.sown.items() if self.pattern.search(path)}
             out = out, _path.nested(sown.items())
         return out, crossing.state

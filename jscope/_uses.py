@@ -116,8 +116,8 @@ class Uses:
         From then on the scope counts as another entry, and whatever is below it as used. A second time it takes along
         what it took the first time, and so draws the same keys, as a key of JAX does that is used twice.
         """
-        # JAX flattens an argument several times in one call, and must find the same each time: the scope itself does not
-        # count as given up yet, whatever is around it may.
+        # JAX flattens an argument several times in one call, and must find the same each time: so the scope itself does
+        # not count as given up here, though one around it may.
         entry = (*self._later(path, entry)[:-1], entry[-1])
         taken = self.gone.get((path, entry))
         if taken is None:

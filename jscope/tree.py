@@ -109,6 +109,8 @@ def filter(tree: Tree, where: Where) -> dict[str, Any]:
     Raises:
       InvalidArgumentError: `where` is not a regular expression.
     """
+    if isinstance(where, str | re.Pattern):
+        _text.warn_if_useless(_text.pattern(where), flatten(tree), "filter: ")
     return partition(tree, where)[0]
 
 

@@ -274,7 +274,7 @@ def test_masks_and_labels_have_the_structure_of_the_params(name):
     """For every model, also one with state; that of the state, where it is asked for."""
     model = MODELS[name]
     specs, (params, *state) = model.transformed.specs(*model.args), model.init()
-    for made in (specs.mask("w$"), specs.labels({}, default="all")):
+    for made in (specs.mask("w"), specs.labels({}, default="all")):
         chex.assert_trees_all_equal_structs(made, params)
     if state and state[0]:
         for made in (specs.state.mask(), specs.state.labels({"": "all"})):
@@ -373,3 +373,20 @@ def test_a_part_of_the_specs_takes_shardings_by_its_own_names():
         part.materialize(jax.random.key(0), {"ww": device})
     with pytest.raises(errors.InvalidArgumentError, match="sharding of `w` is 'data', which is no"):
         part.materialize(jax.random.key(0), {"w": "data"})
+
+
+SELECTING = {
+    "mask": lambda regex: SPECS.mask(regex),
+    "labels": lambda regex: SPECS.labels({regex: "a"}, default="b"),
+    "filter": lambda regex: jscope.tree.filter(PARAMS, regex),
+    "capture": lambda regex: jscope.transform(lambda s: (s / "enc").sow("w", 1.0)).capture(regex).apply({}),
+}
+
+
+@pytest.mark.parametrize("select", SELECTING)
+def test_a_regex_that_selects_nothing_is_warned_about(select):
+    """It is a typo more often than not; where it changes a model it would be an error."""
+    SELECTING[select]("enc")
+    SELECTING[select]("")
+    with pytest.warns(UserWarning, match=rf"{select}: 'enc/W' does not match any of \d+ paths. Did you mean `enc/w`"):
+        SELECTING[select]("enc/W")

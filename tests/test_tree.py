@@ -176,7 +176,6 @@ def test_merging_a_tree_with_itself_changes_nothing(t):
         ("^enc/", ["enc/w", "enc/b"]),
         ("/w$", ["enc/w", "my_enc/w"]),
         ("", ["enc/w", "enc/b", "my_enc/w"]),
-        ("nowhere", []),
         (lambda path, leaf: leaf == 2, ["enc/b"]),
     ],
 )

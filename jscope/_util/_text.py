@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -66,3 +67,11 @@ def not_an_initializer(role: str, value: Any) -> str:
         initializes = callable(value) or isinstance(value, bool | int | float | complex) or hasattr(value, "dtype")
     advice = "If it is the initializer, pass it by name: `initializer=...`. Here, it stands where the"
     return f"\n{advice} {role} belongs." if initializes else ""
+
+
+def warn_if_useless(regex: re.Pattern[str], paths: Iterable[str], role: str) -> None:
+    """Warns where a regular expression that should select something does not: it is a typo more often than not."""
+    paths = list(paths)
+    if paths and regex.pattern and not any(map(regex.search, paths)):
+        hint = did_you_mean(regex.pattern, paths)
+        warnings.warn(f"{role}{regex.pattern!r} does not match any of {len(paths)} paths.{hint}", stacklevel=4)
