@@ -23,7 +23,7 @@ from jscope._context import Context, Writes, crossing
 from jscope._create import Request, create
 from jscope._defaults import LIBRARY_DEFAULTS, OFF, Off, Overrides, Reuse, check_callable
 from jscope._frame import Frame
-from jscope._read import check_shape, find, is_variable, outside, subtree
+from jscope._read import check_in_state, check_shape, find, is_variable, outside, subtree
 from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
 from jscope._uses import NOTHING, Carried, Entry
 from jscope._util import _text
@@ -132,6 +132,8 @@ class Scope:
             found = getattr(value, "shape", None)
             if found is None:
                 value = find(self._path, name, self._params, self._state, context.crossing)
+            if not trainable and context.writes.stateful:
+                check_in_state(self._path, name, self._state, context.crossing)
             if shape is not None and (shape.__class__ is not tuple or found != shape):
                 check_shape(_path.join(self._path, name), value, shape)
             return value
@@ -306,7 +308,8 @@ class Scope:
             whole = context.crossing
             scope = Scope(whole.path, whole.params, whole.state, whole.uses.root, context)
             below = _path.relative(path, whole.path) or outside(path, whole.path)
-        return scope._with(replace(context, getters=())).get_variable(below, options.get("shape"))
+        trainable = options.get("trainable", True)
+        return scope._with(replace(context, getters=())).get_variable(below, options.get("shape"), trainable=trainable)
 
 
 def root(frame: Frame, key: Key | None) -> Scope:
