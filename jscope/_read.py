@@ -17,7 +17,7 @@ from jscope._context import Crossing
 from jscope._spec import VariableSpec
 from jscope._types import Shape, ShapeLike
 from jscope._util import _text
-from jscope.errors import MissingVariableError, NameConflictError, ShapeMismatchError
+from jscope.errors import MissingVariableError, NameConflictError, ShapeMismatchError, StateError
 
 EMPTY: Mapping[str, Any] = {}
 
@@ -82,6 +82,16 @@ def _mapped_hint(value: Any, asked: Shape) -> str:
     if not isinstance(value, Tracer) or all(asked[:i] + asked[i + 1 :] != value.shape for i in range(len(asked))):
         return ""
     return "\nIf `jax.vmap` maps over the scope here, pass it whole: `jax.vmap(f, in_axes=(None, 0))(scope, x)`."
+
+
+def check_in_state(path: str, name: str, state: Mapping[str, Any], around: Crossing) -> None:
+    """Raises if a variable that the model calls state is a param in this call, which has state."""
+    # Without any state, params and state may have been put into one tree on purpose.
+    if around.state and around.params and peek(name, {}, state) is None:
+        raise StateError(
+            f"Variable `{_path.join(path, name)}` was asked for with `trainable=False`, so it is state, but it is in "
+            "the params.\nAre the two swapped? It is `apply(params, state, ...)`, in the order of what `init` returns."
+        )
 
 
 def subtree(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:

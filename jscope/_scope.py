@@ -23,7 +23,7 @@ from jscope._context import Context, Writes, crossing
 from jscope._create import Request, create, planned
 from jscope._defaults import LIBRARY_DEFAULTS, OFF, Off, Overrides, Reuse, check_callable
 from jscope._frame import Frame
-from jscope._read import check_shape, find, is_variable, outside, peek, stored_spec, subtree
+from jscope._read import check_in_state, check_shape, find, is_variable, outside, peek, stored_spec, subtree
 from jscope._spec import VariableSpec
 from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
 from jscope._uses import NOTHING, Carried, Entry
@@ -136,6 +136,8 @@ class Scope:
             found = getattr(value, "shape", None)
             if found is None:
                 value = find(self._path, name, self._params, self._state, context.crossing)
+            if not trainable and context.writes.stateful:
+                check_in_state(self._path, name, self._state, context.crossing)
             if shape is not None and (shape.__class__ is not tuple or found != shape):
                 check_shape(_path.join(self._path, name), value, shape)
             return value
@@ -337,7 +339,8 @@ class Scope:
             whole = context.crossing
             scope = Scope(whole.path, whole.params, whole.state, whole.uses.root, context)
             below = _path.relative(path, whole.path) or outside(path, whole.path)
-        return scope._with(replace(context, getters=())).get_variable(below, options.get("shape"))
+        trainable = options.get("trainable", True)
+        return scope._with(replace(context, getters=())).get_variable(below, options.get("shape"), trainable=trainable)
 
     def _known(self, path: str, site: str, *, reuse: Reuse | None = None, **options: Any) -> VariableSpec | None:
         """Returns what is known of a variable before it is asked for."""

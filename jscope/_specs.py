@@ -200,13 +200,17 @@ class Specs(Mapping[str, Any]):
         Raises:
           StructureMismatchError: With the report.
         """
-        found = {
-            **dict(_path.items(checked_tree("params", params))),
-            **dict(_path.items(checked_tree("state", state or {}))),
-        }
+        in_params = dict(_path.items(checked_tree("params", params)))
+        in_state = dict(_path.items(checked_tree("state", state or {})))
         # Whoever passes no state asks about params only: the state is not missing.
         expected = self.flat() if state is not None else self.params.flat()
-        lines = differences(expected, found)
+        lines = differences(expected, in_params | in_state)
+        for role, found, names in (("params", in_params, self.state.flat()), ("state", in_state, self.params.flat())):
+            if state is not None and (wrong := [name for name in found if name in names and name in expected]):
+                more = f" and {len(wrong) - 1} more" * (len(wrong) > 1)
+                lines.append(f"  swapped:    `{wrong[0]}`{more} in the {role}: give `(params, state)`, in this order")
+        if flat := _path.unsplit(params):
+            lines.append(f"  flat:       `{flat}` is one key: nest the params by `jscope.tree.unflatten(params)`")
         if lines:
             raise StructureMismatchError("\n".join(["The params do not fit the model:", *lines]))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -427,3 +428,45 @@ def test_flat_params_are_to_be_nested(inside):
     with pytest.raises(errors.MissingVariableError, match=r"(?s)`a/w` is not in .*flat.*`jscope.tree.unflatten"):
         jscope.apply(model, {"a/w": jnp.ones((3, 2))}, jnp.ones((2, 3)))
     assert jscope.apply(model, jscope.tree.unflatten({"a/w": jnp.ones((3, 2))}), jnp.ones((2, 3))).shape == (2, 2)
+
+
+def normed(s, x):
+    mean = s.get_variable("mean", (2,), initializer=jscope.initializers.zeros, trainable=False)
+    return first(s / "out", x), mean
+
+
+@pytest.mark.parametrize("inside", [lambda f: f, jax.jit, jscope.remat, jax.checkpoint])
+@pytest.mark.parametrize("getter", [None, jscope.getters.freeze("nothing")])
+def test_swapped_params_and_state_are_noticed(inside, getter):
+    """Also where nothing is assigned; the message gives the order, in which the same call passes."""
+    model = transform_with_state(lambda s, x: inside(normed)(s.with_defaults(custom_getter=getter) / "a", x))
+    x = jnp.ones((2, 3))
+    params, state = model.init(KEY(0), x)
+    with pytest.raises(
+        errors.StateError, match=r"(?s)`a/mean` was .*it is in the params.*swapped.*\(params, state, ...\)"
+    ):
+        model.apply(state, params, x)
+    model.apply(params, state, x)
+
+
+def test_state_may_be_moved_into_the_params_where_there_is_no_other():
+    """To evaluate a model on one tree is not a mistake, with or without `transform_with_state`."""
+    model, x = transform_with_state(normed), jnp.ones((2, 3))
+    params, state = model.init(KEY(0), x)
+    expected = model.apply(params, state, x)[0]
+    chex.assert_trees_all_equal(model.apply({**params, **state}, {}, x)[0], expected)
+    chex.assert_trees_all_equal(jscope.apply(normed, {**params, **state}, x), expected)
+
+
+def test_check_takes_params_and_state_in_order():
+    """Swapped or flat trees would pass by their names alone."""
+    specs = jscope.specs(normed, jnp.ones((2, 3)))
+    params, state = specs.params.materialize(KEY(0)), specs.state.materialize(KEY(0))
+    specs.check(params, state)
+    with pytest.raises(
+        errors.StructureMismatchError,
+        match=r"(?s)swapped: +`mean` in the params: .*swapped: +`out/w` in the state: give `\(params, state\)`",
+    ):
+        specs.check(state, params)
+    with pytest.raises(errors.StructureMismatchError, match=r"flat: +`out/w` is one key: .*`jscope.tree.unflatten"):
+        specs.check(jscope.tree.flatten(params), state)

@@ -24,6 +24,10 @@ from jscope.checkpoint._put import HOST, Target, put, read_onto, target_of
 from jscope.checkpoint._reader import Reader
 from jscope.errors import DTypeMismatchError, InvalidArgumentError, StructureMismatchError
 
+_LAYERS = {
+    "`jscope.tree.stack(": 'stack(restore(jscope.tree.unstack(specs, at="..."), path), at="...")',
+    "`jscope.tree.unstack(": 'unstack(restore(jscope.tree.stack(specs.shape_dtype(), at="..."), path), at="...")',
+}
 _WIDTH = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 
@@ -95,7 +99,9 @@ def check(
     agreed = {name: _adapted(each, wanted.get(name), cast) for name, each in found.items()}
     lines = [*_differences(wanted, agreed), *_cut(wanted), *_undivided({**wanted, **(made or {})})]
     if lines:
-        raise StructureMismatchError("\n".join([title, *lines, advice]).rstrip())
+        told = [call for words, call in _LAYERS.items() if any(words in line for line in lines)]
+        layers = [f"Restore layers as the checkpoint has them: `jscope.tree.{call}`." for call in told]
+        raise StructureMismatchError("\n".join([title, *lines, *layers, advice]).rstrip())
 
 
 def _differences(wanted: Mapping[str, Leaf], found: Mapping[str, Leaf]) -> list[str]:

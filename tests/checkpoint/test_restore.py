@@ -359,3 +359,34 @@ def test_the_order_of_bytes_is_nobodys_business(path):
 def test_a_reader_will_do(path):
     """One that is open, or of another kind."""
     chex.assert_trees_all_equal(checkpoint.restore(SPECS, checkpoint.load_checkpoint(path)), SAVED)
+
+
+def layer(s, x):
+    return x + s.get_variable("w", (2,), initializer=jscope.initializers.normal(1.0))
+
+
+def test_layers_that_only_one_side_stacks_are_one_line(tmp_path):
+    """And what the message says restores them, in both directions."""
+    stacked = jscope.specs(lambda s: jscope.layers(layer, 3)(s / "layers", jnp.ones(2)))
+    unrolled = jscope.specs(lambda s: [layer(s / "layers" / str(i), jnp.ones(2)) for i in range(3)])
+    values = {name: specs.materialize(jax.random.key(0)) for name, specs in (("s", stacked), ("u", unrolled))}
+    for name, value in values.items():
+        files.save(tmp_path / f"{name}.safetensors", value)
+    path = tmp_path / "u.safetensors"
+    with pytest.raises(
+        errors.StructureMismatchError,
+        match=r"not here: `jscope.tree.stack(?s:.*)`jscope.tree.stack\(restore\(jscope.tree.un",
+    ):
+        checkpoint.restore(stacked, path)
+    found = jscope.tree.stack(checkpoint.restore(jscope.tree.unstack(stacked, at="layers"), path), at="layers")
+    chex.assert_trees_all_equal(found, values["s"])
+    path = tmp_path / "s.safetensors"
+    with pytest.raises(
+        errors.StructureMismatchError,
+        match=r"not in the model: `jscope.tree.unstack(?s:.*)unstack\(restore\(jscope.tree.stack\(spe",
+    ):
+        checkpoint.restore(unrolled, path)
+    found = jscope.tree.unstack(
+        checkpoint.restore(jscope.tree.stack(unrolled.shape_dtype(), at="layers"), path), at="layers"
+    )
+    chex.assert_trees_all_equal(found, values["u"])
