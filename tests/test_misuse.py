@@ -436,7 +436,7 @@ def normed(s, x):
 
 
 @pytest.mark.parametrize("inside", [lambda f: f, jax.jit, jscope.remat, jax.checkpoint])
-@pytest.mark.parametrize("getter", [None, jscope.getters.freeze("nothing")])
+@pytest.mark.parametrize("getter", [None, jscope.getters.freeze("w$")])
 def test_swapped_params_and_state_are_noticed(inside, getter):
     """Also where nothing is assigned; the message gives the order, in which the same call passes."""
     model = transform_with_state(lambda s, x: inside(normed)(s.with_defaults(custom_getter=getter) / "a", x))
