@@ -48,9 +48,10 @@ class Specs(Mapping[str, Any]):
         self._flat: dict[str, VariableSpec] = dict(_path.items(specs))
 
     def __getitem__(self, name: str) -> Any:
-        _path.check(name)
         if name in self._flat:
             return self._flat[name]
+        # After the look-up: names of TensorFlow may have empty parts.
+        _path.check(name)
         below = [(_path.relative(path, name), spec) for path, spec in self._flat.items()]
         found = {inner: spec for inner, spec in below if inner}
         if not found:

@@ -87,8 +87,9 @@ def create(ambient: Ambient, request: VariableRequest) -> Any:
 
 def _may_have_failed(ambient: Ambient, request: VariableRequest, path: str) -> bool:
     """Whether `init` may have refused the request: then it is refused here too, before its name is taken."""
-    known = request.shape is not None and request.shape.is_fully_defined()
-    return not known or not (_bridge.has_getters(ambient.core_scope) or _bridge.has_variable(ambient.core_scope, path))
+    if request.shape is not None and not request.shape.is_fully_defined():
+        return True
+    return not (_bridge.has_getters(ambient.core_scope) or _bridge.has_variable(ambient.core_scope, path))
 
 
 def take_shape_of_tensor(request: VariableRequest) -> None:
