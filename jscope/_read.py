@@ -24,7 +24,7 @@ EMPTY: Mapping[str, Any] = {}
 
 def peek(name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
     """Returns what stands at `name` in the params or else in the state, or None."""
-    parts = _path.split(name)
+    parts = _path.parts(name)
     found, other = _path.walk(params, parts), _path.walk(state, parts)
     # The trees are two: what is a variable in one may be a prefix in the other.
     return other if found is None or (isinstance(found, Mapping) and other is not None) else found
@@ -102,6 +102,7 @@ def subtree(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def is_variable(name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
     """Whether a variable (not a prefix of some) stands at `name`."""
+    _path.check(name)
     found = peek(name, params, state)
     return found is not None and not isinstance(found, Mapping)
 
