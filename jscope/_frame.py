@@ -3,7 +3,7 @@
 A `Scope` is a value; what has to be remembered while `init` or `apply` runs lives in a `Frame`: which
 variables exist and where they were created, what was written and what was sown. There is one frame per call, in a
 ContextVar, owned by the thread and the asyncio task that made it. It is the only mutable object of
-jscope, together with the `Crossing`, the counters that start afresh wherever a scope enters a JAX transform.
+jscope, together with the `Crossing`, whose counters and uses start afresh wherever a scope enters a JAX transform.
 """
 
 from __future__ import annotations
