@@ -43,14 +43,14 @@ def conv_lstm(
     >>> params["kernel"].shape, params["recurrent_kernel"].shape, y_bhwf.shape
     ((3, 3, 3, 20), (3, 3, 5, 20), (2, 8, 8, 5))
 
-    Variables: `kernel` (*kernel_size, c, 4f), Glorot uniform; `recurrent_kernel` (*kernel_size, f, 4f), orthogonal;
+    Variables: `kernel` `(*kernel_size, c, 4f)`, Glorot uniform; `recurrent_kernel` `(*kernel_size, f, 4f)`, orthogonal;
     `bias` (4f,), zeros, but ones for the forget gate. (Keras's `ConvLSTM1D` to `3D`; Shi et al., 2015,
     https://arxiv.org/abs/1506.04214, without the peepholes.)
 
     Args:
       scope: Where its variables are.
       carry: Output `h` and memory `c` of the step before, of the shape of the output; None for zeros.
-      x: The input of shape (batch, *space, c), with one to three axes of space.
+      x: The input of shape `(batch, *space, c)`, with one to three axes of space.
       filters: The number f of channels of memory and output.
       kernel_size: The size of the window along each axis of space.
       strides: Of the convolution of the input; that of the state has none.
