@@ -63,27 +63,45 @@ NOTHING = Carried()
 
 @dataclass(slots=True)
 class Uses:
-    """The uses since a crossing began. Paths are those below the scope that crossed."""
+    """The uses since a crossing began. Paths are those below the scope that crossed.
+
+    Attributes:
+      root: The entry of that scope.
+      drawn: The ordinals of each scope that drew, and how often it was asked for each stream.
+      at: The entries that drew from each path, so that a draw need not look at those of other paths.
+      loops: Whether some of these paths have an index in them.
+      rivals: Scopes that went into transforms and may have drawn anything below.
+      gone: Those among them that count as another entry since, with what they took along.
+    """
 
     root: Entry = (0,)
     drawn: dict[tuple[str, Entry], tuple[tuple[int, ...], dict[str, int]]] = field(default_factory=dict)
+    at: dict[str, list[Entry]] = field(default_factory=dict)
+    loops: bool = False
     rivals: list[Rival] = field(default_factory=list)
     gone: dict[tuple[str, Entry], Carried | None] = field(default_factory=dict)
 
     @staticmethod
     def of(carried: Carried) -> Uses:
         """Returns the uses with which a crossing begins."""
-        drawn = {(use.path, use.entry): (use.ordinals, dict(use.asked)) for use in carried.uses}
-        return Uses(carried.root, drawn, list(carried.rivals), dict.fromkeys(carried.gone))
+        begun = Uses(carried.root, rivals=list(carried.rivals), gone=dict.fromkeys(carried.gone))
+        for use in carried.uses:
+            begun._note(use.path, use.entry, use.ordinals, dict(use.asked))
+        return begun
+
+    def _note(self, path: str, entry: Entry, ordinals: tuple[int, ...], asked: dict[str, int]) -> None:
+        if (path, entry) not in self.drawn:
+            self.at.setdefault(path, []).append(entry)
+            self.loops |= INDEX in path
+        self.drawn[path, entry] = ordinals, asked
 
     def draw(self, path: str, entry: Entry, stream: str) -> tuple[Lane, int]:
         """Counts one more draw; returns the salt of the use (0 for the first), and how many draws there were before."""
         entry = self._later(path, entry)
         # One scope value asked again is the same use: then only `asked` tells its keys apart.
-        known = self.drawn.get((path, entry))
-        if known is None:
-            known = self.drawn[path, entry] = (self._ordinals(path, entry), {})
-        ordinals, asked = known
+        if (path, entry) not in self.drawn:
+            self._note(path, entry, self._ordinals(path, entry), {})
+        ordinals, asked = self.drawn[path, entry]
         before = asked.get(stream, 0)
         asked[stream] = before + 1
         return salt(ordinals), before
@@ -148,7 +166,7 @@ class Uses:
         for use in carried.uses:
             key = _path.join(path, use.path), _outer(entry, carried.root, use.entry)
             # What was carried in comes out again, with what was asked since.
-            self.drawn[key] = (_outer_ordinals(entry, carried.root, use.ordinals), dict(use.asked))
+            self._note(*key, _outer_ordinals(entry, carried.root, use.ordinals), dict(use.asked))
             merged.append(key)
         known = {rival[:2] for rival in self.rivals}
         for rival in carried.rivals:
@@ -176,11 +194,13 @@ class Uses:
 
     def _ordinals(self, path: str, entry: Entry, *, whole: bool = False) -> tuple[int, ...]:
         """Returns, level by level, how many other entries led to this path before; to any path below it if `whole`."""
-        rivals = [
-            (other, ordinals)
-            for (name, other), (ordinals, _) in self.drawn.items()
-            if (_below(name, path) is not None if whole else _same_path(name, path))
-        ]
+        if whole:
+            names = [name for name in self.at if _below(name, path) is not None]
+        else:
+            # Where a part may be an index, a path has other spellings.
+            spelled = self.at if self.loops or INDEX in path else (path,)
+            names = [name for name in spelled if name in self.at and _same_path(name, path)]
+        rivals = [(other, self.drawn[name, other][0]) for name in names for other in self.at[name]]
         rivals += [rival[1:] for rival, name in self._overlapping(path) if whole or not name]
         found: tuple[int, ...] = ()
         for level, number in enumerate(entry):
