@@ -14,3 +14,8 @@ def crossed(rows, columns):
         pytest.param(row, column, marks=() if 0 in (i, j) or i == j else pytest.mark.slow)
         for (i, row), (j, column) in itertools.product(enumerate(rows), enumerate(columns))
     ]
+
+
+def some(rows, count):
+    """Returns all rows as parameters; those after the first `count` are slow."""
+    return [pytest.param(row, marks=() if i < count else pytest.mark.slow) for i, row in enumerate(rows)]

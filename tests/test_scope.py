@@ -9,6 +9,7 @@ import pytest
 
 import jscope
 from jscope import errors, initializers
+from tests.crossed import crossed
 from tests.models import KEY, X, linear
 
 ones = initializers.ones
@@ -384,8 +385,7 @@ def under_remat(f, s, x):
 TOWERS = [one_value, in_a_loop, entered_anew, created_then_reused, made_elsewhere, under_jax_jit, under_remat]
 
 
-@pytest.mark.parametrize("block", [stack, stack_of_functions, stack_beside])
-@pytest.mark.parametrize("tower", TOWERS)
+@pytest.mark.parametrize(("tower", "block"), crossed(TOWERS, [stack, stack_of_functions, stack_beside]))
 def test_a_function_that_runs_twice_under_reuse_gets_its_unique_names_again(tower, block):
     """So it shares its variables, however its scope is given to it; `init` and `apply` agree."""
     once = jscope.init(lambda s, x: block(s / "t", x), KEY(0), X[:, :3])

@@ -10,6 +10,7 @@ import pytest
 
 import jscope
 from jscope import errors
+from tests.crossed import crossed
 from tests.models import KEY, X, linear
 
 
@@ -74,9 +75,10 @@ LIFTS = {
 NATIVE = {"jax.jit": jax.jit, "jax.checkpoint": jax.checkpoint}
 
 
-@pytest.mark.parametrize("second", [zeros, ones, alike, elsewhere])
-@pytest.mark.parametrize("outer", LIFTS)
-@pytest.mark.parametrize("inner", LIFTS)
+@pytest.mark.parametrize(
+    "second", [ones, *(pytest.param(f, marks=pytest.mark.slow) for f in (zeros, alike, elsewhere))]
+)
+@pytest.mark.parametrize(("outer", "inner"), crossed(LIFTS, LIFTS))
 def test_one_value_given_to_two_bodies_is_two_creations(inner, outer, second):
     """In any order, under lifts and plain: nothing is shared in silence, and no initializer dropped."""
     run = lambda s, x: LIFTS[outer](second)(s, LIFTS[inner](zeros)(s, x))  # noqa: E731
@@ -199,8 +201,9 @@ def test_a_request_that_failed_leaves_nothing(bad):
     assert not jscope.apply(model, params)[2]
 
 
-@pytest.mark.parametrize("disabled", [False, True])
-@pytest.mark.parametrize("lift", ["plain", "remat", "jit", "scan", "vmap", "grad"])
+@pytest.mark.parametrize(
+    ("lift", "disabled"), crossed(["plain", "remat", "jit", "scan", "vmap", "grad"], [False, True])
+)
 def test_values_that_depend_on_data_come_after_any_lift(lift, disabled):
     """A lift over the same scope changes nothing about what is created after it."""
 
