@@ -11,11 +11,15 @@ import gc
 import os
 import shutil
 import tempfile
+from importlib.metadata import version
 
 # JAX reads these when it is imported: here, in the workers of xdist, and in the programs that tests start.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most programs run once here, so that compiling them takes longer than running. `.ci/run` tests with 0 as well.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if version("jaxlib").startswith("0.10."):
+    # Loops compile in half the time without these emitters, which later versions always use. `.ci/run` tests with them.
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 # Whoever compiles a program first has compiled it for all. A folder of your own makes that last for the next run.
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
