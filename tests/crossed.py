@@ -5,6 +5,12 @@ import itertools
 import pytest
 
 
+def mostly_slow(table, *quick):
+    """Returns the names of a table as parameters; all but those that are quick to run, or tell most, are slow."""
+    assert set(quick) <= set(table)
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in table]
+
+
 def crossed(rows, columns):
     """Returns all pairs as parameters; those are slow that are not in the first row, the first column or the diagonal.
 
@@ -14,8 +20,3 @@ def crossed(rows, columns):
         pytest.param(row, column, marks=() if 0 in (i, j) or i == j else pytest.mark.slow)
         for (i, row), (j, column) in itertools.product(enumerate(rows), enumerate(columns))
     ]
-
-
-def some(rows, count):
-    """Returns all rows as parameters; those after the first `count` are slow."""
-    return [pytest.param(row, marks=() if i < count else pytest.mark.slow) for i, row in enumerate(rows)]

@@ -14,7 +14,7 @@ import pytest
 
 import jscope
 from examples.models import bert, gpt2, llama, lstm_lm, resnet, unet, vit
-from tests.crossed import some
+from tests.crossed import mostly_slow
 from tests.nn.filled import filled
 from tests.nn.sequence_cases import numbers
 
@@ -83,7 +83,7 @@ def loss(out):
     return -jax.nn.log_softmax(logits)[jnp.arange(len(logits)), jnp.arange(len(logits)) % logits.shape[-1]].mean()
 
 
-@pytest.mark.parametrize("name", some(TINY, 2))
+@pytest.mark.parametrize("name", mostly_slow(TINY, "llama", "resnet"))
 def test_a_step_of_training_lowers_the_loss_scanned_or_unrolled(name):
     """Both have the same values, and unstacking takes the variables of the one to the other."""
     tiny = TINY[name]
@@ -115,7 +115,7 @@ CACHED = {
 }
 
 
-@pytest.mark.parametrize("name", some(CACHED, 1))
+@pytest.mark.parametrize("name", mostly_slow(CACHED, "mistral"))
 def test_generation_with_a_cache_is_generation_without(name):
     """Each token that was written is the most likely one after those before it."""
     function, generate, config = CACHED[name]

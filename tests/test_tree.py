@@ -24,6 +24,7 @@ from jscope.errors import (
     NameConflictError,
     StructureMismatchError,
 )
+from tests.crossed import mostly_slow
 
 NAMES = st.one_of(st.sampled_from(["a", "b", "w", "0", "10", "~"]), st.text(min_size=1, max_size=4)).filter(
     lambda name: name.isprintable() and "/" not in name
@@ -257,9 +258,7 @@ def test_at_changes_what_is_below_it_and_keeps_the_rest(layers, rest):
     assert not tree.diff(tree.unstack(stacked, at="path/to"), whole)
 
 
-@pytest.mark.parametrize(
-    "dtype", ["float32", "bool", *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in ("bfloat16", "int8"))]
-)
+@pytest.mark.parametrize("dtype", mostly_slow(["float32", "bfloat16", "int8", "bool"], "float32", "bool"))
 def test_stack_stacks_jax_arrays(dtype):
     """The stacked leaf is `jnp.stack` of the layers, of the same dtype, eager and jitted."""
     layers = {str(i): {"w": jnp.full((2, 3), i, dtype), "b": jnp.full((), i, dtype)} for i in range(12)}

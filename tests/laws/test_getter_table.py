@@ -111,8 +111,9 @@ CASES = [(getter, lift) for getter in GETTERS for lift in LIFTS]
 
 
 RUNS = [("ema", lift, False) for lift in LIFTS if lift not in ("jit", "layers")]
-RUNS += [(getter, "scan", False) for getter in ("weight_norm", "lora", "spectral_norm", "ema, read")]
-RUNS += [("lora", "vmap", False), ("ema", "scan", True), ("quantized", "scan", True)]
+RUNS += [("lora", "vmap", False), ("quantized", "scan", True)]
+MORE = [(getter, "scan", False) for getter in ("weight_norm", "lora", "spectral_norm", "ema, read")]
+RUNS += [pytest.param(*run, marks=pytest.mark.slow) for run in [*MORE, ("ema", "scan", True)]]
 """What is run. Collecting is cheap, and all cases are collected below."""
 
 

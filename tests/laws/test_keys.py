@@ -11,7 +11,7 @@ import pytest
 
 import jscope
 from jscope import errors
-from tests.crossed import crossed
+from tests.crossed import crossed, mostly_slow
 from tests.models import KEY
 
 
@@ -107,7 +107,7 @@ def test_a_lift_draws_the_keys_of_the_function(lift, call):
     assert data((jax.jit(apply) if jitted else apply)({})) == plain
 
 
-@pytest.mark.parametrize("transform", NATIVE)
+@pytest.mark.parametrize("transform", mostly_slow(NATIVE, "jax.jit", "jax.vmap", "jax.lax.cond", "jax.jit in remat"))
 def test_a_native_transform_draws_the_keys_of_the_function(transform):
     """Where no scope value is given twice, and no path entered again by another body."""
     run = NATIVE[transform](block)

@@ -12,7 +12,7 @@ import pytest
 
 import jscope
 from jscope import initializers
-from tests.crossed import crossed
+from tests.crossed import crossed, mostly_slow
 from tests.models import KEY, MODELS, X, linear
 
 
@@ -173,7 +173,7 @@ def unrolled_sums(scope, x):
     return jnp.zeros(4)
 
 
-@pytest.mark.parametrize("lift", STACKED)
+@pytest.mark.parametrize("lift", mostly_slow(STACKED, "scan", "remat in scan", "cond in scan", "layers"))
 def test_stacked_is_unrolled(lift):
     """Stacked variables equal unrolled ones bit for bit; outputs, dropout masks, state and sown values agree too."""
     (params, state), ((out, captured), new_state) = variables_and_outputs(STACKED[lift])
@@ -235,9 +235,6 @@ NESTED = {
 }
 
 
-SLOWLY_NESTED = ("scan in scan", "vmap in scan", "vmap in vmap", "jit in scan in jit")
-
-
 def quiet(scope, x):
     """`everything` but for the sown value, for which an open loop has no place."""
     w_dd = scope.get_variable("w", (x.shape[-1], x.shape[-1]))
@@ -250,15 +247,7 @@ def fori(scope, x):
     return jscope.fori_loop(0, 2, lambda s, i, x: quiet(s, x), scope, x)
 
 
-@pytest.mark.parametrize(
-    "nest",
-    [
-        "remat in scan in vmap",
-        "grad in scan",
-        "while in cond in scan",
-        *(pytest.param(nest, marks=pytest.mark.slow) for nest in SLOWLY_NESTED),
-    ],
-)
+@pytest.mark.parametrize("nest", mostly_slow(NESTED, "remat in scan in vmap", "grad in scan", "while in cond in scan"))
 def test_lifts_nest(nest):
     """Lifts nest in any order that JAX allows: eager and jitted agree, state moves, nothing leaks."""
     model = jscope.transform_with_state(lambda s, x: NESTED[nest](s / "a", x))

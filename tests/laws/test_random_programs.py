@@ -19,6 +19,7 @@ import pytest
 
 import jscope
 from jscope import _path
+from tests.crossed import mostly_slow
 from tests.models import KEY
 
 X = jnp.linspace(-1.0, 1.0, 4)
@@ -162,7 +163,7 @@ def check(seed, *, writes, depth):
 
 
 @pytest.mark.parametrize("writes", [False, True])
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+@pytest.mark.parametrize("seed", mostly_slow(range(3), 0))
 def test_a_random_program_computes_the_same_in_every_form(seed, writes):
     """Plain, lifted and native, eager and jitted; with state and sown values, plain and lifted."""
     check(seed, writes=writes, depth=2)

@@ -10,6 +10,7 @@ import pytest
 
 import jscope
 from jscope import errors
+from tests.crossed import mostly_slow
 from tests.models import KEY, X
 
 ONES = jscope.initializers.ones
@@ -220,7 +221,7 @@ def put(scope, i, rows):
     return [row.at[i].set(drawn) for row, drawn in zip(rows, streams(scope), strict=True)]
 
 
-@pytest.mark.parametrize("loop", SHARING)
+@pytest.mark.parametrize("loop", mostly_slow(SHARING, "scan", "vmap", "while_loop"))
 def test_copies_may_share_a_stream(loop):
     """One mask for all steps, and noise that differs. All split and all shared are the other choices."""
 
