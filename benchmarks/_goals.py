@@ -76,6 +76,7 @@ GOALS = (
     Goal("trace `apply` in `jscope.tf1` / by hand", 1.25, lambda r: r.ratio("trace/apply/transformer-96", "tf1")),
     Goal("eager `apply` / by hand", 1.10, lambda r: r.ratio("eager/apply/transformer")),
     Goal("cold `init`, 96 layers / best peer", 0.6, lambda r: r.against("init/cold/transformer-96")),
+    Goal("initial values from specs again / by hand", 1.3, lambda r: r.ratio("init/materialize")),
     Goal("programs compiled by `init`: 96 layers - 2 layers", 0, Results.more_programs),
     Goal("sharded `init`, 96 layers / Linen's", 0.1, lambda r: r.against("init/sharded/transformer-96", ("linen",))),
     Goal("48 calls of a jitted block: trace / by hand", 1.5, lambda r: r.ratio("loop/jitted trace/transformer-48")),

@@ -7,6 +7,7 @@ only once in a process, is compared between processes. `@measure` is all it take
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
+import numpy as np
 
 from benchmarks import _timing
 from benchmarks._agree import weights
@@ -226,6 +228,24 @@ def jit_init(library, size):
     built, key, x = ready(library, model)
     seconds = _timing.seconds(lambda: jax.jit(lambda key: built.init(key, x)).lower(key).compile() and None)
     yield Sample(f"init/jit/{model.label}", "s", [seconds])
+
+
+@measure("init", only=("explicit",))
+def materialize(library, size):
+    """Initial values from specs again, in turns with the same programs by hand, on keys that are known."""
+    model = Transformer(size.deep)
+    built, key, x = ready(library, model)
+    specs = built.specs(x)
+
+    @functools.cache
+    def drawing(initializer, shape, dtype):
+        return jax.jit(lambda data: initializer(jax.random.wrap_key_data(data), shape, dtype))
+
+    plan = [(name, spec.initializer, spec.shape, spec.dtype) for name, spec in specs.flat().items()]
+    rows = np.random.default_rng(0).integers(2**32, size=(len(plan), 2), dtype=np.uint32)
+    by_hand = lambda: {name: drawing(*of)(row) for (name, *of), row in zip(plan, rows, strict=True)}  # noqa: E731
+    ours, theirs = _timing.paired(lambda: specs.materialize(key), by_hand, budget=size.seconds, least=size.least)
+    yield Sample(f"init/materialize/{model.label}", "s", ours, theirs)
 
 
 @measure("shallow", only=("explicit", "tf1"))

@@ -103,7 +103,9 @@ class Specs(Mapping[str, Any]):
         Raises:
           NameConflictError: A path is a param and also a prefix of state, or the other way round.
         """
-        for name in self._flat:
+        # Of one kind they make a tree; else collecting had refused them.
+        mixed = len({spec.trainable for spec in self._flat.values()}) > 1
+        for name in self._flat if mixed else ():
             for prefix in _path.prefixes(name):
                 if prefix in self._flat:
                     kinds = [f"{'a param' if spec.trainable else 'state'}" for spec in (self[prefix], self[name])]
