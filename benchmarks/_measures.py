@@ -7,9 +7,11 @@ only once in a process, is compared between processes. `@measure` is all it take
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -274,6 +276,41 @@ def sharded(library, size):
     seconds = _timing.seconds(lambda: made.append(built.init_sharded(key, x, rule)) or made)
     assert all(len(leaf.sharding.device_set) == 8 for leaf in jax.tree.leaves(made))
     yield Sample(f"init/sharded/{model.label}", "s", [seconds])
+
+
+@measure("memory", every_round=True)
+def memory(library, size):
+    """By how much the first `init` raises the peak of the process's memory."""
+    model = Transformer(size.deep)
+    built, key, x = ready(library, model)
+    before = peak()
+    jax.block_until_ready(built.init(key, x))
+    yield Sample(f"init/memory/{model.label}", "MiB", [peak() - before])
+
+
+def peak():
+    """Returns the most memory that this process had so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@measure("first step", every_round=True)
+def first_step(library, size):
+    """From `python` to the first step of training that is done: imports, `init`, tracing, compiling."""
+    yield started(library, Transformer(size.shallow), size)
+
+
+@measure("first scanned step", every_round=True)
+def first_scanned_step(library, size):
+    """The same with scanned layers, where the library has them."""
+    with contextlib.suppress(UnsupportedError):
+        yield started(library, Transformer(size.deep, form="scanned"), size)
+
+
+def started(library, model, size):
+    """Returns a sample of the seconds since this process was started, once a step is done."""
+    built, key, x = ready(library, model)
+    jax.block_until_ready(jax.jit(step(built))(built.init(key, x), x))
+    return Sample(f"start/{model.form}/{model.label}", "s", [time.time() - size.started])
 
 
 @measure("import")

@@ -260,7 +260,9 @@ def test_every_measure_is_run():
     """A run starts processes for each measure; only those of every round come again, the libraries backwards."""
     processes = list(_run.plan(["raw", "explicit"], MEASURES, 2))
     assert {name for _, _, names in processes for name in names} == set(MEASURES)
-    assert [process for process in processes if process[0] == 1] == [(1, "explicit", ["init"]), (1, "raw", ["init"])]
+    again = [(library, *names) for number, library, names in processes if number == 1]
+    once_per_process = ("init", "memory", "first_step", "first_scanned_step")
+    assert again == [(library, name) for name in once_per_process for library in ("explicit", "raw")]
     assert set(SIZES) == {"tiny", "quick", "full"}
 
 
