@@ -93,5 +93,5 @@ GOALS = (
     Goal("specs: growth of time / of variables (quadratic: 10)", 2, lambda r: r.growing("growth/specs")),
     Goal("`init`: growth of time / of variables (quadratic: 10)", 2, lambda r: r.growing("growth/init")),
     Goal("trace `apply`: growth of time / of variables (quadratic: 10)", 2, lambda r: r.growing("growth/trace")),
-    Goal("`import jscope` beyond `import jax`", 50, lambda r: 1e3 * r.median("import/beyond jax"), "ms"),
+    Goal("`import jscope` beyond `import jax`", 30, lambda r: 1e3 * r.median("import/beyond jax"), "ms"),
 )
