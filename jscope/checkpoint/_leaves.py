@@ -47,10 +47,10 @@ def flatten(item: Any) -> dict[str, Any]:
     above: set[str] = set()
     for name in flat:
         _path.check(name)
-        prefix = _path.parent(name)
-        while prefix and prefix not in above:
-            above.add(prefix)
-            prefix = _path.parent(prefix)
+    parents = set(map(_path.parent, flat))
+    while parents := parents - above - {""}:
+        above |= parents
+        parents = set(map(_path.parent, parents))
     return flat if above.isdisjoint(flat) else tree.flatten(flat)  # Which says what is a prefix of what.
 
 

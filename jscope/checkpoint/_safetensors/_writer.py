@@ -20,7 +20,7 @@ from jscope._util._gc import gc_paused
 from jscope.checkpoint._errors import UnsupportedCheckpointError
 from jscope.checkpoint._safetensors import _dtypes
 from jscope.checkpoint._safetensors._checksum import UNKNOWN, checksum
-from jscope.checkpoint._safetensors._header import ALIGNMENT, METADATA, OWN, Entry, encode_header
+from jscope.checkpoint._safetensors._header import ALIGNMENT, METADATA, OWN, Entry, Kind, encode_header
 from jscope.errors import InvalidArgumentError
 
 BUFFER, CHUNK = 1 << 20, 1 << 26
@@ -31,21 +31,20 @@ BUFFER, CHUNK = 1 << 20, 1 << 26
 def write_file(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Writes a new file, and waits until it is on the disk."""
     _check_metadata(metadata)
-    codes = {name: _code_of_array(name, array) for name, array in arrays.items()}
+    kinds = {name: _kind_of(name, array) for name, array in arrays.items()}
     for array in arrays.values():
         if isinstance(array, jax.Array):
             array.copy_to_host_async()  # All at once; the next line waits for one at a time.
     data = {name: _native_bytes(array) for name, array in arrays.items()}
     # The digests of large arrays are computed while they are written: see below.
     digests = {name: UNKNOWN if each.nbytes >= BUFFER else checksum(each) for name, each in data.items()}
-    sizes = {name: each.nbytes for name, each in data.items()}
-    order = sorted(arrays, key=lambda name: (sizes[name] % ALIGNMENT != 0, -_dtypes.dtype_of(codes[name]).itemsize))
-    entries, end = {}, 0
+    order = sorted(kinds, key=lambda name: (data[name].nbytes % ALIGNMENT != 0, -kinds[name].dtype.itemsize))
+    placed: dict[str, Entry] = {}
+    end = 0
     for name in order:
-        begin, end = end, end + sizes[name]
-        dtype, shape = arrays[name].dtype, tuple(arrays[name].shape)
-        entries[name] = Entry(np.dtype(dtype), shape, codes[name], begin, end)
-    entries = {name: entries[name] for name in arrays}
+        begin, end = end, end + data[name].nbytes
+        placed[name] = kinds[name], begin, end
+    entries = {name: placed[name] for name in arrays}
     header = encode_header(entries, digests, metadata)
     with path.open("wb", BUFFER) as file:
         _reserve(file.fileno(), len(header) + end)
@@ -93,16 +92,17 @@ def _reserve(descriptor: int, size: int) -> None:
                 raise
 
 
-def _code_of_array(name: str, array: Any) -> str:
-    code = _dtypes.code_of(np.dtype(array.dtype))
+def _kind_of(name: str, array: Any) -> Kind:
+    dtype = array.dtype
+    code = _dtypes.code_of(dtype)
     if code is None or name == METADATA:
         what = (
-            f"{array.dtype}{list(array.shape)}, a dtype that the format cannot hold"
+            f"{dtype}{list(array.shape)}, a dtype that the format cannot hold"
             if code is None
             else "named as the metadata"
         )
         raise UnsupportedCheckpointError(f"`{name}` cannot be stored as safetensors: it is {what}.")
-    return code
+    return Kind(dtype, array.shape, code, array.nbytes)
 
 
 def _native_bytes(array: Any) -> np.ndarray:
