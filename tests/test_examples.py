@@ -26,17 +26,21 @@ def run(program, *options):
 
 
 def test_quickstart_learns():
-    """The loss that `quickstart.py` prints falls to less than a tenth."""
+    """The loss that `quickstart.py` prints falls to less than a tenth, and is what `README.md` says."""
     code, printed, errors = run("quickstart.py")
     losses = [float(loss) for loss in re.findall(r"loss (\S+)", printed)]
     assert code == 0, errors
     assert losses[-1] < losses[0] / 10
+    shown = re.findall(r"^step +\d+: loss (\S+)$", (ROOT / "README.md").read_text("utf8"), re.MULTILINE)
+    np.testing.assert_allclose(losses, [float(loss) for loss in shown], rtol=0.05)
 
 
 def test_quickstart_is_the_first_screen_of_the_readme():
-    """The first Python block of README.md is `quickstart.py` without its docstring."""
-    readme, program = ((ROOT / name).read_text() for name in ("README.md", "examples/quickstart.py"))
-    assert readme.split("```python\n")[1].split("```")[0].strip() == program.split('"""\n', 1)[1].strip()
+    """The first Python block of README.md is `quickstart.py` without its docstring, and has at most 15 lines."""
+    readme, program = ((ROOT / name).read_text("utf8") for name in ("README.md", "examples/quickstart.py"))
+    shown = readme.split("```python\n")[1].split("```")[0].strip()
+    assert shown == program.split('"""\n', 1)[1].strip()
+    assert sum(bool(line) for line in shown.splitlines()) <= 15
 
 
 def test_digits_trains_saves_and_restores(tmp_path):
