@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,27 @@ def test_tests_that_a_document_names_exist(file, names):
     source = (ROOT / file).read_text("utf8")
     missing = [name for name in re.findall(r"\w+", names) if f"def {name}(" not in source]
     assert not missing
+
+
+def table(path, *first):
+    """The rows of the table in a document whose first columns are these: `{column: first word}`, by their names."""
+    lines = iter((ROOT / path).read_text("utf8").splitlines())
+    columns = next(
+        cells for line in lines if line.startswith("|") and (cells := split(line))[1 : 1 + len(first)] == [*first]
+    )
+    rows = [split(line) for line in takewhile(lambda line: line.startswith("|"), lines)]
+    return {row[0]: {name: cell.split(" ")[0] for name, cell in zip(columns[1:], row[1:], strict=True)} for row in rows}
+
+
+def split(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.parametrize(
+    ("row", "measured"),
+    [("trace `apply`", "trace, apply, transformer-96"), ("first `init` of a process", "init, cold, transformer-96")],
+)
+def test_the_readme_has_the_figures_of_the_benchmarks(row, measured):
+    """After a new run, change them."""
+    shown = table("README.md", "jscope", "Equinox")[row]
+    assert shown.items() <= table("docs/benchmarks.md", "JAX by hand", "jscope", "jscope.tf1")[measured].items()
