@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
+
+import jscope
+from jscope._util import _lazy
 
 ROOT = Path(__file__).parents[2]
 NAMED = re.findall(r"`(tests/[\w/]+\.py)`: ((?:`test_\w+`(?:, )?)+)", (ROOT / "docs/how_it_works.md").read_text("utf8"))
@@ -42,3 +46,14 @@ def test_the_readme_has_the_figures_of_the_benchmarks(row, measured):
     """After a new run, change them."""
     shown = table("README.md", "jscope", "Equinox")[row]
     assert shown.items() <= table("docs/benchmarks.md", "JAX by hand", "jscope", "jscope.tf1")[measured].items()
+
+
+def test_the_reference_has_all_that_is_public():
+    """A page for each namespace, and on that of `jscope` each of its names, once in a table and once in full."""
+    pages = re.findall(r"^reference/(\w+)$", (ROOT / "docs/api.md").read_text("utf8"), re.MULTILINE)
+    assert sorted(pages) == sorted(["jscope", *_lazy.NAMESPACES])
+    text = (ROOT / "docs/reference/jscope.md").read_text("utf8")
+    listed = [name for line in re.findall(r"names:: jscope\n\n {3}(.*)", text) for name in line.split()]
+    told = re.findall(r"auto\w+:: jscope\.(\w+)$", text, re.MULTILINE)
+    public = [name for name, value in vars(jscope).items() if name[0] != "_" and not inspect.ismodule(value)]
+    assert sorted(listed) == sorted(told) == sorted({*public} - {"TYPE_CHECKING"})
