@@ -18,14 +18,13 @@ from jscope.nn._gates import (
     Pair,
     Start,
     bias_of,
-    checked_carry,
+    checked_pair,
+    checked_state,
     kernels_of,
     lstm_bias,
-    pair_of_zeros,
     remember,
-    zeros_for,
 )
-from jscope.nn._layer import along, in_one_dtype, named
+from jscope.nn._layer import along, cast, in_one_dtype, named, times
 
 
 @named
@@ -69,14 +68,14 @@ def rnn(
       The next carry, and the output, which are the same but for their dtypes.
     """
     kernels = kernels_of(scope, "rnn", x, units, 1, (kernel_initializer, recurrent_initializer), axes)
-    carry = checked_carry(scope, "rnn", carry, zeros_for(x, units))
+    carry = checked_state(scope, "rnn", carry, x, units)
     x, kernel, recurrent_kernel = in_one_dtype(x, *kernels)
-    y = x @ kernel + carry.astype(x.dtype) @ recurrent_kernel
+    y = jax.lax.add(times(x, kernel), times(cast(carry, x.dtype), recurrent_kernel))
     if use_bias:
         bias = bias_of(scope, (units,), bias_initializer, initializers.zeros, axes)
-        y = y + along(bias.astype(y.dtype), y.ndim)
+        y = jax.lax.add(y, along(cast(bias, y.dtype), y.ndim))
     y = activation(y)
-    return y.astype(carry.dtype), y
+    return cast(y, carry.dtype), y
 
 
 @named
@@ -125,12 +124,12 @@ def lstm(
       The next carry `(h, c)`, and the output, which is `h` in the dtype of `x`.
     """
     kernels = kernels_of(scope, "lstm", x, units, 4, (kernel_initializer, recurrent_initializer), axes)
-    carry = checked_carry(scope, "lstm", carry, pair_of_zeros(x, units))
+    carry = checked_pair(scope, "lstm", carry, x, units)
     x, kernel, recurrent_kernel = in_one_dtype(x, *kernels)
-    gates = x @ kernel + carry[0].astype(x.dtype) @ recurrent_kernel
+    gates = jax.lax.add(times(x, kernel), times(cast(carry[0], x.dtype), recurrent_kernel))
     if use_bias:
         bias = lstm_bias(scope, units, bias_initializer, axes, unit_forget_bias)
-        gates = gates + along(bias.astype(gates.dtype), gates.ndim)
+        gates = jax.lax.add(gates, along(cast(bias, gates.dtype), gates.ndim))
     return remember(carry, gates, activation, recurrent_activation)
 
 
@@ -180,17 +179,17 @@ def gru(
       The next carry, and the output, which are the same but for their dtypes.
     """
     kernels = kernels_of(scope, "gru", x, units, 3, (kernel_initializer, recurrent_initializer), axes)
-    carry = checked_carry(scope, "gru", carry, zeros_for(x, units))
+    carry = checked_state(scope, "gru", carry, x, units)
     x, kernel, recurrent_kernel = in_one_dtype(x, *kernels)
-    h, both = carry.astype(x.dtype), 2 * units
-    from_x = x @ kernel
-    from_h = h @ (recurrent_kernel if reset_after else recurrent_kernel[:, :both])
+    h, both = cast(carry, x.dtype), 2 * units
+    from_x = times(x, kernel)
+    from_h = times(h, recurrent_kernel if reset_after else recurrent_kernel[:, :both])
     if use_bias:
         shape = (2, 3 * units) if reset_after else (3 * units,)
-        bias = bias_of(scope, shape, bias_initializer, initializers.zeros, axes).astype(x.dtype)
-        from_x = from_x + along(bias[0] if reset_after else bias, x.ndim)
-        from_h = from_h + along(bias[1], x.ndim) if reset_after else from_h
+        bias = cast(bias_of(scope, shape, bias_initializer, initializers.zeros, axes), x.dtype)
+        from_x = jax.lax.add(from_x, along(bias[0] if reset_after else bias, x.ndim))
+        from_h = jax.lax.add(from_h, along(bias[1], x.ndim)) if reset_after else from_h
     update, reset = jnp.split(recurrent_activation(from_x[..., :both] + from_h[..., :both]), 2, axis=-1)
-    remembered = reset * from_h[..., both:] if reset_after else (reset * h) @ recurrent_kernel[:, both:]
+    remembered = reset * from_h[..., both:] if reset_after else times(reset * h, recurrent_kernel[:, both:])
     y = update * h + (1 - update) * activation(from_x[..., both:] + remembered)
-    return y.astype(carry.dtype), y
+    return cast(y, carry.dtype), y

@@ -8,11 +8,21 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jscope import initializers
 from jscope._scope import Scope
 from jscope._types import Axes
-from jscope.nn._gates import Activation, Pair, Start, checked_carry, lstm_bias, pair_of_zeros, remember
-from jscope.nn._layer import along, check_rank, check_size, in_one_dtype, named, refuse, weight
+from jscope.nn._gates import Activation, Pair, Start, checked_pair, lstm_bias, pair_of_zeros, remember
+from jscope.nn._layer import (
+    GLOROT,
+    ORTHOGONAL,
+    along,
+    cast,
+    check_rank,
+    check_size,
+    in_one_dtype,
+    named,
+    refuse,
+    weight,
+)
 
 
 @named
@@ -69,17 +79,18 @@ def conv_lstm(
     """
     check_rank(scope, "conv_lstm", x, "(batch, *space, channels)", 3, 4, 5)
     _check(scope, x, filters, kernel_size, padding)
-    space, orthogonal = (None,) * len(kernel_size), initializers.orthogonal()
+    space = (None,) * len(kernel_size)
     names = (None, None) if axes is None else ((*space, *axes), (*space, None, axes[-1]))
     shapes = [(*kernel_size, channels, 4 * filters) for channels in (x.shape[-1], filters)]
-    kernel = weight(scope, "kernel", shapes[0], kernel_initializer, initializers.glorot_uniform(), names[0])
-    recurrent_kernel = weight(scope, "recurrent_kernel", shapes[1], recurrent_initializer, orthogonal, names[1])
-    carry = checked_carry(scope, "conv_lstm", carry, zero_image(x, filters, kernel_size, strides, padding))
+    kernel = weight(scope, "kernel", shapes[0], kernel_initializer, GLOROT, names[0])
+    recurrent_kernel = weight(scope, "recurrent_kernel", shapes[1], recurrent_initializer, ORTHOGONAL, names[1])
     x, kernel, recurrent_kernel = in_one_dtype(x, kernel, recurrent_kernel)
-    gates = _conv(x, kernel, strides, padding) + _conv(carry[0].astype(x.dtype), recurrent_kernel, 1, "same")
+    gates = _conv(x, kernel, strides, padding)
+    carry = checked_pair(scope, "conv_lstm", carry, gates, filters)
+    gates = jax.lax.add(gates, _conv(cast(carry[0], x.dtype), recurrent_kernel, 1, "same"))
     if use_bias:
         bias = lstm_bias(scope, filters, bias_initializer, axes, unit_forget_bias)
-        gates = gates + along(bias.astype(gates.dtype), gates.ndim)
+        gates = jax.lax.add(gates, along(cast(bias, gates.dtype), gates.ndim))
     return remember(carry, gates, activation, recurrent_activation)
 
 

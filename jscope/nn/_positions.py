@@ -12,11 +12,10 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import along, check_rank, check_size, named, refuse, weight
+from jscope.nn._layer import UNIFORM, along, check_rank, check_size, named, refuse, weight
 
 
 def rotary(
@@ -138,8 +137,8 @@ def relative_bias(
     """
     check_size(scope, "relative_bias", "num_buckets", num_buckets, 4 if bidirectional else 2)
     distance_bts = _distances("relative_bias", queries, keys)
-    keras, shape = initializers.uniform(-0.05, 0.05), (num_buckets, check_size(scope, "relative_bias", "heads", heads))
-    embeddings_nh = weight(scope, "embeddings", shape, embeddings_initializer, keras, axes)
+    shape = (num_buckets, check_size(scope, "relative_bias", "heads", heads))
+    embeddings_nh = weight(scope, "embeddings", shape, embeddings_initializer, UNIFORM, axes)
     buckets_bts = _bucket(distance_bts, num_buckets, max_distance, bidirectional)
     return jnp.moveaxis(embeddings_nh[buckets_bts], -1, 1)
 
