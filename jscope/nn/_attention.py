@@ -145,16 +145,13 @@ def attention(
     sizes = _sizes(scope, x, source, num_heads, num_key_value_heads, key_dim, value_dim)
     _check_options(scope, how, training, cache, context)
     project = _Projections(scope, use_bias, kernel_initializer, bias_initializer, axes)
-    few = (
-        project
-        if axes is None or sizes.groups == sizes.heads
-        else replace(project, axes=(axes[0], "kv_heads", axes[2]))
-    )
+    few = project if sizes.groups == sizes.heads else project.of_groups()
     query_bthk = project.into("query", x, sizes.heads, sizes.key)
     key_bshk = few.into("key", source, sizes.groups, sizes.key)
     value_bshv = few.into("value", source, sizes.groups, sizes.value)
-    queries = positions_of(x, positions, cache)
-    keys = queries if context is None else positions_of(source, None, None)
+    placed = rotary is not None or callable(logit_bias)
+    queries: Any = positions_of(x, positions, cache) if placed or positions is not None else None
+    keys: Any = queries if context is None else positions_of(source, None, None) if placed else None
     if rotary is not None:
         query_bthk, key_bshk = rotary(query_bthk, queries), rotary(key_bshk, keys)
     mask_bhts = None

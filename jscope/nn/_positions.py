@@ -8,6 +8,7 @@ it stands for `0, 1, ..., length - 1`. All angles are computed in float32: bfloa
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -145,16 +146,17 @@ def relative_bias(
 
 def _bucket(distance: jax.Array, num_buckets: int, max_distance: int, bidirectional: bool) -> jax.Array:
     """Returns the number of the bucket of each distance (key minus query)."""
-    first = jnp.zeros_like(distance)
     if bidirectional:
         num_buckets //= 2
-        first, distance = jnp.where(distance > 0, num_buckets, 0), jnp.abs(distance)
+        first: Any = jnp.where(distance > 0, num_buckets, 0)
+        distance = jnp.abs(distance)
     else:
-        distance = jnp.maximum(-distance, 0)
+        first, distance = 0, jnp.maximum(-distance, 0)
     exact = num_buckets // 2
     ratio = jnp.log(jnp.maximum(distance, 1).astype(jnp.float32) / exact) / math.log(max_distance / exact)
     far = exact + (ratio * (num_buckets - exact)).astype(distance.dtype)
-    return first + jnp.where(distance < exact, distance, jnp.minimum(far, num_buckets - 1))
+    bucket = jnp.where(distance < exact, distance, jnp.minimum(far, num_buckets - 1))
+    return first + bucket if bidirectional else bucket
 
 
 def _slopes(heads: int) -> list[float]:
