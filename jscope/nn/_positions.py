@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import UNIFORM, along, check_rank, check_size, named, refuse, weight
+from jscope.nn._layer import UNIFORM, along, cast, check_rank, check_size, named, refuse, weight
 
 
 def rotary(
@@ -57,11 +57,13 @@ def rotary(
         refuse(None, "rotary", problem, "Positions have shape (tokens,) or (batch, tokens).")
     angles_bt1n = _angles(jnp.atleast_2d(positions), turning // 2, base)[:, :, None]
     sin_bt1n, cos_bt1n = jnp.sin(angles_bt1n), jnp.cos(angles_bt1n)
-    x32_bthk = x_bthk[..., :turning].astype(jnp.float32)
+    whole = turning == x_bthk.shape[-1]
+    x32_bthk = cast(x_bthk if whole else x_bthk[..., :turning], jnp.float32)
     a_bthn, b_bthn = (x32_bthk[..., 0::2], x32_bthk[..., 1::2]) if interleaved else jnp.split(x32_bthk, 2, axis=-1)
     pair = a_bthn * cos_bt1n - b_bthn * sin_bt1n, b_bthn * cos_bt1n + a_bthn * sin_bt1n
     turned = jnp.stack(pair, axis=-1).reshape(x32_bthk.shape) if interleaved else jnp.concatenate(pair, axis=-1)
-    return jnp.concatenate([turned.astype(x_bthk.dtype), x_bthk[..., turning:]], axis=-1)
+    turned = cast(turned, x_bthk.dtype)
+    return turned if whole else jnp.concatenate([turned, x_bthk[..., turning:]], axis=-1)
 
 
 def sinusoidal(positions: jax.Array | int, dim: int, *, base: float = 10000.0) -> jax.Array:

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jscope import nn
 from tests.nn import sequence_layers as seq
@@ -210,3 +211,50 @@ LAYERS = {
         lambda v, x, _: seq.experts(v, x),
     ),
 }
+
+
+def windows(x, start, reduce, size, strides, pairs=((0, 0), (0, 0))):
+    around = ((0, 0), *pairs, (0, 0))
+    return jax.lax.reduce_window(x, np.float32(start), reduce, (1, *size, 1), (1, *strides, 1), around)
+
+
+def avg_by_hand(x):
+    """Three by two in same padding: at the border, there are fewer elements to take the mean of."""
+    count = np.array([2, 3, 2], np.float32)[None, :, None, None] * np.array([2, 2, 2, 1], np.float32)[:, None]
+    return windows(x, 0, jax.lax.add, (3, 2), (1, 1), ((1, 1), (0, 1))) / count
+
+
+def shuffled(x):
+    """Two by two pixels from four channels each."""
+    blocks = x[..., :4].reshape(2, 3, 4, 2, 2, 1)
+    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(2, 6, 8, 1)
+
+
+def turned(x):
+    """Rotary positions: the heads are where an image has its columns."""
+    positions = jnp.atleast_2d(jnp.arange(3))
+    rates = jnp.asarray(10000.0, jnp.float32) ** (-jnp.arange(3, dtype=jnp.float32) / 3)
+    angles = (positions.astype(jnp.float32)[..., None] * rates)[:, :, None]
+    sin, cos = jnp.sin(angles), jnp.cos(angles)
+    a, b = jnp.split(x, 2, axis=-1)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+
+
+FUNCTIONS = {
+    "max_pool": (lambda x: nn.max_pool(x, (3, 2)), lambda x: windows(x, -np.inf, jax.lax.max, (3, 2), (3, 2))),
+    "avg_pool": (lambda x: nn.avg_pool(x, (3, 2), strides=1, padding="same"), avg_by_hand),
+    "global_max_pool": (nn.global_max_pool, lambda x: x.max((1, 2))),
+    "global_avg_pool": (nn.global_avg_pool, lambda x: x.mean((1, 2))),
+    "upsample": (lambda x: nn.upsample(x, (1, 2)), lambda x: jnp.repeat(x, 2, 2)),
+    "upsample, bilinear": (
+        lambda x: nn.upsample(x, 2, interpolation="bilinear"),
+        lambda x: jax.image.resize(x, (2, 6, 8, 6), "bilinear"),
+    ),
+    "pixel_shuffle": (lambda x: nn.pixel_shuffle(x[..., :4], 2), shuffled),
+    "l2_normalize": (
+        nn.l2_normalize,
+        lambda x: x * jax.lax.rsqrt(jnp.maximum((x * x).sum(-1, keepdims=True), 1e-12)),
+    ),
+    "rotary": (nn.rotary, turned),
+}
+"""Layers without variables, each with the same by hand."""

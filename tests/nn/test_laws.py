@@ -15,7 +15,7 @@ import pytest
 import jscope
 from jscope import getters, nn
 from tests.crossed import mostly_slow
-from tests.nn.layers import LAYERS, X
+from tests.nn.layers import FUNCTIONS, LAYERS, X
 
 KEY = jax.random.key(0)
 
@@ -88,6 +88,14 @@ def test_layer_is_the_program_by_hand(name):
         found, expected = (jax.make_jaxpr(f)(params, state, X) for f in (scoped, hand))
     show = functools.partial(type(found).pretty_print, name_stack=True, use_color=False)
     assert show(found) == show(expected)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function_is_the_program_by_hand(name):
+    """The same holds for layers without variables."""
+    with jax.numpy_rank_promotion("allow"):
+        function, hand = (str(jax.make_jaxpr(f)(X)) for f in FUNCTIONS[name])
+    assert function == hand
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -163,7 +171,7 @@ def test_scanned_layers_are_the_unrolled_ones():
     chex.assert_trees_all_equal(unstack(scanned[1]), unrolled[1])
 
 
-def traced(function, dtype=jnp.float32, differentiate=functools.partial(jax.grad, has_aux=True)):
+def traced(function, dtype=jnp.float32, *, backwards=True):
     """Returns the shapes of the variables, of the gradients and of what the layers give, without compiling anything."""
     model = jscope.transform_with_state(function).with_rng(jax.random.key(1))
     x = jax.ShapeDtypeStruct(X.shape, dtype)
@@ -174,7 +182,7 @@ def traced(function, dtype=jnp.float32, differentiate=functools.partial(jax.grad
         return sum(jnp.sum(y.astype(jnp.float32)) for y in ys.values()), (ys, after)
 
     params, state = specs.params.shape_dtype(), specs.state.shape_dtype()
-    return params, state, *jax.eval_shape(differentiate(loss), params, state, x)
+    return params, state, *jax.eval_shape(jax.grad(loss, has_aux=True) if backwards else loss, params, state, x)
 
 
 TRACED = {
@@ -219,9 +227,10 @@ def once(loop, f, s, x):
 def test_every_layer_goes_under_every_lift(lift):
     """Forwards and backwards; variables have the names and shapes of the plain ones, with one more axis if stacked."""
     # JAX does not differentiate a loop whose length is not known backwards.
-    options = {"differentiate": lambda loss: loss} if lift == "while_loop" else {}
-    params, state, grads, (ys, after) = traced(lambda scope, x: TRACED[lift](everything, scope / "a", x), **options)
-    grads = params if lift == "while_loop" else grads
+    backwards = lift != "while_loop"
+    f = lambda scope, x: TRACED[lift](everything, scope / "a", x)  # noqa: E731
+    params, state, grads, (ys, after) = traced(f, backwards=backwards)
+    grads = grads if backwards else params
     chex.assert_trees_all_equal_shapes_and_dtypes((grads, after), (params, state))
     stack = (1,) if lift in ("scan", "vmap") else ()
     more = (1,) if lift in ("scan", "vmap", "map") else ()
@@ -255,7 +264,7 @@ def test_every_layer_reads_kernels_of_eight_bits():
     """Outputs are those of the same layers; there is no gradient by integers."""
     int8 = getters.quantized(jnp.int8)
     f = lambda scope, x: everything(scope.with_defaults(custom_getter=int8), x)  # noqa: E731
-    params, _, _, (ys, _) = traced(f, differentiate=lambda loss: loss)
+    params, _, _, (ys, _) = traced(f, backwards=False)
     kernels = [leaf for name, leaf in jscope.tree.flatten(params).items() if name.endswith("kernel")]
     assert {kernel.dtype for kernel in kernels} == {jnp.dtype(jnp.int8)}
     assert {name: (y.shape, y.dtype) for name, y in ys.items()} == dict.fromkeys(LAYERS, (X.shape, X.dtype))
