@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import UNIFORM, check_rank, check_size, in_one_dtype, named, refuse, weight
+from jscope.nn._layer import UNIFORM, check_rank, check_size, in_one_dtype, named, refuse, times, weight
 
 
 @named
@@ -57,6 +57,7 @@ def unembed(scope: Scope, x: jax.Array, input_dim: int, *, precision: jax.lax.Pr
     """
     check_rank(scope, "unembed", x, "(..., features)", least=1)
     shape = (check_size(scope, "unembed", "input_dim", input_dim), x.shape[-1])
-    table = scope.with_defaults(reuse=True).get_variable("embeddings", shape)
+    # In `apply`, what is not there is an error in any case.
+    table = (scope.with_defaults(reuse=True) if scope.collecting else scope).get_variable("embeddings", shape)
     x, table = in_one_dtype(x, table)
-    return jnp.matmul(x, table.T, precision=precision)
+    return times(x, table.T, precision)

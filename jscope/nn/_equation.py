@@ -57,11 +57,10 @@ class Equation:
         if self.summed is None:
             return jnp.einsum(self.text, x, kernel, precision=precision)
         axes = _spelled_out(self.inputs, x.ndim)
-        summed = tuple([each.index(letter) for letter in self.summed] for each in (axes, self.kernel))
+        of_x, of_kernel = ([each.index(letter) for letter in self.summed] for each in (axes, self.kernel))
+        contracted = ((of_x, of_kernel), ((), ()))
         with jax.named_scope(self.text):  # As `jnp.einsum` does.
-            return jax.lax.dot_general(
-                x, kernel, (summed, ((), ())), precision=precision, preferred_element_type=x.dtype
-            )
+            return jax.lax.dot_general(x, kernel, contracted, precision=precision, preferred_element_type=x.dtype)
 
 
 def equation_of(scope: Scope, text: str) -> Equation:

@@ -105,7 +105,14 @@ def _by_name(x: jax.Array, over: Window, padding: str) -> Pairs:
     if padding == "causal":
         return tuple((extent - 1, 0) for extent in over.extent)
     spatial = x.shape[-1 - len(over) : -1]
-    return tuple(jax.lax.padtype_to_pads(spatial, over.extent, over.strides, "SAME"))
+    if not all(size.__class__ is int for size in spatial):  # Sizes may be symbolic, in `jax.export`.
+        return tuple(jax.lax.padtype_to_pads(spatial, over.extent, over.strides, "SAME"))
+    # What JAX computes with arrays: as many outputs as strides begin in the input, and what they lack on both sides.
+    lacks = [
+        max(0, (-(-size // stride) - 1) * stride + extent - size)
+        for size, extent, stride in zip(spatial, over.extent, over.strides, strict=True)
+    ]
+    return tuple([(lack // 2, lack - lack // 2) for lack in lacks])
 
 
 def wrapped(x: jax.Array, padding: Pairs) -> jax.Array:
