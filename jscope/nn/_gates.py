@@ -14,6 +14,7 @@ from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, DType, Initializer, Key, Shape
 from jscope.nn._layer import GLOROT, ORTHOGONAL, cast, check_rank, check_size, refuse, vector, weight
+from jscope.nn._noise import dropped
 
 Activation: TypeAlias = Callable[[jax.Array], jax.Array]
 Start: TypeAlias = Initializer | Off | None
@@ -42,6 +43,15 @@ def kernels_of(
     width, state_axes = gates * units, None if axes is None else (None, axes[1])
     kernel = weight(scope, "kernel", (x.shape[-1], width), starts[0], GLOROT, axes)
     return kernel, weight(scope, "recurrent_kernel", (units, width), starts[1], ORTHOGONAL, state_axes)
+
+
+MASKS = ("dropout", "recurrent_dropout")
+"""Streams of random keys, for what is dropped of inputs and of states: `recurrent` has all steps draw the same."""
+
+
+def masked(scope: Scope, layer: str, x: jax.Array, rate: float, training: bool | None, stream: str) -> jax.Array:
+    """Returns an input or a state as the kernels see it: in training, a part of it is dropped."""
+    return x if rate.__class__ is float and rate == 0 else dropped(scope, layer, x, rate, training, x.shape, stream)
 
 
 def bias_of(scope: Scope, shape: Shape, start: Start, keras: Initializer, axes: Axes | None) -> jax.Array:

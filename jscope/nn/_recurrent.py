@@ -17,7 +17,7 @@ from jscope._scope import Scope
 from jscope.lift import scan
 from jscope.nn._cells import gru, lstm, rnn
 from jscope.nn._conv_lstm import conv_lstm, zero_image
-from jscope.nn._gates import pair_of_zeros, zeros_for
+from jscope.nn._gates import MASKS, pair_of_zeros, zeros_for
 from jscope.nn._layer import check_rank, refuse
 
 Merge = Literal["concat", "sum", "mul", "ave"]
@@ -44,7 +44,9 @@ def recurrent(
     ((2, 7, 5), (2, 5), (3, 20))
 
     Args:
-      cell: `nn.lstm`, `nn.gru`, `nn.rnn`, `nn.conv_lstm`, a `functools.partial` of one, or a function of your own.
+      cell: `nn.lstm`, `nn.gru`, `nn.rnn`, `nn.conv_lstm`, a `functools.partial` of one, or a function of your own. All
+        steps draw the same random keys from the streams `"dropout"` and `"recurrent_dropout"`, so that what these cells
+        drop is the same in all steps (Gal and Ghahramani, 2016, https://arxiv.org/abs/1512.05287); others differ.
       scope: That of the cell; all steps share its variables.
       xs: The inputs, of shape (batch, time, ...).
       *args: What the cell takes after its input, such as `units`.
@@ -76,7 +78,7 @@ def recurrent(
             initial = zero_carry(scope, cell, one, args, options)
         steps = jnp.moveaxis(xs, 1, 0)
         inputs = steps if lengths is None else (steps, jnp.arange(len(steps), dtype=jnp.int32))
-        carry, ys = scan(step, scope, initial, inputs, reverse=reverse, unroll=unroll, shared="")
+        carry, ys = scan(step, scope, initial, inputs, reverse=reverse, unroll=unroll, shared="", rng=MASKS)
         return jax.tree.map(lambda y: jnp.moveaxis(y, 0, 1), ys), carry
 
 
@@ -148,7 +150,7 @@ _ZEROS: dict[Callable[..., Any], tuple[Callable[..., Any], tuple[str, ...]]] = {
     rnn: (zeros_for, ("units",)),
     gru: (zeros_for, ("units",)),
     lstm: (pair_of_zeros, ("units",)),
-    conv_lstm: (zero_image, ("filters", "kernel_size", "strides", "padding")),
+    conv_lstm: (zero_image, ("filters", "kernel_size", "strides", "padding", "dilation")),
 }
 """How the carry of each cell starts, and what of the cell's arguments it depends on."""
 

@@ -136,6 +136,13 @@ def transpose_cases():
         yield _case(
             "Conv2DTranspose", (1, 3, 2, 3), nn.conv_transpose, 2, (3, 2), given=given, dilation_rate=2, padding=padding
         )
+        for size, strides, end in ((2, 3, 0), (3, 2, 1), (4, 3, 2), (1, 2, 1), (3, 1, 0)):
+            given = {"filters": 2, "kernel_size": (size,)}
+            options = {"strides": strides, "padding": padding, "output_padding": end}
+            yield _case("Conv1DTranspose", (1, 4, 3), nn.conv_transpose, 2, (size,), given=given, **options)
+        given = {"filters": 2, "kernel_size": (3, 2)}
+        options = {"strides": (2, 3), "padding": padding, "output_padding": (0, 2)}
+        yield _case("Conv2DTranspose", (1, 3, 2, 3), nn.conv_transpose, 2, (3, 2), given=given, **options)
         given = {"filters": 2, "kernel_size": (2, 1, 2)}
         yield _case("Conv3DTranspose", (1, 2, 2, 2, 1), nn.conv_transpose, 2, (2, 1, 2), given=given, padding=padding)
 
