@@ -23,7 +23,7 @@ from jscope.nn._layer import (
     refuse,
     weight,
 )
-from jscope.nn._spatial import SPATIAL, per_axis
+from jscope.nn._spatial import SPATIAL, check_fits, pairs, window
 
 
 @named
@@ -140,5 +140,5 @@ def _check(scope: Scope, x: jax.Array, filters: int, kernel_size: Any, padding: 
         refuse(scope, "conv_lstm", problem, f"It should be a tuple of {x.ndim - 2} ints, one for each axis of space.")
     if padding not in ("valid", "same"):
         refuse(scope, "conv_lstm", f"`padding` is {padding!r}", 'It should be "valid" or "same".')
-    for name, value in zip(("kernel_size", "strides", "dilation"), (kernel_size, *steps), strict=True):
-        per_axis(scope, "conv_lstm", name, value, len(kernel_size))
+    over = window(scope, "conv_lstm", x, kernel_size, *steps)
+    check_fits(scope, "conv_lstm", x, over, pairs(scope, "conv_lstm", x, over, padding, ("valid", "same")))

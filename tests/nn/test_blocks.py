@@ -197,6 +197,9 @@ BAD = {
     "nothing says what the carry of `own` is": lambda s: nn.recurrent(own, s, X, 5),
     "`merge_mode` is 'both'": lambda s: nn.bidirectional(nn.gru, s, X, 5, merge_mode="both"),
     r"`kernel_size` is \(3, 3\), and the input has shape": lambda s: nn.conv_lstm(s, None, X, 5, (3, 3)),
+    "a window of 5 does not fit spatial axis 0 of size 2": lambda s: nn.conv_lstm(s, None, X[:, :2], 5, (5,)),
+    "`strides` is 0": lambda s: nn.conv_lstm(s, None, X, 5, (3,), strides=0),
+    r"`nn\.dense` in the scope `a/out`: `units` is 0": lambda s: nn.mlp(s, X, 5, 0),
     "`padding` is 'circular'": lambda s: nn.conv_lstm(s, None, X, 5, (3,), padding="circular"),
 }
 
