@@ -128,15 +128,6 @@ def trace(library, size):
     yield Pair(library, Wide(size.wide, compute=_math.nothing)).trace("trace/read", size, budget=4 * size.seconds)
 
 
-@measure(only=("explicit",))
-def layers(library, size):
-    """Traces layers of `jscope.nn`, and networks of them, in turns with the same by hand in the same scopes."""
-    for name, twice in LAYERS.items():
-        calls = [lambda trace=trace: trace() and None for trace in twice.traced(repeated=size.shallow)]
-        limits = {"budget": 2 * size.seconds, "least": size.least, "clock": time.thread_time}
-        yield Sample(f"layers/trace/{name}", "s", *_timing.paired(*calls, **limits))
-
-
 @measure()
 def eager(library, size):
     """Calls the model without `jit`."""
@@ -147,6 +138,15 @@ def eager(library, size):
             return lambda: bound(x)
 
         yield pair.time("eager/apply", make, size)
+
+
+@measure(only=("explicit",))
+def layers(library, size):
+    """Traces layers of `jscope.nn`, and networks of them, in turns with the same by hand in the same scopes."""
+    for name, twice in LAYERS.items():
+        calls = [lambda trace=trace: trace() and None for trace in twice.traced(repeated=size.shallow)]
+        limits = {"budget": 2 * size.seconds, "least": size.least, "clock": time.thread_time}
+        yield Sample(f"layers/trace/{name}", "s", *_timing.paired(*calls, **limits))
 
 
 @measure()
