@@ -47,6 +47,10 @@ class Results:
         (n, fewer), (m, more) = found[-2], found[-1]
         return (more["median"] / fewer["median"]) / (m / n)
 
+    def worst_layer(self) -> float:
+        """Returns the largest ratio among layers and networks to the same by hand."""
+        return sorted(numbers["ratio"] for _, numbers in self.all("layers/trace"))[-1]
+
     def more_programs(self) -> float:
         """Returns how many programs more than for 2 layers `init` compiles for many."""
         counts = sorted(found["median"] for _, found in self.all("init/compiles"))
@@ -72,6 +76,7 @@ class Goal:
 
 GOALS = (
     Goal("trace `apply`, 96 layers / by hand", 1.03, lambda r: r.ratio("trace/apply/transformer-96")),
+    Goal("trace `jscope.nn`, the worst of its layers and networks / by hand", 1.03, Results.worst_layer),
     Goal("what reading a variable adds to a trace by hand", 2.0, lambda r: r.added("trace/read/wide"), "µs"),
     Goal("trace `apply` in `jscope.tf1` / by hand", 1.25, lambda r: r.ratio("trace/apply/transformer-96", "tf1")),
     Goal("eager `apply` / by hand", 1.10, lambda r: r.ratio("eager/apply/transformer")),

@@ -24,6 +24,7 @@ import numpy as np
 
 from benchmarks import _timing
 from benchmarks._agree import weights
+from benchmarks._layers import LAYERS
 from benchmarks._libraries import LIBRARIES
 from benchmarks.models import _math
 from benchmarks.models._models import Transformer, UnsupportedError, Wide
@@ -137,6 +138,15 @@ def eager(library, size):
             return lambda: bound(x)
 
         yield pair.time("eager/apply", make, size)
+
+
+@measure(only=("explicit",))
+def layers(library, size):
+    """Traces layers of `jscope.nn`, and networks of them, in turns with the same by hand in the same scopes."""
+    for name, twice in LAYERS.items():
+        calls = [lambda trace=trace: trace() and None for trace in twice.traced(repeated=size.shallow)]
+        limits = {"budget": 2 * size.seconds, "least": size.least, "clock": time.thread_time}
+        yield Sample(f"layers/trace/{name}", "s", *_timing.paired(*calls, **limits))
 
 
 @measure()

@@ -15,6 +15,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import _agree, _decoder, _measures, _report, _run, _timing, checkpoint, gpu
 from benchmarks._goals import GOALS, Results
+from benchmarks._layers import LAYERS
 from benchmarks._libraries import LIBRARIES
 from benchmarks._measures import MEASURES, operations, program
 from benchmarks._sizes import FULL, SIZES, TINY
@@ -83,6 +84,13 @@ def test_adapters_of_other_libraries_agree(name):
     _agree.check([name], (SMALL[0], SMALL[-1]))
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_are_compared_with_the_same_program(name):
+    """With layers or by hand, the jaxprs are equal, and the names beside each equation."""
+    ours, theirs = (trace().pretty_print(name_stack=True) for trace in LAYERS[name].traced(repeated=1))
+    assert ours == theirs
+
+
 def test_disagreement_is_refused(monkeypatch):
     """A library that computes something else is not compared, but named."""
     built = LIBRARIES["explicit"].build(SMALL[0])
@@ -117,7 +125,7 @@ def test_measures_give_numbers_and_goals_name_them():
 
     Every goal is reached from such keys: none is out of reach by a misspelling.
     """
-    samples = measured("trace", "eager", "dispatch", "loop", "growth", "train", "shallow")
+    samples = measured("trace", "layers", "eager", "dispatch", "loop", "growth", "train", "shallow")
     for name, found in samples.items():
         assert found, name
         for sample in found:
