@@ -134,6 +134,9 @@ def test_measures_give_numbers_and_goals_name_them():
             assert sample.key.count("/") == 2
     found = {sample.key: numbers(sample.values[0], sample.unit) for part in samples.values() for sample in part}
     deep = dict.fromkeys(("trace/apply", "init/cold", "init/compiles", "init/sharded"), FULL.deep)
+    deep |= dict.fromkeys(("init/materialize", "init/memory", "start/scanned"), FULL.deep) | {
+        "start/unrolled": FULL.shallow
+    }
     deep |= {"init/jit": FULL.jit_init, "loop/jitted trace": FULL.loop, "loop/jitted StableHLO": FULL.loop}
     found |= {f"{part}/transformer-{depth}": numbers(1.0) for part, depth in deep.items()}
     found |= {"import/beyond jax": numbers(1.0)}
