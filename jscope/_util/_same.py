@@ -15,7 +15,7 @@ import types
 import weakref
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -87,8 +87,8 @@ def _pieces(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
         # A function of a library, such as `jnp.zeros`; but one that JAX made, such as `normal(0.02)`, has a closure.
         case _ if _is_constant(value) and callable(value) and not getattr(value, "__closure__", None):
             return ById(value)
-        case types.FunctionType() if not _reads(value.__code__).unseen:
-            return _of_function(value, inner)
+        case types.FunctionType() if (reads := _reads(value.__code__)) is not None:
+            return _of_function(value, reads, inner)
     opaque.append(value)
     return ById(value)
 
@@ -113,12 +113,14 @@ _MADE_OF = {
 """What there is in values that consist of others."""
 
 
-def _of_function(function: types.FunctionType, inner: Callable[[Any], Hashable]) -> Hashable:
+def _of_function(
+    function: types.FunctionType, reads: tuple[tuple[str, ...], ...], inner: Callable[[Any], Hashable]
+) -> Hashable:
     """Takes a function apart: its code, and the values that the code reads from around it."""
     cells = [inner(_contents(cell)) for cell in function.__closure__ or ()]
     # Globals count by their present values: a function that reads `SCALE` is another one once `SCALE` has changed.
     known = function.__globals__
-    named = [(names, inner(_read(known, names))) for names in _reads(function.__code__).names if names[0] in known]
+    named = [(names, inner(_read(known, names))) for names in reads if names[0] in known]
     around = map(inner, (function.__defaults__, function.__kwdefaults__, function.__dict__))
     return function.__name__, function.__code__, *cells, *around, *named
 
@@ -151,18 +153,13 @@ def _says_nothing(name: str, item: Any) -> bool:
     return name == "_abc_impl" or isinstance(item, types.MemberDescriptorType)
 
 
-class _Reads(NamedTuple):
-    """What a code object, or one inside it, looks up in the globals; `unseen`: and also where its parts do not show."""
-
-    names: tuple[tuple[str, ...], ...]
-    unseen: bool
-
-
 @functools.lru_cache(maxsize=4096)
-def _reads(code: types.CodeType) -> _Reads:
-    """Finds the globals that a code object may read, each with the attributes that are read of it at once."""
-    names, unseen = dict[tuple[str, ...], None](), False
-    chain: tuple[str, ...] = ()
+def _reads(code: types.CodeType) -> tuple[tuple[str, ...], ...] | None:
+    """Returns the globals that a code object, or one inside it, may look up, each with the attributes read of it.
+
+    None if the code can get at more than these.
+    """
+    names, chain = dict[tuple[str, ...], None](), tuple[str, ...]()
     for step in dis.get_instructions(code):
         # `layers.dense(x)` reads the attribute in the next instruction; then the module itself goes nowhere.
         if chain and step.opname in ("LOAD_ATTR", "LOAD_METHOD"):
@@ -171,17 +168,19 @@ def _reads(code: types.CodeType) -> _Reads:
         if chain:
             names[chain] = None
         chain = (step.argval,) if step.opname in _LOOK_UPS else ()
-        imports = step.opname == "IMPORT_NAME" and not _LIBRARY.match(step.argval)
-        unseen |= imports or (bool(chain) and chain[0] in _UNSEEN)
+        if chain[:1] in _UNSEEN or (step.opname == "IMPORT_NAME" and not _LIBRARY.match(step.argval)):
+            return None
     for const in code.co_consts:
         if isinstance(const, types.CodeType):
-            names |= dict.fromkeys(_reads(const).names)
-            unseen |= _reads(const).unseen
-    return _Reads(tuple(names), unseen)
+            inside = _reads(const)
+            if inside is None:
+                return None
+            names |= dict.fromkeys(inside)
+    return tuple(names)
 
 
 _LOOK_UPS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-_UNSEEN = ("__import__", "eval", "exec", "globals", "input", "locals", "open", "vars")
+_UNSEEN = {(name,) for name in ("__import__", "eval", "exec", "globals", "input", "locals", "open", "vars")}
 """By these a function gets at what its parts do not show."""
 
 _LIBRARY = re.compile(

@@ -10,7 +10,7 @@ import jax
 
 from jscope import _rng
 from jscope._scope import Scope
-from jscope.lift._kept import Body, body_of, may_share, running
+from jscope.lift._kept import Body, body_of, giving, may_share
 from jscope.lift._pure import commit, explaining, is_collecting, pure, run_pure, with_values
 from jscope.lift._view import view
 
@@ -84,7 +84,7 @@ def _compiling(function: Callable[..., Any], options: dict[str, Any]) -> Callabl
     def run(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
         if not may_share(scope):
             return own(scope, *args, **kwargs)
-        with running({body: function}):
+        with giving({body: function}):
             return shared(scope, *args, **kwargs)
 
     return run

@@ -75,7 +75,7 @@ Keep: TypeAlias = Callable[..., Callable[..., Any]]
 def keeping(scope: Scope) -> Iterator[Keep]:
     """Yields what makes bodies for functions of a scope; they run inside this `with` block only."""
     shares = may_share(scope)
-    with running({}) as given:
+    with giving({}) as given:
 
         def keep(function: Any, run: Callable[..., Any], *options: Hashable) -> Callable[..., Any]:
             body = body_of(function, run, *options) if shares else None
@@ -88,7 +88,7 @@ def keeping(scope: Scope) -> Iterator[Keep]:
 
 
 @contextlib.contextmanager
-def running(functions: dict[Body, Any]) -> Iterator[dict[Body, Any]]:
+def giving(functions: dict[Body, Any]) -> Iterator[dict[Body, Any]]:
     """Says which functions the bodies are to run inside this `with` block."""
     given = {**_given.get(), **functions}
     token = _given.set(given)
