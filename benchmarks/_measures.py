@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
 import re
 import resource
@@ -137,6 +138,19 @@ def eager(library, size):
             return lambda: bound(x)
 
         yield pair.time("eager/apply", make, size)
+
+
+@measure("lifts", only=("explicit",))
+def lifts(library, size):
+    """Calls a model without `jit` that is one lift, in turns with JAX's own transform of a function of its module."""
+    x = jax.numpy.ones((4, 64))
+    params = {"w": jax.numpy.stack([jax.numpy.eye(64)] * 8)}
+    ours, theirs = (importlib.import_module(f"benchmarks.models.{name}").LIFTS for name in (library, "raw"))
+    for name, lift in ours.items():
+        apply, by_hand = lift, theirs[name.partition(" ")[0]]
+        calls = [functools.partial(each, params, x) for each in (apply, by_hand)]
+        jax.block_until_ready([call() for call in calls])
+        yield Sample(f"lifts/{name}/blocks-8", "s", *_timing.paired(*calls, budget=size.seconds, least=size.least))
 
 
 @measure()

@@ -17,7 +17,11 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+import jax
 import numpy as np
+
+# What JAX traced for such a function it finds again, whatever changes around it: so it is itself, and nothing else.
+_Jitted = type(jax.jit(lambda: None))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,12 +86,14 @@ def _pieces(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
     match value:
         case type() | types.BuiltinFunctionType() | types.ModuleType() if _is_constant(value):
             return ById(value)
+        case _Jitted():
+            return weakref.ref(value)
         case _ if is_dataclass(kind):
             return _of_instance(value, inner)
         # A function of a library, such as `jnp.zeros`; but one that JAX made, such as `normal(0.02)`, has a closure.
         case _ if _is_constant(value) and callable(value) and not getattr(value, "__closure__", None):
             return ById(value)
-        case types.FunctionType() if (reads := _reads(value.__code__)) is not None:
+        case types.FunctionType() if (reads := _reads_of(value)) is not None:
             return _of_function(value, reads, inner)
     opaque.append(value)
     return ById(value)
@@ -153,6 +159,11 @@ def _says_nothing(name: str, item: Any) -> bool:
     return name == "_abc_impl" or isinstance(item, types.MemberDescriptorType)
 
 
+def _reads_of(function: types.FunctionType) -> tuple[tuple[str, ...], ...] | None:
+    # The globals of a library are constants, also for its functions that bear the name of a user's by `wraps`.
+    return () if _is_of_library(str(function.__globals__.get("__name__"))) else _reads(function.__code__)
+
+
 @functools.lru_cache(maxsize=4096)
 def _reads(code: types.CodeType) -> tuple[tuple[str, ...], ...] | None:
     """Returns the globals that a code object, or one inside it, may look up, each with the attributes read of it.
@@ -193,8 +204,13 @@ _AMBIENT = re.compile(r"jscope\.tf1(?!\.initializers)|numpy\.random")
 
 def _is_constant(value: Any) -> bool:
     """Whether a value belongs to a library whose attributes nobody changes, so that its identity is its value."""
-    home = str(value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None))
-    return bool(_LIBRARY.match(home)) and not _AMBIENT.match(home)
+    return _is_of_library(
+        str(value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None))
+    )
+
+
+def _is_of_library(module: str) -> bool:
+    return bool(_LIBRARY.match(module)) and not _AMBIENT.match(module)
 
 
 def _contents(cell: types.CellType) -> Any:

@@ -84,14 +84,14 @@ def _compiling(function: Callable[..., Any], options: dict[str, Any]) -> Callabl
     def run(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
         if not may_share(scope):
             return own(scope, *args, **kwargs)
-        with giving({body: function}):
+        with giving({shared.__wrapped__: function}):
             return shared(scope, *args, **kwargs)
 
     return run
 
 
 @functools.lru_cache(maxsize=512)
-def _shared(body: Body, donate_argnums: int | tuple[int, ...]) -> Callable[..., Any]:
+def _shared(body: Body, donate_argnums: int | tuple[int, ...]) -> Any:
     return jax.jit(body, donate_argnums=donate_argnums)
 
 

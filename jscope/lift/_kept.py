@@ -106,6 +106,6 @@ def may_share(scope: Scope) -> bool:
 
 
 def _is_plain(getter: Any) -> bool:
-    own = getter.getter if isinstance(getter, Static) else getter
-    ours = type(own).__module__.startswith("jscope.") and is_dataclass(own)
+    own: Any = getter.getter if isinstance(getter, Static) else getter
+    ours = is_dataclass(own) and type(own).__module__.startswith("jscope.")
     return ours and not any(callable(getattr(own, item.name)) for item in fields(own))

@@ -106,9 +106,9 @@ def _scan(
     params, own_params, state, own_state, values = variables
     index, streams = place
     copied = None if index is None else copies(scope, tells=True)
-    place = view(scope, joined(params), {}, carried=None if copied is None else copied.carried)
+    shared = view(scope, joined(params), {}, carried=None if copied is None else copied.carried)
     # What all iterations share goes in with the carry, and comes out as it went in: JAX makes a constant of it.
-    loop_in = (place, state, carry), (own_params, own_state, values, xs, index)
+    loop_in = (shared, state, carry), (own_params, own_state, values, xs, index)
     with keeping(scope) as keep:
         step = keep(body, _step, streams, scope._context.sharer)
         (_, carried, carry), (ys, effects) = jax.lax.scan(step, *loop_in, **loop)
