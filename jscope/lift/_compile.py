@@ -73,19 +73,20 @@ def jit(
 
 def _compiling(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
     """Returns what runs a compiled function: one for all that are made of the same parts, wherever that may be."""
-    own = jax.jit(pure(function), **options)
     # JAX keeps static arguments as long as the function.
     static = options["static_argnums"] or options["static_argnames"]
     body = None if static else body_of(function, run_pure, False)
     if body is None:
-        return own
-    shared = _shared(body, options["donate_argnums"])
+        return jax.jit(pure(function), **options)
+    shared, own = _shared(body, options["donate_argnums"]), []
 
     def run(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
-        if not may_share(scope):
-            return own(scope, *args, **kwargs)
-        with giving({shared.__wrapped__: function}):
-            return shared(scope, *args, **kwargs)
+        if may_share(scope):
+            with giving({shared.__wrapped__: function}):
+                return shared(scope, *args, **kwargs)
+        # Made when it is needed, which takes as long as a call, and kept for the next one.
+        own[:] = own or [jax.jit(pure(function), **options)]
+        return own[0](scope, *args, **kwargs)
 
     return run
 

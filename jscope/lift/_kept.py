@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from jscope._chain import Static
 from jscope._scope import Scope
@@ -43,6 +44,9 @@ class Body:
     parts: Hashable
     options: tuple[Any, ...]
     spoilt: bool = False
+
+    # JAX asks for it in each call; to find it takes longer than all else that a lift does.
+    __signature__: ClassVar[inspect.Signature] = inspect.signature(lambda scope, /, *args, **kwargs: None)
 
     @property
     def __name__(self) -> str:
