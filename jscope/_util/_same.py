@@ -11,6 +11,7 @@ from __future__ import annotations
 import dis
 import functools
 import re
+import sys
 import types
 import weakref
 from collections.abc import Callable, Hashable, Iterable
@@ -90,8 +91,8 @@ def _pieces(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
             return weakref.ref(value)
         case _ if is_dataclass(kind):
             return _of_instance(value, inner)
-        # A function of a library, such as `jnp.zeros`; but one that JAX made, such as `normal(0.02)`, has a closure.
-        case _ if _is_constant(value) and callable(value) and not getattr(value, "__closure__", None):
+        # What a library defines, such as `jnp.zeros`; but not what it made of something else, such as `normal(0.02)`.
+        case _ if _is_constant(value) and _is_defined(value):
             return ById(value)
         case types.FunctionType() if (reads := _reads_of(value)) is not None:
             return _of_function(value, reads, inner)
@@ -207,6 +208,12 @@ def _is_constant(value: Any) -> bool:
     return _is_of_library(
         str(value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None))
     )
+
+
+def _is_defined(value: Any) -> bool:
+    """Whether a value is what its module has by its name."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
+    return name is not None and getattr(sys.modules.get(str(module)), name, None) is value
 
 
 def _is_of_library(module: str) -> bool:

@@ -232,6 +232,12 @@ def an_argument_of_a_partial():
     return f, lambda: f.__setstate__((f.func, (3.0,), {}, None))
 
 
+def what_a_library_object_calls():
+    scale = [1.0]
+    f = jax.tree_util.Partial(lambda s, x: sizes(s, x) * scale[0])
+    return lambda s, x: f(s, x), lambda: scale.__setitem__(0, 3.0)
+
+
 def a_builtin_that_is_shadowed():
     f, known = compiled("def f(s, x): return sizes(s, x) * float(1)")
     return f, lambda: known.update(float=lambda _: 3.0)
@@ -250,7 +256,7 @@ CHANGES = {
         *(a_module_that_is_passed_on, an_import_inside_a_helper, what_eval_sees, an_attribute_of_a_class),
         *(an_attribute_of_a_base_class, a_method_of_a_dataclass, a_field_that_is_not_compared),
         *(an_attribute_of_an_object, a_property_of_a_class, an_array, an_argument_of_a_partial),
-        *(a_builtin_that_is_shadowed, the_kind_of_a_number),
+        *(what_a_library_object_calls, a_builtin_that_is_shadowed, the_kind_of_a_number),
     )
 }
 """What a function depends on beside its arguments: each makes a function, and what changes it from `x` to `3 * x`."""
