@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
 import re
 import resource
@@ -147,6 +148,19 @@ def layers(library, size):
         calls = [lambda trace=trace: trace() and None for trace in twice.traced(repeated=size.shallow)]
         limits = {"budget": 2 * size.seconds, "least": size.least, "clock": time.thread_time}
         yield Sample(f"layers/trace/{name}", "s", *_timing.paired(*calls, **limits))
+
+
+@measure("lifts", only=("explicit",))
+def lifts(library, size):
+    """Calls a model without `jit` that is one lift, in turns with JAX's own transform of a function of its module."""
+    x = jax.numpy.ones((4, 64))
+    params = {"w": jax.numpy.stack([jax.numpy.eye(64)] * 8)}
+    ours, theirs = (importlib.import_module(f"benchmarks.models.{name}").LIFTS for name in (library, "raw"))
+    for name, lift in ours.items():
+        apply, by_hand = lift, theirs[name.partition(" ")[0]]
+        calls = [functools.partial(each, params, x) for each in (apply, by_hand)]
+        jax.block_until_ready([call() for call in calls])
+        yield Sample(f"lifts/{name}/blocks-8", "s", *_timing.paired(*calls, budget=size.seconds, least=size.least))
 
 
 @measure()
