@@ -51,6 +51,11 @@ class Results:
         """Returns the largest ratio among layers and networks to the same by hand."""
         return sorted(numbers["ratio"] for _, numbers in self.all("layers/trace"))[-1]
 
+    def slowest_lift(self) -> float:
+        """Returns the ratio of the slowest lift that is called without `jit`, but for `jit` itself."""
+        lifts = ("scan", "layers", "map", "cond", "switch", "while_loop", "fori_loop")
+        return max(self.ratio(f"lifts/{name}") for name in lifts)
+
     def more_programs(self) -> float:
         """Returns how many programs more than for 2 layers `init` compiles for many."""
         counts = sorted(found["median"] for _, found in self.all("init/compiles"))
@@ -80,6 +85,8 @@ GOALS = (
     Goal("what reading a variable adds to a trace by hand", 2.0, lambda r: r.added("trace/read/wide"), "µs"),
     Goal("trace `apply` in `jscope.tf1` / by hand", 1.25, lambda r: r.ratio("trace/apply/transformer-96", "tf1")),
     Goal("eager `apply` / by hand", 1.10, lambda r: r.ratio("eager/apply/transformer")),
+    Goal("lifts without `jit`, the slowest loop or branch / by hand", 2.0, Results.slowest_lift),
+    Goal("`jscope.jit` of an inline lambda, without `jit` around", 180, lambda r: 1e6 * r.median("lifts/jit of"), "µs"),
     Goal("cold `init`, 96 layers / best peer", 0.6, lambda r: r.against("init/cold/transformer-96")),
     Goal("initial values from specs again / by hand", 1.3, lambda r: r.ratio("init/materialize")),
     Goal("memory of `init`, 96 layers / by hand", 1.35, lambda r: r.ratio("init/memory")),

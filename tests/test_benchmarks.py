@@ -125,7 +125,7 @@ def test_measures_give_numbers_and_goals_name_them():
 
     Every goal is reached from such keys: none is out of reach by a misspelling.
     """
-    samples = measured("trace", "layers", "eager", "dispatch", "loop", "growth", "train", "shallow")
+    samples = measured("trace", "layers", "lifts", "eager", "dispatch", "loop", "growth", "train", "shallow")
     for name, found in samples.items():
         assert found, name
         for sample in found:
