@@ -44,9 +44,8 @@ def flatten(item: Any) -> dict[str, Any]:
         if name in flat:
             raise NameConflictError(f"Two leaves have the name `{name}`. Rename one of them.")
         flat[name] = leaf
+    _path.check_all(flat)
     above: set[str] = set()
-    for name in flat:
-        _path.check(name)
     parents = set(map(_path.parent, flat))
     while parents := parents - above - {""}:
         above |= parents
