@@ -6,7 +6,7 @@ want one back. What is found is known from the checkpoint's table of contents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -88,16 +88,17 @@ def check(
     title: str,
     advice: str = "",
     cast: bool = False,
+    more: Sequence[str] = (),
 ) -> None:
     """Raises one report of everything missing, unexpected, mis-shaped and mis-typed, if there is anything.
 
-    What is `made` anew needs no place in the checkpoint, but its sharding must divide it, too.
+    `more` are lines that belong into it. What is `made` anew needs no place in the checkpoint, but its sharding must divide it, too.
 
     Raises:
       StructureMismatchError: With the report.
     """
     agreed = {name: _adapted(each, wanted.get(name), cast) for name, each in found.items()}
-    lines = [*_differences(wanted, agreed), *_cut(wanted), *_undivided({**wanted, **(made or {})})]
+    lines = [*more, *_differences(wanted, agreed), *_cut(wanted), *_undivided({**wanted, **(made or {})})]
     if lines:
         told = [call for words, call in _LAYERS.items() if any(words in line for line in lines)]
         layers = [f"Restore layers as the checkpoint has them: `jscope.tree.{call}`." for call in told]
