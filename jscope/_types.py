@@ -81,8 +81,8 @@ class Converter(Protocol):
         """Returns the specs of what is made of these variables."""
         ...
 
-    def blocks(self, arrays: Mapping[str, Any], /) -> dict[str, Any]:
-        """Returns what is made of these arrays, each to be made when it is written."""
+    def blocks(self, arrays: Mapping[str, Any], kinds: Mapping[str, str], /) -> tuple[dict[str, Any], dict[str, str]]:
+        """Returns what is made of these arrays, each to be made when it is written, and the kinds of leaves."""
         ...
 
 

@@ -12,17 +12,21 @@ import numpy as np
 
 from jscope._types import Shape
 
-_LIMIT = 1 << 24
+_LIMIT = 1 << 22
 """About so many bytes are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Shape and dtype of an array, and what reads a region of it: where that begins and ends on each axis."""
+    """Shape and dtype of an array, and what reads a region of it: where that begins and ends on each axis.
+
+    What can only be made `at_once` is read as a whole.
+    """
 
     shape: Shape
     dtype: np.dtype
     read: Callable[[Sequence[tuple[int, int]]], np.ndarray]
+    at_once: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -37,7 +41,8 @@ class Blocks:
         >>> b"".join(each.tobytes() for each in blocks) == whole.tobytes()
         True
         """
-        if not self.nbytes:
+        if not self.nbytes or self.at_once:
+            yield _bytes(self.read([(0, size) for size in self.shape]), self.dtype)
             return
         # Along the first axis whose indices are few bytes each; before it, one index after the other.
         sizes = [math.prod(self.shape[i:]) * self.dtype.itemsize for i in range(len(self.shape) + 1)]

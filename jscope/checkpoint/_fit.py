@@ -92,7 +92,8 @@ def check(
 ) -> None:
     """Raises one report of everything missing, unexpected, mis-shaped and mis-typed, if there is anything.
 
-    `more` are lines that belong into it. What is `made` anew needs no place in the checkpoint, but its sharding must divide it, too.
+    `more` are lines that belong into it. What is `made` anew needs no place in the checkpoint, but its sharding must
+    divide it, too.
 
     Raises:
       StructureMismatchError: With the report.

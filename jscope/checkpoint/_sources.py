@@ -19,7 +19,8 @@ _VARIABLES = ("params", "state")
 def sources(reader: Reader, rename: Rename, wanted: Callable[[str], bool]) -> dict[str, str]:
     """Returns the names in a checkpoint by the model's; of what a `Checkpointer` saved, those of params and state.
 
-    `wanted` tells whether a name, after `rename`, is of use. Who wants only the params is not told that the state is unexpected, nor the other way round.
+    `wanted` tells whether a name, after `rename`, is of use. Who wants only the params is not told that the
+    state is unexpected, nor the other way round.
     """
     # Only this format has slots, whose names are below those of their variables: a tree cannot hold both.
     if isinstance(reader, tensorbundle.BundleReader):

@@ -50,7 +50,7 @@ def test_regions_are_those_of_the_whole(case):
     conversion, theirs, ours = case
     for each, source in ((conversion, theirs), (conversion.inverse, ours)):
         whole = each.arrays(source)
-        for name, blocks in each.blocks(source).items():
+        for name, blocks in each.blocks(source, {})[0].items():
             random = np.random.default_rng(0)
             for _ in range(3):
                 ranges = [sorted(random.integers(0, size + 1, 2)) for size in blocks.shape]

@@ -1,8 +1,8 @@
 """Conversions: one table that takes parameters from one naming and layout to another, and back.
 
-A `Rule` (`_rule`) has two names with placeholders (`_names`) and a pattern of axes (`_axes`); `_bound` settles what each
-placeholder means. A `Conversion` (`_conversion`) is some rules, and what only one side has (`_beside`). `_toml` writes
-it down.
+A `Rule` (`_rule`) has two names with placeholders (`_names`) and a pattern of axes (`_axes`); `_bound` settles
+what each placeholder means. A `Conversion` (`_conversion`) is some rules, and what only one side has (`_beside`).
+`_toml` writes it down.
 
 What a table makes of some arrays is planned before any is read (`_plan`, which finds everything that does not fit), and
 read one region at a time (`_made`). So a conversion of a checkpoint is a `Reader` (`_reader`), and all that

@@ -172,8 +172,9 @@ class Conversion:
             shapes, dtypes = source.get_variable_to_shape_map(), source.get_variable_to_dtype_map()
             source = {name: Type(tuple(shape), dtypes[name]) for name, shape in shapes.items()}
         plan = self.plan(source, specs)[-1]
-        wanted = {name: Type(tuple(each.shape), each.dtype) for name, each in specs.items()}
-        raise_report([*plan.problems, *plan.unmatched, *differences(wanted, plan.types)])  # pyright: ignore[reportArgumentType]
+        wanted: dict[str, Any] = {name: jax.ShapeDtypeStruct(each.shape, each.dtype) for name, each in specs.items()}
+        made = {name: jax.ShapeDtypeStruct(each.shape, each.dtype) for name, each in plan.types.items()}
+        raise_report([*plan.problems, *plan.unmatched, *differences(wanted, made)])
 
     def plan(self, source: Mapping[str, Any], wanted: Mapping[str, Any] | None = None) -> list[Plan]:
         """Returns the plan of each step; the last one has the lines of all that does not fit."""
@@ -199,12 +200,16 @@ class Conversion:
             arrays = {name: _in_memory(made, arrays) for name, made in plan.made.items()}
         return dict(arrays)
 
-    def blocks(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns what is made of arrays in memory, as `Blocks` that are made when they are written."""
+    def blocks(self, arrays: Mapping[str, Any], kinds: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Returns what is made of arrays in memory, as `Blocks` that are made when they are written, and their kinds.
+
+        Raises:
+          StructureMismatchError: With one report of everything that does not fit.
+        """
         plans = self.plan(arrays)
         raise_report([*plans[-1].problems, *plans[-1].unmatched])
         source = chained(from_arrays(arrays), plans)
-        return {name: as_blocks(source, name) for name in source.types}
+        return {name: as_blocks(source, name) for name in source.types}, kinds_after(plans, kinds)
 
     def specs(self, specs: Mapping[str, VariableSpec]) -> dict[str, VariableSpec]:
         """Returns the specs of what is made of variables: `Specs.convert`.
@@ -270,6 +275,11 @@ class Converted:
         """Returns a region of an array of ours."""
         return self.plan.made[name].read(self.source, ranges)
 
+    def is_whole(self, name: str) -> bool:
+        """Whether a function makes this array, which would do all its work again for each region."""
+        made = self.plan.made[name]
+        return isinstance(made, Made) and made.function is not None
+
 
 def chained(source: Any, plans: Sequence[Plan]) -> Converted:
     """Returns what all plans make, one after the other."""
@@ -278,10 +288,22 @@ def chained(source: Any, plans: Sequence[Plan]) -> Converted:
     return source
 
 
-def as_blocks(source: Source, name: str) -> Blocks:
+def kinds_after(plans: Sequence[Plan], kinds: Mapping[str, str]) -> dict[str, str]:
+    """Returns the kinds of what is made: what is only renamed is still a random key, say."""
+    for plan in plans if kinds else ():
+        found = {
+            name: kinds.get(made.pieces[0].name)
+            for name, made in plan.made.items()
+            if not isinstance(made, MadeConstant) and made.is_as_it_was
+        }
+        kinds = {name: kind for name, kind in found.items() if kind is not None}
+    return dict(kinds)
+
+
+def as_blocks(source: Converted, name: str) -> Blocks:
     """Returns an array of a source as blocks."""
     each = source.types[name]
-    return Blocks(each.shape, np.dtype(each.dtype), lambda ranges: source.read(name, ranges))
+    return Blocks(each.shape, np.dtype(each.dtype), lambda ranges: source.read(name, ranges), source.is_whole(name))
 
 
 def raise_report(lines: Sequence[str], title: str = "The conversion does not fit:") -> None:

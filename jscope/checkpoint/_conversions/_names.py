@@ -2,8 +2,8 @@
 
 `h.{i}.w` has an index, `{i+1}` counts from one, `{i:03}` has three digits, `{i:_}` is Keras's and Haiku's: nothing,
 `_1`, `_2`. `{x:s}` is one part of a name, `{path...}` one or more, whose separators are translated. Values that are
-listed are what they are. `{{` and `}}` are braces. A name is taken apart only if its values give the same name again: so an
-index has one spelling, and no name is lost on the way.
+listed are what they are. `{{` and `}}` are braces. A name is taken apart only if its values give the same name again:
+so an index has one spelling, and no name is lost on the way.
 """
 
 from __future__ import annotations

@@ -113,7 +113,9 @@ class _Planner:
             groups.setdefault(tuple(values[key] for key in bound.kept), []).append((name, values))
         if not seen and not bound.rule.optional:
             near = _text.did_you_mean(bound.rule.theirs, self._source)
-            self._plan.problems.append(f"  no array:   `{bound.rule.theirs}`, which is to be `{bound.rule.ours}`{near}")
+            self._plan.problems.append(
+                f"  no array:   `{bound.rule.theirs}`, which is to be `{bound.rule.ours}`.{near}"
+            )
         for hits in groups.values():
             try:
                 self._add(bound, hits)

@@ -14,8 +14,7 @@ from jax.sharding import Sharding
 
 from jscope._util import _text
 from jscope.checkpoint import _leaves
-from jscope.checkpoint._conversions._beside import MadeConstant
-from jscope.checkpoint._conversions._conversion import Conversion, Converted, as_blocks, chained
+from jscope.checkpoint._conversions._conversion import Conversion, Converted, as_blocks, chained, kinds_after
 from jscope.checkpoint._conversions._made import empty
 from jscope.checkpoint._conversions._plan import Plan
 from jscope.checkpoint._conversions._source import from_reader, whole
@@ -37,9 +36,7 @@ class ConvertedReader:
         self.path = reader.path
         self._reader, self._source = reader, source
         self.problems, self.unmatched = plans[-1].problems, plans[-1].unmatched
-        kinds = _leaves.kinds_in(reader.metadata)
-        for plan in plans:
-            kinds = _kinds_after(plan, kinds)
+        kinds = kinds_after(plans, _leaves.kinds_in(reader.metadata))
         self.metadata: Mapping[str, str] = _leaves.with_kinds(reader.metadata, kinds)
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
@@ -80,7 +77,11 @@ class ConvertedReader:
             # On the host, `put` makes a copy anyway.
             return put({name: array if target is HOST else _aligned(array)}, {name: target})[name]
 
-        def part(index: tuple[slice, ...]) -> np.ndarray:
+        done = self.get_tensor(name) if self._source.is_whole(name) else None
+
+        def part(index: Any) -> np.ndarray:
+            if done is not None:
+                return done[index]
             ranges = [each.indices(size)[:2] for each, size in zip(index, shape, strict=True)]
             return _aligned(self._source.read(name, ranges))
 
@@ -110,12 +111,3 @@ def _aligned(array: np.ndarray) -> np.ndarray:
     copy = empty(array.shape, array.dtype)
     copy[...] = array
     return copy
-
-
-def _kinds_after(plan: Plan, kinds: Mapping[str, str]) -> dict[str, str]:
-    """Returns the kinds of what is made: what is only renamed is still a random key, say."""
-    found = {}
-    for name, made in plan.made.items() if kinds else ():
-        if not isinstance(made, MadeConstant) and made.is_as_it_was and made.pieces[0].name in kinds:
-            found[name] = kinds[made.pieces[0].name]
-    return found

@@ -141,7 +141,7 @@ class Rule:
         theirs, ours = self.dtypes
         if not ours or theirs == ours:
             return ""
-        if theirs and jnp.promote_types(theirs, ours) == np.dtype(ours) and _bits_kept(theirs, ours):
+        if theirs and np.can_cast(np.dtype(theirs), np.dtype(ours), "safe") and _bits_kept(theirs, ours):
             return ""
         return f"{theirs or 'any dtype'} becomes {ours}"
 
@@ -232,7 +232,10 @@ def _dtypes_text(names: tuple[str, str]) -> str | None:
 
 
 def _bits_kept(small: str, large: str) -> bool:
-    """Whether every value of one dtype has a place in another: JAX promotes int32 to float32, which loses some."""
+    """Whether every value of one dtype has a place in another.
+
+    NumPy takes int64 to float64 to be safe, which loses some.
+    """
     integer, floating = jnp.issubdtype(small, jnp.integer), jnp.issubdtype(large, jnp.inexact)
     if not (integer and floating):
         return True
