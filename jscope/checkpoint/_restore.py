@@ -124,7 +124,7 @@ def _restored(reader: Reader, like: Any, options: _Options) -> Any:
         cast=options.cast,
         more=more,
     )
-    values = _fit.take(reader, names, taken)
+    values = _fit.take(reader, names, taken, one_by_one=options.conversion is not None)
     if made:
         new = like.select(lambda spec: spec.path in made)
         values |= tree.flatten(new.materialize(options.key, {name: targets[name] for name in made}))

@@ -259,3 +259,44 @@ def test_memory_is_that_of_the_result_and_two_arrays(tmp_path, what):
     assert done.returncode == 0, done.stderr
     beyond, largest = map(int, done.stdout.split())
     assert beyond < 2 * largest, done.stdout
+
+
+@pytest.mark.parametrize("store", ["safetensors", "orbax"])
+def test_a_step_of_a_training_is_converted(tmp_path, store):
+    """Of what a `Checkpointer` saved, its params; cast on the way, too, where that is allowed."""
+    theirs = gpt2()
+    with checkpoint.Checkpointer(tmp_path, store=store) as checkpoints:
+        checkpoints.save(1, params=theirs, opt_state={"count": 3})
+    ours = GPT2.arrays(theirs)
+    likes = {name: jax.ShapeDtypeStruct(each.shape, "bfloat16", sharding=spread(each)) for name, each in ours.items()}
+    back = checkpoint.restore(likes, tmp_path, conversion=GPT2, cast=True)
+    chex.assert_trees_all_equal(back, jax.tree.map(lambda x: x.astype("bfloat16"), ours))
+
+
+def test_slots_beside_variables_are_taken_where_a_rule_has_them(tmp_path):
+    """In a checkpoint of TensorFlow."""
+    tensorbundle.save(tmp_path / "a.ckpt", {"net/w": np.ones((2, 3)), "net/w/Adam": np.zeros((2, 3))})
+    table = Conversion([Rule("w", "net/w", "i o -> o i"), Rule("m", "net/w/Adam", "i o -> o i")], separators=("/", "/"))
+    for rules, names in ((table.rules[:1], ["w"]), (table.rules, ["w", "m"])):
+        like = {name: np.zeros((3, 2)) for name in names}
+        back = checkpoint.restore(like, tmp_path / "a.ckpt", conversion=Conversion(rules, separators=("/", "/")))
+        assert {name: each.sum() for name, each in back.items()} == {name: 6 * (name == "w") for name in names}
+
+
+def test_specs_are_converted():
+    """Shapes, dtypes and logical axes follow the rules; initial values do not."""
+    axes = ("in", "out")
+    specs = jscope.transform(lambda s: (s / "fc").get_variable("w", (2, 3), axes=axes)).specs()
+    there = specs.convert(Conversion([Rule("fc/w", "fc.weight", "o i -> i o", dtype="bfloat16 -> float32")]).inverse)
+    spec = there["fc.weight"]
+    assert (spec.shape, str(spec.dtype), spec.axes, spec.path) == ((3, 2), "bfloat16", ("out", "in"), "fc.weight")
+    with pytest.raises(jscope.errors.InitializerError, match="converted from fc/w"):
+        there.materialize(jax.random.key(0))
+
+
+def test_a_conversion_can_be_differentiated():
+    """The gradient of what is made is taken back by the inverse."""
+    theirs = jax.device_put(gpt2())
+    ours = GPT2.arrays(theirs)
+    grads = jax.grad(lambda p: sum((x**2).sum() for x in jax.tree.leaves(jscope.tree.convert(p, GPT2))))(theirs)
+    chex.assert_trees_all_close(grads, GPT2.inverse.arrays(jax.tree.map(lambda x: 2 * x, ours)))

@@ -17,7 +17,7 @@ from jscope.checkpoint import _leaves
 from jscope.checkpoint._conversions._conversion import Conversion, Converted, as_blocks, chained, kinds_after
 from jscope.checkpoint._conversions._made import empty
 from jscope.checkpoint._conversions._plan import Plan
-from jscope.checkpoint._conversions._source import from_reader, whole
+from jscope.checkpoint._conversions._source import FromReader, whole
 from jscope.checkpoint._put import HOST, Target, put
 from jscope.checkpoint._reader import Reader
 from jscope.errors import MissingVariableError
@@ -99,7 +99,7 @@ def converted(
       names: What the conversion is to take, and the names of it in the checkpoint.
       wanted: Shapes that the result should have, by name: where the table leaves sizes open, they tell them.
     """
-    source = from_reader(reader, names)
+    source = FromReader(reader, names)
     plans = conversion.plan(source.types, wanted)
     return ConvertedReader(reader, chained(source, plans), plans)
 

@@ -59,23 +59,38 @@ def index_of(ranges: Sequence[Range]) -> tuple[slice, ...]:
     return tuple(slice(begin, end) for begin, end in ranges)
 
 
-@dataclass(frozen=True)
 class FromReader:
     """The arrays of a checkpoint under other names: `names` tells those in the checkpoint."""
 
-    reader: Reader
-    types: Mapping[str, Type]
-    names: Mapping[str, str]
+    def __init__(self, reader: Reader, names: Mapping[str, str]) -> None:
+        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        self.types: Mapping[str, Type] = {new: Type(tuple(shapes[old]), dtypes[old]) for new, old in names.items()}
+        self._reader, self._names = reader, names
+        self._mapped: dict[str, np.ndarray] = {}
+        self._last: tuple[str, np.ndarray] | None = None
 
     def read(self, name: str, ranges: Sequence[Range]) -> np.ndarray:
         """Returns a region: a view of the file, where the format gives one."""
-        return self.reader.get_tensor(self.names[name])[index_of(ranges)]
+        return self._array(name)[index_of(ranges)]
+
+    def _array(self, name: str) -> np.ndarray:
+        """Returns an array; many regions of one are read, and some formats compare a checksum each time."""
+        if name in self._mapped:
+            return self._mapped[name]
+        if self._last is None or self._last[0] != name:
+            self._last = None  # Before the next is there, which may be as large.
+            self._last = name, self._reader.get_tensor(self._names[name])
+        array = self._last[1]
+        if _is_mapped(array):  # It takes no memory.
+            self._mapped[name] = array
+        return array
 
 
-def from_reader(reader: Reader, names: Mapping[str, str]) -> FromReader:
-    """Returns some arrays of a checkpoint as a source."""
-    shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-    return FromReader(reader, {new: Type(tuple(shapes[old]), dtypes[old]) for new, old in names.items()}, names)
+def _is_mapped(array: np.ndarray) -> bool:
+    """Whether an array is a view of something other than memory that NumPy has."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return not array.flags.owndata
 
 
 @dataclass(frozen=True)
