@@ -17,5 +17,5 @@ What others build on:
 - `conversion.check(specs, source)` raises the report; `conversion.plan(source, wanted)[-1]` has its lines and what is
   made (`problems`, `unmatched`, `made`), where both arguments are `{name: anything with shape and dtype}`.
 - `conversion.arrays(flat)`: arrays in memory, by flat names; `conversion.specs(flat)`: their specs.
-- `converted(reader, conversion, wanted)` in `_reader`: a checkpoint seen through a conversion.
+- `converted(reader, conversion, names, wanted)` in `_reader`: a checkpoint seen through a conversion.
 """
