@@ -95,7 +95,7 @@ def _same(spec: VariableSpec) -> Same:
     if isinstance(spec.initializer, str):
         raise InitializerError(
             f"The initializer of `{spec.path}` is known only by name ({spec.initializer}): "
-            "these specs come from JSON.\n"
+            "these specs come from JSON, or from a conversion.\n"
             "Make them from the model: `model.specs(*inputs)`."
         )
     if isinstance(spec.initializer, DataDependent):
