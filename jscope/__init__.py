@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # Imported on first use, by `__getattr__`.
     from jscope import sharding as sharding
     from jscope import tf1 as tf1
     from jscope import tree as tree
+    from jscope._summary import summary as summary
 else:  # Hidden from type checkers, to which any name would be right otherwise.
     from jscope._util._lazy import __dir__ as __dir__
     from jscope._util._lazy import __getattr__ as __getattr__

@@ -86,7 +86,7 @@ class Call:
         try:
             # Without `jit`, loops of JAX run their body once for each iteration, which would create variables again.
             with jax.disable_jit(False):
-                jax.eval_shape(_under_axes(run, self.axes), key, arrays)
+                jax.eval_shape(under_axes(run, self.axes), key, arrays)
         except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
             error.add_note(CONTROL_FLOW_NOTE)
             raise
@@ -109,7 +109,7 @@ class Call:
             return replay.computed
 
         with noting("while computing initial values that depend on data. Put inputs on the devices of the variables."):
-            made = jax.jit(_under_axes(run, self.axes))(key, values, arrays)
+            made = jax.jit(under_axes(run, self.axes))(key, values, arrays)
         # The forward pass computes them where its inputs are.
         return {path: moved(value, places[path]) for path, value in made.items()}
 
@@ -133,7 +133,7 @@ def split_arrays(args: Any, kwargs: Any) -> tuple[list[Any], Callable[[list[Any]
     return [leaf for a, leaf in zip(is_array, leaves, strict=True) if a], rebuild
 
 
-def _under_axes(function: Callable[..., Any], axes: tuple[tuple[str, int], ...]) -> Callable[..., Any]:
+def under_axes(function: Callable[..., Any], axes: tuple[tuple[str, int], ...]) -> Callable[..., Any]:
     """Binds names of mapped axes, so that collectives such as `lax.pmean(x, "batch")` can be traced."""
     for name, size in axes:
         function = jax.vmap(function, in_axes=None, out_axes=None, axis_name=name, axis_size=size)

@@ -279,8 +279,8 @@ def test_a_terminal_gets_tables_and_bars(jscope_main, model, monkeypatch):
 
 def test_rich_takes_nothing_for_markup(capsys):
     """A name may have brackets."""
-    rich = pytest.importorskip("jscope.cli._rich")
-    rich.table(("name",), [("[bold]w[/bold]",)])
+    rich = pytest.importorskip("jscope._rich")
+    rich.print_table(("name",), [("[bold]w[/bold]",)])
     assert "[bold]w[/bold]" in capsys.readouterr().out
 
 
@@ -288,7 +288,7 @@ def test_without_rich(jscope_main, model, monkeypatch):
     """Everything works on a terminal, in plain columns."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setitem(sys.modules, "rich", None)
-    monkeypatch.delitem(sys.modules, "jscope.cli._rich", raising=False)
+    monkeypatch.delitem(sys.modules, "jscope._rich", raising=False)
     assert jscope_main("ls", model)[1].startswith("name    shape   dtype\nnet/w   2, 3    float32\n")
 
 

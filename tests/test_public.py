@@ -19,6 +19,7 @@ from jscope._util import _lazy
 SOURCE = Path(jscope.__file__).read_text(encoding="utf8")
 _docstring, _typing, *EAGER, _if_type_checking = ast.parse(SOURCE).body
 LAZY, AT_RUN_TIME = _if_type_checking.body, _if_type_checking.orelse
+SPACES = [statement for statement in LAZY if statement.module == "jscope"]
 STATEMENTS = [*EAGER, *LAZY]
 PUBLIC = [statement.names[0].name for statement in STATEMENTS]
 MODULES = {info.name for info in pkgutil.iter_modules(jscope.__path__)}
@@ -45,10 +46,17 @@ def test_init_is_sorted():
 
 def test_every_namespace_is_public():
     """A module without an underscore is an attribute of `jscope`, known to type checkers and to `dir`."""
-    names = [statement.names[0].name for statement in LAZY]
+    names = [statement.names[0].name for statement in SPACES]
     assert set(names) == {name for name in MODULES if not name.startswith("_")} - PROGRAMS
     assert set(names) <= set(dir(jscope))
     assert names == list(_lazy.NAMESPACES)
+
+
+def test_functions_that_are_imported_on_first_use_are_public():
+    """Those that are not in a namespace: known to type checkers and to `dir`."""
+    functions = {s.names[0].name: s.module for s in LAZY if s not in SPACES}
+    assert functions == _lazy.FUNCTIONS
+    assert set(functions) <= set(dir(jscope))
 
 
 def test_namespaces_are_imported_on_first_use():

@@ -26,18 +26,25 @@ NAMESPACES = (
     "tree",
 )
 
+FUNCTIONS = {"summary": "jscope._summary"}
+"""Functions that take long to import, with the modules that define them."""
+
 
 def __getattr__(name: str) -> Any:
-    """Imports the namespace `jscope.<name>`; afterwards it is an attribute like any other."""
+    """Imports the namespace or function `jscope.<name>`; afterwards it is an attribute like any other."""
     if name in NAMESPACES:
         return importlib.import_module(f"jscope.{name}")
+    if name in FUNCTIONS:
+        function = getattr(importlib.import_module(FUNCTIONS[name]), name)
+        # Importing `jscope` here would be a cycle.
+        setattr(sys.modules["jscope"], name, function)
+        return function
     raise AttributeError(f"module `jscope` has no attribute `{name}`")
 
 
 def __dir__() -> list[str]:
     """Lists what `jscope` has, including the namespaces, so that completion finds them."""
-    # Importing `jscope` here would be a cycle.
-    return sorted({*vars(sys.modules["jscope"]), *NAMESPACES})
+    return sorted({*vars(sys.modules["jscope"]), *NAMESPACES, *FUNCTIONS})
 
 
 def trace_state() -> Any:

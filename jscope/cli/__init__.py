@@ -1,3 +1,3 @@
-"""The command line, `python -m jscope`: looking at checkpoints, comparing, converting and renaming them."""
+"""The command line, `python -m jscope`: looking at models and checkpoints, comparing, converting and renaming."""
 
 from jscope.cli._main import main as main

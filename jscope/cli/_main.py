@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from jscope.cli import _diff, _ls, _output, _rewrite, _view
+from jscope.cli import _diff, _ls, _output, _rewrite, _summary, _view
 from jscope.errors import JscopeError
 
 _EPILOG = """\
@@ -49,18 +50,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        # An error of a user's module or model, told as Python tells it: the line of code is what is looked for. Not
+        # left to Python, whose exit status would be that of a difference.
+        traceback.print_exc()
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jscope",
-        description="Look at checkpoints, compare, convert and rename them.",
+        description="Look at models and checkpoints; compare, convert and rename what is in them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"jscope {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (_ls, _diff, _view, _rewrite):
+    for module in (_ls, _diff, _view, _rewrite, _summary):
         module.add_to(commands)
     return parser
 

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
+from jscope._util import _show, _text
+
 _BIG = 1 << 28
 """From so many bytes on, waiting is worth a progress bar."""
 
@@ -19,21 +21,20 @@ _WIDEST = 80
 """Longer names reach into the columns after theirs, and do not widen the others."""
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table to stdout.
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = False) -> None:
+    """Prints a table to stdout. `right`: whether all columns but the first are numbers.
 
     >>> table(("name", "shape"), [("w", "2, 3")])
     name   shape
     w      2, 3
     """
-    cells = [[_printable(cell) for cell in row] for row in (header, *rows)]
+    cells = [[_text.printable(cell) for cell in row] for row in (header, *rows)]
     rich = _rich() if sys.stdout.isatty() else None
     if rich is None:
-        widths = [min(max(map(len, column)), _WIDEST) for column in zip(*cells, strict=True)]
-        for row in cells:
-            line("   ".join(map(str.ljust, row, widths)).rstrip())
+        for row in _show.aligned(cells, right=right, widest=_WIDEST):
+            line(row)
     else:
-        rich.table(cells[0], cells[1:])
+        rich.print_table(cells[0], cells[1:], right=right)
 
 
 def line(text: str) -> None:
@@ -54,12 +55,7 @@ def error(problem: BaseException) -> None:
 def _write(stream: TextIO, text: str) -> None:
     # A terminal without Unicode shows escapes, where Python would raise in the middle of a table.
     encoding = stream.encoding or "utf8"
-    stream.write(_printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
-
-
-def _printable(text: str) -> str:
-    """Returns a text without what would steer the terminal: a checkpoint may come from anywhere."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    stream.write(_text.printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 @contextlib.contextmanager
@@ -84,5 +80,5 @@ def count(number: int, noun: str) -> str:
 
 def _rich() -> Any:
     with contextlib.suppress(ImportError):
-        return importlib.import_module("jscope.cli._rich")
+        return importlib.import_module("jscope._rich")
     return None

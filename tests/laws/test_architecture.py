@@ -46,9 +46,11 @@ FLOOR = {
     "_transform": 10,
     "lift": 11,
     "nn": 12,
-    "sharding": 12,
-    "summary": 12,
+    "sharding": 13,
+    "_rich": 11,
+    "_summary": 12,
     "tf1": 13,
+    "testing": 14,
     "checkpoint": 14,
     "interop": 14,
     "cli": 15,
@@ -72,6 +74,8 @@ OPTIONAL = {
     "scipy",
     "google_crc32c",
     "ml_dtypes",
+    "graphviz",
+    "treescope",
 }
 ROOT = Path(next(iter(jscope.__path__)))
 FILES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
@@ -253,6 +257,6 @@ def test_functions_are_short():
 
 def test_the_core_is_small():
     """All of it, from the errors to `transform` and the helpers in `_util`: under 2,750 lines of code."""
-    core = [name for name in MODULES if name.startswith("_") and name != "__main__"] + ["errors"]
+    core = [name for name in MODULES if name.startswith("_") and floor(name) <= floor("_transform")] + ["errors"]
     sizes = {name: len(CODE[name]) for name in core}
     assert sum(sizes.values()) < 2750, (sum(sizes.values()), sizes)

@@ -15,15 +15,20 @@ except ImportError as e:
     raise ImportError("Tables and progress bars need `pip install jscope[cli]`.") from e
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table to the terminal; long names are folded, never cut."""
-    printed = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in header:
-        printed.add_column(title, overflow="fold")
+def renderable(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = False) -> Table:
+    """Returns a table; long names are folded, never cut. `right`: whether all columns but the first are numbers."""
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for i, title in enumerate(header):
+        made.add_column(title, overflow="fold", justify="right" if right and i else "left")
     for row in rows:
         # As they are: a name may have brackets, which rich would take for markup.
-        printed.add_row(*map(Text, row))
-    Console().print(printed)
+        made.add_row(*map(Text, row))
+    return made
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = False) -> None:
+    """Prints a table to the terminal."""
+    Console().print(renderable(header, rows, right=right))
 
 
 @contextlib.contextmanager
