@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,10 +18,10 @@ _CALLABLES = ("initializer", "regularizer", "constraint")
 
 
 def encode(specs: Mapping[str, VariableSpec]) -> str:
-    """Returns specs by name as JSON text."""
-    return json.dumps(
-        {"jscope.specs": VERSION, "variables": {name: _row(spec) for name, spec in specs.items()}}, indent=1
-    )
+    """Returns specs by name as JSON text: a line for each variable, sorted, and nothing that depends on the machine."""
+    rows = [f"  {json.dumps(name)}: {json.dumps(_row(specs[name]), sort_keys=True)}" for name in sorted(specs)]
+    variables = ",\n".join(rows)
+    return f'{{\n "jscope.specs": {VERSION},\n "variables": {{\n{variables}\n }}\n}}'
 
 
 def decode(text: str) -> dict[str, VariableSpec]:
@@ -54,9 +55,20 @@ def name_of(value: Any) -> str:
     return getattr(value, "__qualname__", str(value)).rpartition("<locals>.")[2]
 
 
+def stable_name_of(value: Any) -> str:
+    """Returns a readable name that is the same in every process: without the addresses that Python prints of objects.
+
+    >>> stable_name_of(functools.partial(len, object()))
+    'len(<object object>)'
+    """
+    return re.sub(r" at 0x[0-9a-f]+", "", name_of(value))
+
+
 def _row(spec: VariableSpec) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(spec, name) for name in ("path", "trainable", "site")}
-    row |= {name: None if getattr(spec, name) is None else name_of(getattr(spec, name)) for name in _CALLABLES}
+    row: dict[str, Any] = {name: getattr(spec, name) for name in ("path", "trainable")}
+    for name in _CALLABLES:
+        value = getattr(spec, name)
+        row[name] = None if value is None else stable_name_of(value)
     row |= {"shape": list(spec.shape), "dtype": np.dtype(spec.dtype).name, "collections": list(spec.collections)}
     row["axes"] = None if spec.axes is None else list(spec.axes)
     row["stack"] = [[axis.depth, axis.size, axis.name] for axis in spec.stack]

@@ -226,7 +226,11 @@ class Specs(Mapping[str, Any]):
             raise StructureMismatchError("\n".join(["The params do not fit the model:", *lines]))
 
     def to_json(self) -> str:
-        """Returns the specs as JSON: callables by their names, arrays by shape and dtype."""
+        """Returns the specs as JSON: callables by their names, arrays by shape and dtype.
+
+        A variable is a line, sorted by name, without the place in a file that created it. So the text changes only
+        where the variables do, and may be kept under version control: see `docs/seeing.md`.
+        """
         return _json.encode(self.flat())
 
     @classmethod

@@ -283,21 +283,21 @@ def test_masks_and_labels_have_the_structure_of_the_params(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_json_and_back(name):
-    """For every model: all but callables comes back, callables by name; and once more, the same text."""
+    """For every model: all but callables and places comes back, callables by name; and once more, the same text."""
     model = MODELS[name]
     specs = model.transformed.specs(*model.args)
     text = specs.to_json()
     back = Specs.from_json(text)
     assert back.to_json() == text
     assert back.shape_dtype() == specs.shape_dtype()
-    assert list(back.flat()) == list(specs.flat())
-    assert str(back) == str(specs)
+    assert list(back.flat()) == sorted(specs.flat())
+    assert sorted(str(back).splitlines()) == sorted(str(specs).splitlines())
 
 
 @settings(max_examples=25)
 @given(st.data())
 def test_json_keeps_every_field(data):
-    """Paths, shapes, dtypes, axes, collections, stacks and sites are what they were."""
+    """Paths, shapes, dtypes, axes, collections and stacks are what they were."""
     text = st.text(max_size=4)
     spec = VariableSpec(
         path=data.draw(st.lists(text.filter(lambda t: t and "/" not in t), min_size=1, max_size=3).map("/".join)),
@@ -311,7 +311,6 @@ def test_json_keeps_every_field(data):
         stack=data.draw(
             st.lists(st.builds(StackAxis, st.integers(0, 3), st.integers(1, 9), text), max_size=2).map(tuple)
         ),
-        site=data.draw(text),
     )
     back = Specs.from_json(specs_of([spec]).to_json())
     assert list(back.flat().values()) == [spec]
@@ -321,7 +320,7 @@ def test_specs_from_json_check_params_but_make_none():
     """They know names, shapes and dtypes; what makes values they know by name only."""
     back = Specs.from_json(SPECS.to_json())
     back.check(PARAMS)
-    with pytest.raises(errors.InitializerError, match=r"`enc/w` is known only by name.*\n.*model\.specs"):
+    with pytest.raises(errors.InitializerError, match=r"`dec/b` is known only by name.*\n.*model\.specs"):
         back.materialize(KEY(0))
     with pytest.raises(errors.InvalidArgumentError, match=r"regularizer of `enc/w` is known only by name.*\n.*specs"):
         back.regularization_loss(PARAMS)

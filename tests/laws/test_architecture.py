@@ -45,6 +45,7 @@ FLOOR = {
     "_collect": 9,
     "_transform": 10,
     "lift": 11,
+    "_contract": 11,
     "nn": 12,
     "sharding": 13,
     "_rich": 11,
