@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # Imported on first use, by `__getattr__`.
     from jscope import partitioners as partitioners
     from jscope import regularizers as regularizers
     from jscope import sharding as sharding
+    from jscope import testing as testing
     from jscope import tf1 as tf1
     from jscope import tree as tree
     from jscope._summary import summary as summary

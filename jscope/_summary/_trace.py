@@ -5,7 +5,7 @@ Nothing is run and nothing is compiled: both are traced on shapes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ from jax.interpreters import partial_eval
 from jscope import _path
 from jscope._collect import split_arrays, under_axes
 from jscope._specs import Specs
-from jscope._summary._names import Names, Place, opened_jaxpr
+from jscope._summary._count import jaxprs_of
+from jscope._summary._names import Names, Place, opened_jaxpr, place_of
 from jscope._transform import Program, Transformed, TransformedWithState, transform_with_state
 from jscope.errors import InvalidArgumentError, MissingRngError
 
@@ -44,6 +45,26 @@ class Traced:
 
 def traced(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
     """Traces a model, or a function of a scope."""
+    specs, forward, outputs = _tagged(model, args, kwargs)
+    gradient, kept = _gradient(forward, len(specs.params), outputs)
+    return Traced(specs, forward, gradient, outputs, kept)
+
+
+def equations_of(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Place, Any]]:
+    """Yields every equation of what a model computes, with its scope, those of inner functions included."""
+    yield from _equations(_tagged(model, args, kwargs)[1], None)
+
+
+def _equations(jaxpr: Any, outer: Place) -> Iterator[tuple[Place, Any]]:
+    for equation in opened_jaxpr(jaxpr).eqns:
+        place = place_of(equation, outer)
+        yield place, equation
+        for inner in jaxprs_of(equation):
+            yield from _equations(inner, place)
+
+
+def _tagged(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Specs, Any, int]:
+    """Returns the specs of a model, what it computes, tagged, and how many results are not state."""
     if not isinstance(model, Transformed | TransformedWithState):
         model = transform_with_state(model)
     specs = model.specs(*args, **kwargs)
@@ -53,9 +74,7 @@ def traced(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
         # Where there are keys to be drawn, what is drawn counts, too.
         key = jax.eval_shape(lambda: jax.random.key(0))
         forward, places, outputs = _forward(model.program, specs, args, kwargs, key)
-    forward = Names().tagged(forward, places)
-    gradient, kept = _gradient(forward, len(specs.params), outputs)
-    return Traced(specs, forward, gradient, outputs, kept)
+    return specs, Names().tagged(forward, places), outputs
 
 
 def _forward(program: Program, specs: Specs, args: Any, kwargs: Any, key: Any) -> tuple[Any, list[Place], int]:

@@ -22,6 +22,7 @@ NAMESPACES = (
     "partitioners",
     "regularizers",
     "sharding",
+    "testing",
     "tf1",
     "tree",
 )

@@ -88,7 +88,8 @@ def dropped(
     if not _is_traced(rate) and rate == 1:
         # What is kept would be divided by zero, and the gradient would be NaN.
         return jnp.zeros_like(x)
-    keep = jax.random.bernoulli(key, 1 - rate, shape)
+    # A Python number would be drawn for in float64 where JAX has 64-bit types switched on.
+    keep = jax.random.bernoulli(key, jnp.asarray(1 - rate, jnp.float32), shape)
     return jnp.where(keep, x / (1 - rate), jnp.zeros((), x.dtype))
 
 
