@@ -511,3 +511,57 @@ def test_layers_that_do_not_fit_are_reported(error, match, call):
 def test_importing_the_module_touches_no_backend():
     """`jscope.tree` can be imported where JAX has no device to offer."""
     subprocess.run([sys.executable, "-c", "import jscope.tree"], env=os.environ | {"JAX_PLATFORMS": "none"}, check=True)
+
+
+TREE = {
+    "a": {"b": {"w": np.array([3.0, -4.0], np.float32)}, "n": np.array([12], np.int32)},
+    "c": jnp.ones((2,), jnp.bfloat16),
+}
+
+
+def test_stats_are_of_all_that_is_below_each_scope():
+    """As NumPy computes them of the values put together; under `jit`, too."""
+    for found in (tree.stats(TREE), jax.jit(tree.stats)(TREE)):
+        expected = {"": [3, -4, 12, 1, 1], "a": [3, -4, 12], "a/b": [3, -4]}
+        assert len(found) == 5 * len(expected)
+        for scope, values in expected.items():
+            start = f"{scope}/" if scope else ""
+            assert found[f"{start}norm"] == pytest.approx(np.linalg.norm(values))
+            assert found[f"{start}mean"] == pytest.approx(np.mean(values))
+            assert (found[f"{start}min"], found[f"{start}max"]) == (min(values), max(values))
+            assert found[f"{start}nonfinite"] == 0
+
+
+def test_stats_leave_out_what_is_not_finite_and_count_it():
+    """So that one NaN does not hide all the rest."""
+    found = tree.stats({"w": jnp.array([1.0, jnp.nan, -jnp.inf, 3.0])})
+    assert {name: float(value) for name, value in found.items()} == {
+        "norm": pytest.approx(10**0.5),
+        "mean": 2.0,
+        "min": 1.0,
+        "max": 3.0,
+        "nonfinite": 2.0,
+    }
+    assert tree.stats({"w": jnp.full((3,), jnp.nan)})["nonfinite"] == 3
+
+
+def test_stats_leave_out_what_is_not_a_number():
+    """Random keys, strings, empty arrays; of complex numbers, absolutes count."""
+    assert tree.stats({"key": jax.random.key(0), "name": "x", "empty": np.zeros((0, 3))}) == {}
+    assert tree.stats({"w": jnp.array([3.0 + 4.0j])})["max"] == 5.0
+
+
+@pytest.mark.parametrize(("depth", "count"), [(0, 5), (1, 10), (2, 15), (None, 15)])
+def test_stats_to_a_depth(depth, count):
+    """The numbers of a scope do not depend on it."""
+    found, whole = tree.stats(TREE, depth=depth), tree.stats(TREE)
+    assert len(found) == count
+    assert {name: float(value) for name, value in found.items()}.items() <= {
+        n: float(v) for n, v in whole.items()
+    }.items()
+
+
+def test_stats_refuse_a_negative_depth():
+    """There is no such scope."""
+    with pytest.raises(InvalidArgumentError, match="depth=-1 must be a non-negative int"):
+        tree.stats(TREE, depth=-1)

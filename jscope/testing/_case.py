@@ -55,7 +55,9 @@ class Case:
         """Whether it needs a random key."""
         try:
             jax.eval_shape(
-                lambda variables, inputs: arrays_of(self.plain(*variables, inputs)), self.variables, self.inputs
+                lambda variables, inputs: arrays_of(self.plain(variables[0], variables[1], inputs)),
+                self.variables,
+                self.inputs,
             )
         except MissingRngError:
             return True
@@ -95,8 +97,8 @@ def case(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None, key:
         bound = TransformedWithState(replace(model.program, stateful=True))
     else:
         bound = transform_with_state(model)
-    given = jax.tree.map(_array, (tuple(args), dict(kwargs or {})), is_leaf=_is_struct)
-    return Case(bound, *given, jax.random.key(0) if key is None else key)
+    given, options = jax.tree.map(_array, (tuple(args), dict(kwargs or {})), is_leaf=_is_struct)
+    return Case(bound, given, options, jax.random.key(0) if key is None else key)
 
 
 def break_law(law: str, lines: Sequence[str], advice: str) -> NoReturn:
