@@ -11,6 +11,8 @@ from jscope.sharding._constrain import Gathered as Gathered
 from jscope.sharding._constrain import constrain as constrain
 from jscope.sharding._constrain import out_sharding as out_sharding
 from jscope.sharding._constrain import using as using
+from jscope.sharding._memory import Memory as Memory
+from jscope.sharding._memory import memory as memory
 from jscope.sharding._rules import Rules as Rules
 from jscope.sharding._rules import ShardingError as ShardingError
 from jscope.sharding._rules import fsdp as fsdp

@@ -58,6 +58,8 @@ class Rules:
         that they divide (of equal ones, the first). Where there is no such axis, the variable stays as it is.
         Axes that lifts have stacked are never split this way.
       min_size: `fsdp` does not touch variables with fewer elements than this.
+      memory: Pairs `(regular expression, kind of memory)`, or a mapping: where the variables whose path matches are
+        kept, such as `{"^embedding/": "pinned_host"}`. The first match counts; others are in the devices' memory.
       fallback: What happens to an axis that none of its rules fits: `"error"` raises, `"replicate"` leaves it whole.
 
     Raises:
@@ -68,6 +70,7 @@ class Rules:
     paths: tuple[tuple[str, Axes], ...]
     fsdp: MeshAxes
     min_size: int
+    memory: tuple[tuple[str, str], ...]
     fallback: Fallback
 
     def __init__(
@@ -77,6 +80,7 @@ class Rules:
         paths: Mapping[str, Axes] | Iterable[tuple[str, Axes]] = (),
         fsdp: MeshAxes = None,
         min_size: int = 1024,
+        memory: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         fallback: Fallback = "error",
     ) -> None:
         if fallback not in get_args(Fallback):
@@ -85,6 +89,7 @@ class Rules:
             raise InvalidArgumentError(f"Rules: min_size={min_size!r} must be an int, a number of elements.")
         # Given as mappings or lists, kept as tuples: rules are compared, hashed and seen by JAX's caches.
         fields = {"names": _names(names), "paths": _paths(paths), "fsdp": _mesh_axes(fsdp, "fsdp")}
+        fields["memory"] = _memory(memory)
         for name, value in {**fields, "min_size": min_size, "fallback": fallback}.items():
             object.__setattr__(self, name, value)
 
@@ -93,7 +98,8 @@ class Rules:
         # The threshold belongs to the axes that it was given with.
         fsdp = (self.fsdp, self.min_size) if self.fsdp is not None else (other.fsdp, other.min_size)
         names, paths = self.names + other.names, self.paths + other.paths
-        return Rules(names, paths=paths, fsdp=fsdp[0], min_size=fsdp[1], fallback=self.fallback)
+        memory = self.memory + other.memory
+        return Rules(names, paths=paths, fsdp=fsdp[0], min_size=fsdp[1], memory=memory, fallback=self.fallback)
 
     def partition(self, axes: Axes, mesh: AnyMesh, shape: Shape | None = None) -> PartitionSpec:
         """Returns how an array with these logical axes is split, a batch of inputs for example.
@@ -268,6 +274,19 @@ def _paths(paths: Any) -> tuple[tuple[str, Axes], ...]:
         (_text.pattern(regex, "Rules: ").pattern, checked_axes(axes, None, f"the paths {regex!r}"))
         for regex, axes in pairs
     )
+
+
+def _memory(memory: Any) -> tuple[tuple[str, str], ...]:
+    pairs = _pairs(memory, 'Rules: memory must be a mapping or pairs such as `{"^embedding/": "pinned_host"}`')
+    for regex, kind in pairs:
+        if not isinstance(kind, str):
+            raise InvalidArgumentError(f'Rules: memory of {regex!r} is {kind!r}, not the name of one: "pinned_host".')
+    return tuple((_text.pattern(regex, "Rules: ").pattern, kind) for regex, kind in pairs)
+
+
+def memory_of(path: str, rules: Rules) -> str | None:
+    """Returns in which kind of memory a variable is kept; None for that of the devices."""
+    return next((kind for regex, kind in rules.memory if re.search(regex, path)), None)
 
 
 def _pairs(given: Any, wanted: str) -> list[tuple[Any, Any]]:

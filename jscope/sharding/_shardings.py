@@ -19,7 +19,7 @@ from jscope._specs import Specs
 from jscope._types import Tree
 from jscope._util import _text
 from jscope.errors import InvalidArgumentError, StructureMismatchError
-from jscope.sharding._rules import AnyMesh, Rules, ShardingError, as_tuple, axes_for, checked_rules, entry
+from jscope.sharding._rules import AnyMesh, Rules, ShardingError, as_tuple, axes_for, checked_rules, entry, memory_of
 
 
 def shardings(specs: Tree, mesh: AnyMesh, rules: Rules) -> dict[str, Any]:
@@ -47,7 +47,10 @@ def shardings(specs: Tree, mesh: AnyMesh, rules: Rules) -> dict[str, Any]:
       InvalidArgumentError: A leaf has no shape, or an argument is of the wrong kind.
     """
     checked_rules(rules).check(mesh)
-    return _path.nested((path, NamedSharding(mesh, _partition(path, spec, mesh, rules))) for path, spec in flat(specs))
+    return _path.nested(
+        (path, NamedSharding(mesh, _partition(path, spec, mesh, rules), memory_kind=memory_of(path, rules)))
+        for path, spec in flat(specs)
+    )
 
 
 def shape_dtype(specs: Any, shardings: Any) -> Any:

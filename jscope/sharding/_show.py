@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import jax
-from jax.sharding import NamedSharding, Sharding
+from jax.sharding import AbstractMesh, NamedSharding, Sharding
 
 from jscope import _path
 from jscope._specs import Specs
@@ -83,7 +83,7 @@ def show(tree: Any, shardings: Any = None) -> str:
       tree: Any pytree of arrays (also of those that are spread over several processes) or of
         `jax.ShapeDtypeStruct`s with shardings; or specs.
       shardings: For specs and other trees whose leaves have no shardings: what `jscope.sharding.shardings` returns,
-        or one sharding for all.
+        or one sharding for all. Their mesh may be a `jax.sharding.AbstractMesh`.
 
     Raises:
       ShardingError: A leaf has no sharding.
@@ -92,7 +92,7 @@ def show(tree: Any, shardings: Any = None) -> str:
     held, rows = list(_held(tree, shardings)), []
     for one in held:
         parts = math.prod(one.cuts)  # How many different parts there are; each may be on several devices.
-        copies = len(one.sharding.device_set) // parts
+        copies = one.sharding.num_devices // parts
         rows.append((one.name, str(one), one.split, str(parts), str(copies), f"{one.bytes:,}"))
     header = ("name", "array", "split", "parts", "copies", "bytes on a device")
     return f"{table(header, rows)}\n{_summary(held)}"
@@ -176,6 +176,10 @@ def _named(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator=_path.SEPARATOR): leaf for path, leaf in leaves}
 
 
+def _is_abstract(sharding: Sharding) -> bool:
+    return isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, AbstractMesh)
+
+
 def _loads(held: Iterable[Held]) -> dict[Device, int]:
     loads: Counter[Device] = Counter()
     for one in held:
@@ -185,7 +189,10 @@ def _loads(held: Iterable[Held]) -> dict[Device, int]:
 
 def _summary(held: list[Held]) -> str:
     total = sum(math.prod(one.shape) * one.dtype.itemsize for one in held)
-    loads = _loads(held).values()
+    # The devices of a mesh that has none yet all hold the same.
+    abstract = [one for one in held if _is_abstract(one.sharding)]
+    same = [sum(one.bytes for one in held)] * max((one.sharding.num_devices for one in abstract), default=0)
+    loads = same or _loads(held).values()
     least, most = min(loads, default=0), max(loads, default=0)
     each = f"{most:,} bytes on each" if least == most else f"{least:,} to {most:,} bytes on each"
     return f"{_count(len(held), 'array')} of {total:,} bytes: {each} of {_count(len(loads), 'device')}"

@@ -7,11 +7,11 @@ def short(number: int) -> str:
     """Returns a number with at most four digits, and a thousand, million, ... in words.
 
     >>> short(9999), short(25_557_032), short(10**15)
-    ('9,999', '25.56 M', '1000 T')
+    ('9,999', '25.56 M', '1.000 P')
     """
     if number < 10_000:
         return f"{number:,}"
-    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
+    for unit, size in (("E", 10**18), ("P", 10**15), ("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if number >= size:
             scaled = number / size
             digits = max(0, 3 - len(str(int(scaled))) + 1)

@@ -1,0 +1,209 @@
+"""Does it fit? What each device holds follows from specs, rules and a mesh, before there is any device.
+
+    specs, mesh, rules, optimizer --shapes--> bytes of params, state, optimizer, gradients
+    summary --kept--> bytes of activations
+
+Everything is computed on shapes, so a model for thousands of devices is planned on a laptop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+
+from jscope._spec import VariableSpec
+from jscope._specs import Specs
+from jscope._summary import Summary
+from jscope._util import _show
+from jscope._util._units import short_bytes
+from jscope.errors import InvalidArgumentError
+from jscope.sharding._rules import AnyMesh, Rules, as_tuple, checked_rules
+from jscope.sharding._shardings import like, shape_dtype, shardings
+
+_MUCH = 0.05
+"""What takes less of a device than this is not worth advice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one device holds while a model trains, in bytes.
+
+    Attributes:
+      params: Its part of the params.
+      state: Its part of the state.
+      optimizer: Its part of the optimizer's state.
+      gradients: Its part of the gradients.
+      activations: Its part of what is kept for the gradient.
+      batch: Its part of the inputs.
+      host: What of all these is in the memory of the host instead.
+      rules: For each rule, how many more bytes of params, state, optimizer and gradients there were without it.
+      advice: What takes much, and what could be done about it.
+      devices: The number of devices.
+    """
+
+    params: int
+    state: int
+    optimizer: int
+    gradients: int
+    activations: int
+    batch: int
+    host: int
+    rules: dict[str, int]
+    advice: tuple[str, ...]
+    devices: int
+
+    @property
+    def total(self) -> int:
+        """What one device holds in its own memory."""
+        return sum(getattr(self, part) for part in _PARTS) - self.host
+
+    def __str__(self) -> str:
+        whole = max(self.total + self.host, 1)
+        rows = [(part, short_bytes(size := getattr(self, part)), f"{size / whole:.1%}") for part in _PARTS]
+        if self.host:
+            rows.append(("on the host", f"-{short_bytes(self.host)}", ""))
+        rows.append(("total", short_bytes(self.total), ""))
+        lines = _show.aligned([("on each device", "bytes", "share"), *rows], right=True)
+        lines += [f"Without the rule {rule}: {short_bytes(more)} more." for rule, more in self.rules.items()]
+        return "\n".join([*lines, *self.advice])
+
+
+_PARTS = ("params", "state", "optimizer", "gradients", "activations", "batch")
+
+
+def memory(
+    specs: Specs,
+    mesh: AnyMesh,
+    rules: Rules,
+    *,
+    optimizer: Any = None,
+    summary: Summary | None = None,
+    batch: Any = (),
+) -> Memory:
+    """Returns what each device of a mesh holds while a model trains.
+
+    >>> mesh = jax.sharding.AbstractMesh((64, 8), ("data", "model"))
+    >>> def layer(scope, x):
+    ...     return jscope.nn.dense(scope / "wide", x, 65536, axes=("embed", "mlp"))
+    >>> x = jax.ShapeDtypeStruct((512, 4096), "float32")
+    >>> rules = jscope.sharding.tensor_parallel() | jscope.sharding.fsdp()
+    >>> found = memory(jscope.specs(layer, x), mesh, rules, batch=x)
+    >>> found.params, found.gradients, found.batch
+    (2129920, 2129920, 131072)
+
+    Args:
+      specs: The specs of a model.
+      mesh: A mesh, or a `jax.sharding.AbstractMesh`: there need not be any devices.
+      rules: Which name goes where, and what is kept in the memory of the host.
+      optimizer: What has `init(params)`, such as an optimizer of optax; or None.
+      summary: What `jscope.summary` returned for the model and the whole batch, for the activations. They are split as
+        the batch is. Where layers are split, too, parts of them are smaller, so this is an upper bound.
+      batch: The inputs, a pytree of arrays or `jax.ShapeDtypeStruct`s with leading axes of the batch.
+
+    Raises:
+      ShardingError: The rules do not fit a variable or the mesh.
+      InvalidArgumentError: An argument is of the wrong kind.
+    """
+    checked_rules(rules).check(mesh)
+    if not isinstance(specs, Specs):
+        raise InvalidArgumentError(f"memory needs the specs of a model, `model.specs(*inputs)`, not {specs!r}.")
+    if optimizer is not None and not hasattr(optimizer, "init"):
+        raise InvalidArgumentError(f"memory: the optimizer must have `init(params)`; {optimizer!r} has not.")
+    plan = _Plan(specs, mesh, optimizer)
+    parts, host = plan.parts(rules)
+    copies = math.prod(mesh.shape[axis] for axis in _batch_axes(rules, mesh))
+    kept = summary.total.kept_bytes if summary is not None else 0
+    inputs = sum(math.prod(each.shape) * each.dtype.itemsize for each in jax.tree.leaves(batch))
+    whole = Memory(*parts, -(-kept // copies), -(-inputs // copies), host, {}, (), mesh.size)
+    without = {str(name): sum(plan.parts(other)[0]) - sum(parts) for name, other in _without(rules)}
+    advice = tuple(_advice(plan, rules, whole, kept > 0 and copies == 1))
+    return replace(whole, rules={name: more for name, more in without.items() if more > 0}, advice=advice)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A model and its optimizer on a mesh, for any rules."""
+
+    specs: Specs
+    mesh: AnyMesh
+    optimizer: Any
+
+    def parts(self, rules: Rules) -> tuple[tuple[int, int, int, int], int]:
+        """Returns the bytes on one device of params, state, optimizer and gradients, and how many are on its host."""
+        kinds = [self._placed(specs, rules) for specs in (self.specs.params, self.specs.state)]
+        held = jax.eval_shape(self.optimizer.init, kinds[0]) if self.optimizer is not None else ()
+        placed = [*kinds, shape_dtype(held, like(held, kinds[0])) if kinds[0] else ()]
+        leaves = [jax.tree.leaves(kind) for kind in placed]
+        params, state, optimizer = (sum(map(_bytes, each)) for each in leaves)
+        host = sum(_bytes(leaf) for each in leaves for leaf in each if leaf.sharding.memory_kind == "pinned_host")
+        # Gradients are made on the devices, wherever the params are kept.
+        return (params, state, optimizer, params), host
+
+    def _placed(self, specs: Specs, rules: Rules) -> dict[str, Any]:
+        return shape_dtype(specs, shardings(specs, self.mesh, rules))
+
+    def whole(self, rules: Rules) -> Iterator[tuple[VariableSpec, int, str]]:
+        """Yields the variables that could be split more, with their bytes on one device, and how."""
+        for path, spec in self.specs.flat().items():
+            sharding = shardings(Specs({path: spec}), self.mesh, rules)
+            (leaf,) = jax.tree.leaves(shape_dtype(Specs({path: spec}), sharding))
+            split = [as_tuple(axes) for axes in (*leaf.sharding.spec, *[None] * len(spec.shape))][: len(spec.shape)]
+            free = [axis for axis, size in self.mesh.shape.items() if size > 1 and axis not in sum(split, ())]
+            for i in sorted(range(len(spec.stack), len(spec.shape)), key=lambda i: -spec.shape[i]):
+                fits = [axis for axis in free if not split[i] and spec.shape[i] % self.mesh.shape[axis] == 0]
+                if fits:
+                    name = spec.axes[i] if spec.axes else None
+                    yield (
+                        spec,
+                        _bytes(leaf),
+                        f"axis {i} ({name or 'without a name'}, {spec.shape[i]:,}) fits `{fits[0]}`",
+                    )
+                    break
+
+
+def _bytes(struct: Any) -> int:
+    return math.prod(struct.sharding.shard_shape(struct.shape)) * struct.dtype.itemsize
+
+
+def _batch_axes(rules: Rules, mesh: AnyMesh) -> tuple[str, ...]:
+    """Returns the mesh axes that batches are split over, by the rule for `"batch"`."""
+    return next((as_tuple(target) for name, target in rules.names if name == "batch"), ())
+
+
+def _without(rules: Rules) -> Iterator[tuple[str, Rules]]:
+    """Yields each rule that splits something, as text, with the other rules."""
+    for name in dict.fromkeys(name for name, target in rules.names if target is not None and name != "batch"):
+        targets = [as_tuple(target) for each, target in rules.names if each == name and target is not None]
+        yield f"`{name}` -> `{' + '.join(targets[0])}`", _changed(rules, names=((name, None), *_others(rules, name)))
+    if rules.fsdp is not None:
+        yield f"fsdp over `{' + '.join(as_tuple(rules.fsdp))}`", _changed(rules, fsdp=None)
+
+
+def _others(rules: Rules, name: Any) -> Iterator[tuple[Any, Any]]:
+    return (pair for pair in rules.names if pair[0] != name)
+
+
+def _changed(rules: Rules, **changes: Any) -> Rules:
+    fields = {name: getattr(rules, name) for name in ("names", "paths", "fsdp", "min_size", "memory", "fallback")}
+    return Rules(**(fields | changes))
+
+
+def _advice(plan: _Plan, rules: Rules, found: Memory, batch_is_whole: bool) -> Iterator[str]:
+    """Yields a sentence for each thing that takes much, and could take less."""
+    much = _MUCH * (found.total + found.host)
+    for spec, size, how in plan.whole(rules):
+        if size > much:
+            yield f"`{spec.path}` takes {short_bytes(size)} of each device, and could be split more: {how}."
+    if batch_is_whole and found.activations > much:
+        yield 'Activations are whole on each device: split the batch by a rule for "batch".'
+    elif found.activations > found.total / 2:
+        yield "Activations take more than half: `jscope.remat` keeps less of them, and computes them again."
+    if found.optimizer > found.total / 4 and not found.host:
+        yield (
+            "The optimizer's state may be kept in the memory of the hosts: give its shardings (see "
+            '`jscope.sharding.like`) `.with_memory_kind("pinned_host")`.'
+        )
