@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from jscope import _path
 from jscope._summary._flow import Edges
 from jscope._summary._names import Place
+from jscope._summary._units import short
 from jscope._util import _text
-from jscope._util._units import short
 
 
 @dataclass(frozen=True, slots=True)

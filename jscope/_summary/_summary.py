@@ -23,8 +23,8 @@ from jscope._summary._flow import Edges, Flow, str_of
 from jscope._summary._graph import Graph, graph_of
 from jscope._summary._names import Place
 from jscope._summary._trace import checked_depth, traced
+from jscope._summary._units import short, short_bytes
 from jscope._util import _show, _text
-from jscope._util._units import short, short_bytes
 
 _HEADER = ("scope", "output", "params", "bytes", "state", "FLOPs", "gradient", "kept", "share")
 

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jscope {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (_ls, _diff, _view, _rewrite, _specs, _summary, _specs):
+    for module in (_ls, _diff, _view, _rewrite, _summary, _specs):
         module.add_to(commands)
     return parser
 

@@ -18,8 +18,8 @@ import jax
 from jscope._spec import VariableSpec
 from jscope._specs import Specs
 from jscope._summary import Summary
+from jscope._summary._units import short_bytes
 from jscope._util import _show
-from jscope._util._units import short_bytes
 from jscope.errors import InvalidArgumentError
 from jscope.sharding._rules import AnyMesh, Rules, as_tuple, checked_rules
 from jscope.sharding._shardings import like, shape_dtype, shardings
