@@ -293,7 +293,7 @@ def specs(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Specs:
 
 
 def at(path: str, function: Callable[Concatenate[Scope, P], R]) -> Callable[Concatenate[Scope, P], R]:
-    """Returns `function` run at `path` of the scope it is given: one method of a model that has several.
+    """Returns `function` run at `path` of the scope it is given, whose name it enters: one method of several.
 
     >>> import jscope
     >>> def decode(scope, z):
@@ -306,7 +306,8 @@ def at(path: str, function: Callable[Concatenate[Scope, P], R]) -> Callable[Conc
 
     @functools.wraps(function)
     def run(scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return function(scope / path, *args, **kwargs)
+        with scope / path as inside:
+            return function(inside, *args, **kwargs)
 
     return run
 

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import re
 
 import chex
 import jax
@@ -242,7 +243,7 @@ def test_named_functions_nest():
 
 @pytest.mark.parametrize("lift", [jscope.remat, jscope.jit])
 def test_names_go_on_in_the_body_of_a_lift(lift):
-    """It adds what is not said around it; that of `jit`, which serves many places, says nothing of where it stands."""
+    """The lift enters the name of its scope outside, so that the body says only what is below."""
 
     @jscope.named
     def inner(s, x):
@@ -255,7 +256,40 @@ def test_names_go_on_in_the_body_of_a_lift(lift):
     jaxpr = jax.make_jaxpr(jscope.transform(lambda s, x: outer(s / "a", x)).apply)({}, 1.0)
     (body,) = (eqn.params["jaxpr"] for eqn in jaxpr.eqns)
     (sin,) = getattr(body, "jaxpr", body).eqns
-    assert str(sin.source_info.name_stack) == ("b/c" if lift is jscope.remat else "c")
+    assert str(sin.source_info.name_stack) == "c"
+    assert [str(eqn.source_info.name_stack) for eqn in jaxpr.eqns] == ["a/b"]
+
+
+LIFTS = {
+    "scan": lambda f, s, x: jscope.scan(lambda s, x, _: (f(s, x), None), s, x, length=3)[0],
+    "layers": lambda f, s, x: jscope.layers(f, 3)(s, x),
+    "remat": lambda f, s, x: jscope.remat(f)(s, x),
+    "jit": lambda f, s, x: jscope.jit(f)(s, x),
+    "vmap": lambda f, s, x: jscope.vmap(f)(s, x),
+    "cond": lambda f, s, x: jscope.cond(x[0] > 0, f, lambda s, x: f(s, -x), s, x),
+    "switch": lambda f, s, x: jscope.switch(1, [f, lambda s, x: f(s, -x)], s, x),
+    "while_loop": lambda f, s, x: jscope.while_loop(lambda s, x: x[0] < 0, f, s, x),
+    "fori_loop": lambda f, s, x: jscope.fori_loop(0, 3, lambda s, i, x: f(s, x), s, x),
+    "vjp": lambda f, s, x: jscope.vjp(f, s, x)[0],
+    "at": lambda f, s, x: jscope.at("inner", f)(s, x),
+}
+
+
+@pytest.mark.parametrize("name", LIFTS)
+def test_names_are_said_once_under_every_lift(name):
+    """The program that is compiled says `block` for what a lift over it does, and `block/layer` for its layer, once."""
+
+    @jscope.named
+    def layer(s, x):
+        return jnp.sin(x) * s.get_variable("w", (3,))
+
+    run = lambda s, x: LIFTS[name](lambda s, x: layer(s / "layer", x) * 2.0, s / "block", x)  # noqa: E731
+    x = jnp.ones(3)
+    params = jscope.init(run, KEY(0), x)
+    program = jax.jit(jscope.transform(run).apply).lower(params, x).compile()
+    names = {name for name in re.findall(r'op_name="([^"]*)"', program.as_text()) if re.search("(sin|mul)$", name)}
+    assert {name.count("block") for name in names} == {1}
+    assert {name.count("layer") for name in names} == {0, 1}
 
 
 def test_data_dependent_values_are_those_of_the_data():

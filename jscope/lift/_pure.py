@@ -154,9 +154,11 @@ def _name_below(scope: Scope, path: str) -> str:
 
 @contextlib.contextmanager
 def explaining(scope: Scope, lift: str) -> Iterator[None]:
-    """Adds to an error of JAX in which lift, and over which scope, it happened."""
+    """Enters the name of the scope around a lift, and adds to an error of JAX in which lift and where it happened."""
     try:
-        yield
+        # Outside of the boundary: what the transform itself does is named, too, and a body says only what is below.
+        with scope:
+            yield
     except Exception as error:
         # Inside `jit`, names begin at the boundary, in errors of every kind. Elsewhere, jscope's own errors have full
         # paths, and what JAX says of the structure of values is of these two types.

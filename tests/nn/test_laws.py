@@ -317,7 +317,7 @@ def lowered_names(function):
 
 
 def test_names_are_those_of_the_scopes():
-    """In the lowered program, each layer adds the name that the enclosing one lacks, also in the bodies of lifts."""
+    """In the lowered program, each layer adds the name that the enclosing one lacks, and lifts enter theirs outside."""
 
     @jscope.named
     def net(scope, x):
@@ -328,7 +328,7 @@ def test_names_are_those_of_the_scopes():
         return jscope.remat(lambda s, x: nn.dense(s / "dense", x, 6))(scope / "layer", x)
 
     assert lowered_names(lambda s, x: net(s / "net", x)) == {"net/layers/0/dense", "net/layers/1/dense"}
-    assert lowered_names(lambda s, x: remat(s / "net", x)) == {"net/checkpoint/layer/dense"}
+    assert lowered_names(lambda s, x: remat(s / "net", x)) == {"net/layer/checkpoint/dense"}
 
 
 def test_equal_blocks_share_one_trace():
