@@ -322,9 +322,9 @@ def test_specs_from_json_check_params_but_make_none():
     back.check(PARAMS)
     with pytest.raises(errors.InitializerError, match=r"`dec/b` is known only by name.*\n.*model\.specs"):
         back.materialize(KEY(0))
-    with pytest.raises(errors.InvalidArgumentError, match=r"regularizer of `enc/w` is known only by name.*\n.*specs"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"regularizer of `dec/w` is known only by name.*\n.*specs"):
         back.regularization_loss(PARAMS)
-    with pytest.raises(errors.InvalidArgumentError, match=r"constraint of `enc/b` is known only by name.*\n.*specs"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"constraint of `dec/b` is known only by name.*\n.*specs"):
         back.apply_constraints(PARAMS)
 
 

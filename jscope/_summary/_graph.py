@@ -6,11 +6,10 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jscope import _path
+from jscope import _path, _plain
 from jscope._summary._flow import Edges
 from jscope._summary._names import Place
 from jscope._summary._units import short
-from jscope._util import _text
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +75,5 @@ def _node(place: Place, shown: dict[Place, str]) -> str | None:
 def _quoted(text: str) -> str:
     """Returns a text as Graphviz's language has it: names are shown as they are, and never read as markup."""
     # In a quoted string of Graphviz, a backslash begins an escape, of which `\n` is one.
-    escaped = _text.printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    escaped = _plain.printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

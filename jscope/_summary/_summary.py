@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from jscope import _path
+from jscope import _path, _plain
 from jscope._specs import Specs
 from jscope._summary._count import Counter, source
 from jscope._summary._flow import Edges, Flow, str_of
@@ -24,7 +24,7 @@ from jscope._summary._graph import Graph, graph_of
 from jscope._summary._names import Place
 from jscope._summary._trace import checked_depth, traced
 from jscope._summary._units import short, short_bytes
-from jscope._util import _show, _text
+from jscope._util import _text
 
 _HEADER = ("scope", "output", "params", "bytes", "state", "FLOPs", "gradient", "kept", "share")
 
@@ -148,8 +148,8 @@ class Summary:
 
     def __str__(self) -> str:
         header, rows = self.table()
-        cells = [[_text.printable(cell) for cell in row] for row in (header, *rows)]
-        return "\n".join([*_show.aligned(cells, right=True), *(f"Note: {note}." for note in self.notes)])
+        cells = [[_plain.printable(cell) for cell in row] for row in (header, *rows)]
+        return "\n".join([*_plain.aligned(cells, right=True), *(f"Note: {note}." for note in self.notes)])
 
     def __repr__(self) -> str:
         return f"<Summary of {len(self.rows)} scopes>\n{self}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,21 +16,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     w      2, 3
     bias   3
     """
-    return "\n".join(aligned([header, *rows]))
-
-
-def aligned(rows: Sequence[Sequence[str]], *, right: bool = False, widest: int | None = None) -> list[str]:
-    """Returns a line for each row, its columns aligned; `right`: whether all but the first align on the right.
-
-    Where a cell is wider than `widest`, it reaches into the columns after it.
-
-    >>> aligned([("name", "size"), ("w", "2")], right=True)
-    ['name   size', 'w         2']
-    """
-    widths = [min(max(map(len, column)), widest or sys.maxsize) for column in zip(*rows, strict=True)]
-    sides = [str.ljust, *[str.rjust if right else str.ljust] * (len(widths) - 1)]
-    cells = ([side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True)] for row in rows)
-    return ["   ".join(row).rstrip() for row in cells]
+    lines = [tuple(header), *map(tuple, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join("   ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def describe(path: str, rng: bool, specs: Iterable[Any], params: Mapping[str, Any], state: Mapping[str, Any]) -> str:

@@ -20,15 +20,6 @@ def scope_at(path: str) -> str:
     return f"the scope `{path}`" if path else "the root scope"
 
 
-def printable(text: str) -> str:
-    r"""Returns a text without what would steer a terminal: names in a checkpoint may come from anywhere.
-
-    >>> printable("a\x1b[31m")
-    'a\\x1b[31m'
-    """
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-
-
 def pattern(regex: str | re.Pattern[str], role: str = "") -> re.Pattern[str]:
     """Compiles a regular expression for paths, or raises an error that says what is wrong with it.
 

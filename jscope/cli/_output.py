@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
-from jscope._util import _show, _text
+from jscope import _plain
 
 _BIG = 1 << 28
 """From so many bytes on, waiting is worth a progress bar."""
@@ -28,10 +28,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool =
     name   shape
     w      2, 3
     """
-    cells = [[_text.printable(cell) for cell in row] for row in (header, *rows)]
+    cells = [[_plain.printable(cell) for cell in row] for row in (header, *rows)]
     rich = _rich() if sys.stdout.isatty() else None
     if rich is None:
-        for row in _show.aligned(cells, right=right, widest=_WIDEST):
+        for row in _plain.aligned(cells, right=right, widest=_WIDEST):
             line(row)
     else:
         rich.print_table(cells[0], cells[1:], right=right)
@@ -55,7 +55,7 @@ def error(problem: BaseException) -> None:
 def _write(stream: TextIO, text: str) -> None:
     # A terminal without Unicode shows escapes, where Python would raise in the middle of a table.
     encoding = stream.encoding or "utf8"
-    stream.write(_text.printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(_plain.printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 @contextlib.contextmanager

@@ -15,11 +15,11 @@ from typing import Any
 
 import jax
 
+from jscope import _plain
 from jscope._spec import VariableSpec
 from jscope._specs import Specs
 from jscope._summary import Summary
 from jscope._summary._units import short_bytes
-from jscope._util import _show
 from jscope.errors import InvalidArgumentError
 from jscope.sharding._rules import AnyMesh, Rules, as_tuple, checked_rules
 from jscope.sharding._shardings import like, shape_dtype, shardings
@@ -67,7 +67,7 @@ class Memory:
         if self.host:
             rows.append(("on the host", f"-{short_bytes(self.host)}", ""))
         rows.append(("total", short_bytes(self.total), ""))
-        lines = _show.aligned([("on each device", "bytes", "share"), *rows], right=True)
+        lines = _plain.aligned([("on each device", "bytes", "share"), *rows], right=True)
         lines += [f"Without the rule {rule}: {short_bytes(more)} more." for rule, more in self.rules.items()]
         return "\n".join([*lines, *self.advice])
 

@@ -250,3 +250,13 @@ def test_large_models_are_summed_up_without_running():
     config = gpt2.Config(layers=96)
     summary = jscope.summary(gpt2.gpt2, TOKENS, config)
     assert summary["layers"].total.params == 96 * (12 * 768**2 + 13 * 768)
+
+
+def test_an_image_needs_a_program_that_draws(monkeypatch):
+    """Without it, an error says where to get it, and notebooks show the text."""
+    pytest.importorskip("graphviz")
+    monkeypatch.setenv("PATH", "")
+    graph = jscope.summary(mlp, X).graph()
+    with pytest.raises(ImportError, match="need the program `dot`"):
+        graph.svg()
+    assert graph._repr_mimebundle_() == {"text/plain": graph.dot}
