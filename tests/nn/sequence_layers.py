@@ -122,7 +122,14 @@ def nothing(x, count=1):
 
 def over_time(step, v, x, count=1, reverse=False):
     first = nothing(jax.ShapeDtypeStruct((x.shape[0], 6), x.dtype), count)
-    _, ys = jax.lax.scan(lambda carry, x: step(v, carry, x), first, jnp.moveaxis(x, 1, 0), reverse=reverse)
+
+    def body(carry, x):
+        v, carry = carry
+        carry, y = step(v, carry, x)
+        return (v, carry), y
+
+    # What is carried on unchanged becomes a constant of the loop; so do the variables of `jscope.scan`, in this order.
+    _, ys = jax.lax.scan(body, (v, first), jnp.moveaxis(x, 1, 0), reverse=reverse)
     return jnp.moveaxis(ys, 0, 1)
 
 
