@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -19,16 +18,10 @@ import numpy as np
 from jscope.errors import ScopeEndedError, StateError
 from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current_or_none
-from jscope.tf1._arrays import ArrayLike, unwrap
+from jscope.tf1._arrays import unwrap
 from jscope.tf1._errors import ArgumentTypeError
 from jscope.tf1._shapes import TensorShape, as_shape
-
-
-@dataclass(frozen=True, slots=True)
-class Op:
-    """All that a variable has of TensorFlow's op: the name."""
-
-    name: str
+from jscope.tf1._tensors import Op, TensorLike
 
 
 class Facts(NamedTuple):
@@ -55,7 +48,7 @@ class Facts(NamedTuple):
     site: str = ""
 
 
-class Variable(ArrayLike):
+class Variable(TensorLike):
     """A variable, as `get_variable` returns it; only `get_variable` makes one.
 
     >>> from jscope import tf1
@@ -98,16 +91,6 @@ class Variable(ArrayLike):
         found = self._facts.shape if self._detached is None else getattr(self._detached, "shape", None)
         shape = as_shape(found)
         return as_shape(jnp.shape(self.value())) if shape is None else shape  # pyright: ignore[reportReturnType]
-
-    def get_shape(self) -> TensorShape:
-        """Returns the shape."""
-        return self.shape
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype of the value."""
-        # That of the value, not the one that was asked for: params may have been cast, and a getter may cast as well.
-        return np.dtype(jnp.result_type(self.value()))
 
     @property
     def trainable(self) -> bool:
