@@ -203,3 +203,11 @@ def _no_strings(value: Any) -> ArgumentTypeError:
         f"{value!r} is, or has, a dtype that JAX has no arrays of: it has arrays of numbers and bools, but not of "
         "strings or objects.\nKeep strings in Python, outside the variables."
     )
+
+
+bfloat16, float16, float32, float64 = map(wrapped, map(np.dtype, (jnp.bfloat16, "float16", "float32", "float64")))
+complex64, complex128 = map(wrapped, map(np.dtype, ("complex64", "complex128")))
+int8, int16, int32, int64 = map(wrapped, map(np.dtype, ("int8", "int16", "int32", "int64")))
+uint8, uint16, uint32, uint64 = map(wrapped, map(np.dtype, ("uint8", "uint16", "uint32", "uint64")))
+half, double = float16, float64
+bool_ = wrapped(np.dtype("bool"))

@@ -1,0 +1,150 @@
+"""Kernels of linear algebra."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jscope.tf1._ops._call import call, takes_tensors
+from jscope.tf1._tensors import operands
+
+
+@takes_tensors
+def matmul(a: Any, b: Any, transpose_a: bool, transpose_b: bool, adjoint_a: bool, adjoint_b: bool) -> Any:
+    """The product of matrices, or of batches of them."""
+    x, y = operands_of_matmul(a, b)
+    x = _turned(x, transpose_a, adjoint_a)
+    return jnp.matmul(x, _turned(y, transpose_b, adjoint_b))
+
+
+def operands_of_matmul(a: Any, b: Any) -> tuple[Any, Any]:
+    """Returns both arrays, in one dtype."""
+    x, y = operands(a, b)
+    return jnp.asarray(x), jnp.asarray(y)
+
+
+def _turned(x: Any, transpose: bool, adjoint: bool) -> Any:
+    x = jnp.swapaxes(x, -1, -2) if transpose or adjoint else x
+    return jnp.conj(x) if adjoint and jnp.iscomplexobj(x) else x
+
+
+def matvec(a: Any, b: Any, transpose_a: bool, adjoint_a: bool) -> Any:
+    """The product of matrices and vectors."""
+    return jnp.matmul(_turned(jnp.asarray(a), transpose_a, adjoint_a), jnp.asarray(b)[..., None])[..., 0]
+
+
+def tensordot(a: Any, b: Any, axes: Any) -> Any:
+    """The sum of products over axes."""
+    if isinstance(axes, list | tuple | np.ndarray) and np.ndim(axes[0]) or isinstance(axes, list):
+        axes = [np.asarray(each).tolist() for each in axes]
+    else:
+        axes = int(axes)
+    return jnp.tensordot(jnp.asarray(a), jnp.asarray(b), axes)
+
+
+def einsum(equation: str, *inputs: Any, **kwargs: Any) -> Any:
+    """TensorFlow's `tf.einsum`."""
+    kernel = lambda *arrays: jnp.einsum(equation.replace(" ", ""), *map(jnp.asarray, arrays))  # noqa: E731
+    return call(kernel, inputs, kwargs.get("name") or "einsum")
+
+
+def meshgrid(*inputs: Any, **kwargs: Any) -> Any:
+    """TensorFlow's `tf.meshgrid`."""
+    kernel = lambda *arrays: list(jnp.meshgrid(*map(jnp.asarray, arrays), indexing=kwargs.get("indexing", "xy")))  # noqa: E731
+    return call(kernel, inputs, kwargs.get("name") or "meshgrid")
+
+
+def band_part(x: Any, lower: Any, upper: Any) -> Any:
+    """The matrix with zeros outside a band; a negative number keeps all of that side."""
+    x = jnp.asarray(x)
+    row, column = jnp.arange(x.shape[-2])[:, None], jnp.arange(x.shape[-1])[None]
+    inside = ((lower < 0) | (row - column <= lower)) & ((upper < 0) | (column - row <= upper))
+    return jnp.where(jnp.broadcast_to(inside, x.shape), x, jnp.zeros_like(x))
+
+
+def matrix_diag(diagonal: Any) -> Any:
+    """Matrices with these diagonals."""
+    diagonal = jnp.asarray(diagonal)
+    return diagonal[..., None] * jnp.eye(diagonal.shape[-1], dtype=diagonal.dtype).reshape(
+        (1,) * (diagonal.ndim - 1) + (diagonal.shape[-1],) * 2
+    )
+
+
+def matrix_diag_part(x: Any) -> Any:
+    """The diagonals of matrices."""
+    return jnp.diagonal(jnp.asarray(x), axis1=-2, axis2=-1)
+
+
+def matrix_set_diag(x: Any, diagonal: Any) -> Any:
+    """Matrices with other diagonals."""
+    x, diagonal = jnp.asarray(x), jnp.asarray(diagonal)
+    size = min(x.shape[-2:])
+    return x.at[..., jnp.arange(size), jnp.arange(size)].set(diagonal)
+
+
+def diag(diagonal: Any) -> Any:
+    """An array of twice as many axes with these numbers on its diagonal."""
+    diagonal = jnp.asarray(diagonal)
+    return jnp.diag(diagonal.reshape(-1)).reshape(diagonal.shape * 2)
+
+
+def diag_part(x: Any) -> Any:
+    """What stands on the diagonal, as `diag` puts it there."""
+    x = jnp.asarray(x)
+    shape = x.shape[: x.ndim // 2]
+    return jnp.diagonal(x.reshape(int(np.prod(shape)), -1)).reshape(shape)
+
+
+def trace(x: Any) -> Any:
+    """The sums of diagonals."""
+    return jnp.trace(jnp.asarray(x), axis1=-2, axis2=-1)
+
+
+def matrix_inverse(x: Any, adjoint: bool) -> Any:
+    """The inverses of matrices."""
+    return jnp.linalg.inv(_turned(jnp.asarray(x), False, adjoint))
+
+
+def matrix_solve(matrix: Any, rhs: Any, adjoint: bool) -> Any:
+    """The solution of a linear system."""
+    return jnp.linalg.solve(_turned(jnp.asarray(matrix), False, adjoint), jnp.asarray(rhs))
+
+
+def triangular_solve(matrix: Any, rhs: Any, lower: bool, adjoint: bool) -> Any:
+    """The solution of a linear system with a triangular matrix."""
+    matrix, rhs = jnp.asarray(matrix), jnp.asarray(rhs)
+    return jax.scipy.linalg.solve_triangular(matrix, rhs, lower=lower, trans="C" if adjoint else "N")
+
+
+def svd(x: Any, full_matrices: bool, compute_uv: bool) -> Any:
+    """Singular values, and singular vectors as columns."""
+    if not compute_uv:
+        return jnp.linalg.svd(jnp.asarray(x), compute_uv=False)
+    u, s, v = jnp.linalg.svd(jnp.asarray(x), full_matrices)
+    return s, u, jnp.conj(jnp.swapaxes(v, -1, -2))
+
+
+def eigh(x: Any) -> tuple[Any, Any]:
+    """Eigenvalues of a symmetric matrix, and eigenvectors as columns."""
+    return tuple(jnp.linalg.eigh(jnp.asarray(x)))  # pyright: ignore[reportReturnType]
+
+
+def qr(x: Any, full_matrices: bool) -> tuple[Any, Any]:
+    """An orthogonal and a triangular matrix whose product is the matrix."""
+    return tuple(jnp.linalg.qr(jnp.asarray(x), "complete" if full_matrices else "reduced"))  # pyright: ignore[reportReturnType]
+
+
+def cross(a: Any, b: Any) -> Any:
+    """The vectors that stand on both."""
+    return jnp.cross(jnp.asarray(a), jnp.asarray(b))
+
+
+def polyval(coeffs: Any, x: Any) -> Any:
+    """The value of a polynomial, whose highest coefficient comes first."""
+    value = jnp.zeros_like(jnp.asarray(x))
+    for each in coeffs:
+        value = value * x + each
+    return value
