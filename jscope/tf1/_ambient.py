@@ -63,11 +63,12 @@ class Ambient:
       params: The values of the params that were asked for in `apply`, by full name; nothing changes them.
       creators: The open `variable_creator_scope`s, outermost first.
       watch: In which trace the code runs.
+      in_branch: In how many branches, of which perhaps only the other one counts, the code runs.
     """
 
     __slots__ = (
         *("__weakref__", "_token", "collecting", "core_scope"),
-        *("creators", "handles", "memory", "params", "watch"),
+        *("creators", "handles", "in_branch", "memory", "params", "watch"),
     )
 
     def __init__(self, core_scope: Scope, variable_scope: Any) -> None:
@@ -76,6 +77,7 @@ class Ambient:
         self.handles: dict[Any, Any] = {}
         self.params: dict[str, Any] = {}
         self.creators: list[Any] = []
+        self.in_branch = 0
         self.watch = TraceWatch(collecting=core_scope.collecting)
         self.collecting = core_scope.collecting
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope.errors import ScopeEndedError, StateError
+from jscope.errors import NativeTransformError, ScopeEndedError, StateError
 from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current_or_none
 from jscope.tf1._arrays import unwrap
@@ -160,6 +160,11 @@ class Variable(TensorLike):
             raise ScopeEndedError(
                 f"Variable `{self._facts.path}` was {action} after the `init` or `apply` call it belongs to.\n"
                 "Return its value from the function instead."
+            )
+        if ambient.in_branch and action == "assigned":
+            raise NativeTransformError(
+                f"`{self._facts.path}` was assigned in a branch of `tf.cond`, both of which run here.\n"
+                "Assign outside: `v.assign(tf.cond(pred, lambda: new, lambda: v.value()))`."
             )
         return ambient
 

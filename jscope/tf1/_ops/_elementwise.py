@@ -80,6 +80,16 @@ def truncatemod(x: Any, y: Any) -> Any:
     return jax.lax.rem(*jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(y)))
 
 
+def maximum(x: Any, y: Any) -> Any:
+    """The larger of both; where they are equal, the gradient goes to `x`."""
+    return jnp.where((x >= y) | (x != x), x, y)
+
+
+def minimum(x: Any, y: Any) -> Any:
+    """The smaller of both; where they are equal, the gradient goes to `x`."""
+    return jnp.where((x <= y) | (x != x), x, y)
+
+
 def squared_difference(x: Any, y: Any) -> Any:
     """`(x - y) ** 2`."""
     return jnp.square(jnp.subtract(x, y))
@@ -88,7 +98,7 @@ def squared_difference(x: Any, y: Any) -> Any:
 def clip_by_value(t: Any, low: Any, high: Any) -> Any:
     """Each number of `t`, but not below `low` nor above `high`."""
     t = jnp.asarray(t)
-    return jnp.minimum(jnp.maximum(t, jnp.asarray(low, t.dtype)), jnp.asarray(high, t.dtype))
+    return minimum(maximum(t, jnp.asarray(low, t.dtype)), jnp.asarray(high, t.dtype))
 
 
 def is_finite_or_raises(tensor: Any, message: str) -> Any:
@@ -102,7 +112,7 @@ def is_finite_or_raises(tensor: Any, message: str) -> Any:
 def leaky_relu(features: Any, alpha: Any) -> Any:
     """`features`, times `alpha` where they are negative."""
     features = jnp.asarray(features)
-    return jnp.maximum(features * jnp.asarray(alpha, features.dtype), features)
+    return jnp.where(features > 0, features, features * jnp.asarray(alpha, features.dtype))
 
 
 def crelu(features: Any, axis: int) -> Any:

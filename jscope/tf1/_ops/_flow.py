@@ -33,6 +33,24 @@ def is_eager() -> bool:
     return ambient is not None and ambient.watch.eager and ambient.watch.outside
 
 
+class Repetition:
+    """Goes back, before each further run of a body, to what the call knew before the first.
+
+    To TensorFlow a body is one piece of the graph, whose variables are created once. So Python may run it often.
+    """
+
+    def __init__(self) -> None:
+        self._ambient = current_or_none()
+        self._memory = None if self._ambient is None else self._ambient.memory.copied()
+        self._started = False
+
+    def next(self) -> None:
+        """Is called before each run."""
+        if self._started and self._ambient is not None and self._memory is not None:
+            self._ambient.memory = self._memory.copied()
+        self._started = True
+
+
 def arrays_of(tree: Any) -> Any:
     """Returns a tree with JAX's arrays in place of tensors, variables and numbers."""
     return jax.tree.map(lambda leaf: jnp.asarray(plain(leaf)), tree, is_leaf=_is_tensor)
@@ -53,8 +71,10 @@ def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
     if not (callable(true_fn) and callable(false_fn)):
         raise ArgumentTypeError(f"true_fn and false_fn must be callable, but are {true_fn!r} and {false_fn!r}.")
     pred = plain(pred)
-    if not isinstance(pred, Tracer):
+    if not isinstance(pred, jax.Array):
         return true_fn() if bool(pred) else false_fn()
+    if not isinstance(pred, Tracer):
+        return _both_branches(true_fn, false_fn)[0 if bool(pred) else 1]
     key = key_for_loop()
 
     def run(branch: Callable[[], Any]) -> Any:
@@ -63,6 +83,18 @@ def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
 
     # Two functions, because JAX would take one function for one branch.
     return tensors_of(jax.lax.cond(jnp.reshape(pred, ()), lambda: run(true_fn), lambda: run(false_fn)))
+
+
+def _both_branches(true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> tuple[Any, Any]:
+    """Runs both, since in a graph there are both: what one creates counts for the names of the other."""
+    ambient = current_or_none()
+    if ambient is None:
+        return true_fn(), false_fn()
+    ambient.in_branch += 1
+    try:
+        return true_fn(), false_fn()
+    finally:
+        ambient.in_branch -= 1
 
 
 @takes_tensors
@@ -90,8 +122,9 @@ def while_loop(condition: Any, body: Any, loop_vars: Any, invariants: Any, maxim
 
 def _unroll(condition: Any, body: Any, state: Any, limit: int | None, all_of_it: bool) -> tuple[Any, int, bool]:
     """Runs steps in Python as long as it is known whether there is one more; says how many, and whether that was all."""
-    first, steps = state, 0
+    first, steps, repetition = state, 0, Repetition()
     while limit is None or steps < limit:
+        repetition.next()
         going = plain(condition(*state))
         if isinstance(going, Tracer) or not (all_of_it or is_eager() or steps < _UNROLLED):
             # From the beginning: what was traced so far is not needed, and JAX leaves it out.
@@ -150,8 +183,9 @@ def loop(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, lengt
     if not is_eager():
         carry, ys = jax.lax.scan(run, carry, (xs, keys), length, reverse)
         return tensors_of(carry), tensors_of(ys)
-    found = [None] * length
+    found, repetition = [None] * length, Repetition()
     for i in reversed(range(length)) if reverse else range(length):
+        repetition.next()
         carry, found[i] = run(carry, (jax.tree.map(lambda x, i=i: x[i], xs), None if keys is None else keys[i]))
     return tensors_of(carry), tensors_of(jax.tree.map(lambda *ys: jnp.stack(ys), *found) if length else None)
 

@@ -172,9 +172,9 @@ def segments(how: str, *, sorted_ids: bool) -> Callable[..., Any]:
         data = data.reshape((-1, *data.shape[ids.ndim :]))
         if how != "mean":
             found = getattr(jax.ops, f"segment_{how}")(data, ids.reshape(-1), count)
-            # TensorFlow fills sorted segments that are empty with 0, whatever is computed.
+            # What TensorFlow has for segments that are empty depends on whether they are sorted.
             empty = jax.ops.segment_sum(jnp.ones(ids.size, jnp.int32), ids.reshape(-1), count) == 0
-            fill = jnp.zeros_like(found) if sorted_ids and how != "prod" else found
+            fill = found if how in ("prod", "sum") else jnp.zeros_like(found) if sorted_ids else _limit(how, found)
             return jnp.where(empty.reshape((-1,) + (1,) * (found.ndim - 1)), fill, found)
         total = jax.ops.segment_sum(data, ids.reshape(-1), count)
         sizes = jax.ops.segment_sum(jnp.ones(ids.size, data.dtype), ids.reshape(-1), count)
@@ -184,6 +184,11 @@ def segments(how: str, *, sorted_ids: bool) -> Callable[..., Any]:
         return unsorted(data, ids, np.max(known(ids, f"`tf.segment_{how}`")) + 1)
 
     return sorted_ if sorted_ids else unsorted
+
+
+def _limit(how: str, found: Any) -> Any:
+    limits: Any = jnp.iinfo(found.dtype) if jnp.issubdtype(found.dtype, jnp.integer) else jnp.finfo(found.dtype)
+    return jnp.full_like(found, limits.min if how == "max" else limits.max)
 
 
 class TopKV2(NamedTuple):
@@ -253,6 +258,7 @@ def confusion_matrix(labels: Any, predictions: Any, num_classes: Any, dtype: Any
 def bincount(arr: Any, weights: Any, minlength: Any, maxlength: Any, dtype: Any) -> Any:
     """How often each number from 0 on comes."""
     largest = int(np.max(known(arr, "`tf.bincount`"), initial=-1)) + 1
-    size = min(max(largest, int(minlength or 0)), largest if maxlength is None else int(maxlength))
+    size = max(largest, int(minlength or 0))
+    size = size if maxlength is None else min(size, int(maxlength))
     counted = jnp.bincount(jnp.asarray(arr).reshape(-1), None if weights is None else jnp.ravel(weights), length=size)
     return counted.astype(_dtypes.canonical(_dtypes.as_dtype(dtype)) if weights is None else counted.dtype)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jscope.tf1._errors import ArgumentError
 from jscope.tf1._ops._call import call, takes_tensors
 from jscope.tf1._tensors import operands
 
@@ -65,24 +66,32 @@ def band_part(x: Any, lower: Any, upper: Any) -> Any:
     return jnp.where(jnp.broadcast_to(inside, x.shape), x, jnp.zeros_like(x))
 
 
-def matrix_diag(diagonal: Any) -> Any:
-    """Matrices with these diagonals."""
-    diagonal = jnp.asarray(diagonal)
-    return diagonal[..., None] * jnp.eye(diagonal.shape[-1], dtype=diagonal.dtype).reshape(
-        (1,) * (diagonal.ndim - 1) + (diagonal.shape[-1],) * 2
-    )
+def matrix_diag(diagonal: Any, k: Any, rows: Any, columns: Any) -> Any:
+    """Matrices with these diagonals, `k` places above the middle."""
+    diagonal, k = jnp.asarray(diagonal), _one_diagonal(k)
+    size = diagonal.shape[-1]
+    shape = [n if given == -1 else int(given) for n, given in ((size - min(k, 0), rows), (size + max(k, 0), columns))]
+    places = jnp.arange(size)
+    empty = jnp.zeros((*diagonal.shape[:-1], *shape), diagonal.dtype)
+    return empty.at[..., places - min(k, 0), places + max(k, 0)].set(diagonal)
 
 
-def matrix_diag_part(x: Any) -> Any:
-    """The diagonals of matrices."""
-    return jnp.diagonal(jnp.asarray(x), axis1=-2, axis2=-1)
+def matrix_diag_part(x: Any, k: Any) -> Any:
+    """The diagonals of matrices, `k` places above the middle."""
+    return jnp.diagonal(jnp.asarray(x), _one_diagonal(k), -2, -1)
 
 
-def matrix_set_diag(x: Any, diagonal: Any) -> Any:
-    """Matrices with other diagonals."""
-    x, diagonal = jnp.asarray(x), jnp.asarray(diagonal)
-    size = min(x.shape[-2:])
-    return x.at[..., jnp.arange(size), jnp.arange(size)].set(diagonal)
+def matrix_set_diag(x: Any, diagonal: Any, k: Any) -> Any:
+    """Matrices with other diagonals, `k` places above the middle."""
+    x, diagonal, k = jnp.asarray(x), jnp.asarray(diagonal), _one_diagonal(k)
+    places = jnp.arange(diagonal.shape[-1])
+    return x.at[..., places - min(k, 0), places + max(k, 0)].set(diagonal)
+
+
+def _one_diagonal(k: Any) -> int:
+    if np.ndim(k):
+        raise ArgumentError(f"k={k}: `jscope.tf1` knows one diagonal, not a band of them. Set one after the other.")
+    return int(k)
 
 
 def diag(diagonal: Any) -> Any:

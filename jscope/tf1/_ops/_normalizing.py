@@ -46,7 +46,8 @@ def fused_batch_norm(
         if factor != 1.0:
             mean = old_mean * (1 - factor) + mean * factor
             variance = old_variance * (1 - factor) + variance * factor
-    return out, jnp.asarray(mean), jnp.asarray(variance)
+    # They are for moving averages; TensorFlow does not differentiate them, either.
+    return out, jax.lax.stop_gradient(jnp.asarray(mean)), jax.lax.stop_gradient(jnp.asarray(variance))
 
 
 def _of_rank(value: Any, rank: int) -> Any:

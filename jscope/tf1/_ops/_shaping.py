@@ -12,7 +12,7 @@ from jax.core import Tracer
 
 from jscope.tf1 import _dtypes
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError
-from jscope.tf1._ops._call import never_static, takes_tensors
+from jscope.tf1._ops._call import never_static, plain, takes_tensors
 from jscope.tf1._shapes import TensorShape, as_shape
 
 _SMALL = 256
@@ -189,6 +189,12 @@ def broadcast_to(x: Any, shape: Any) -> Any:
 def broadcast_shape(x: Any, y: Any) -> Any:
     """The shape to which two shapes broadcast."""
     return TensorShape(np.broadcast_shapes(sizes_of(list(x)), sizes_of(list(y))))
+
+
+@takes_tensors
+def broadcast_sizes(x: Any, y: Any) -> Any:
+    """The same as static integers."""
+    return np.asarray(broadcast_shape(plain(x), plain(y)), np.int32)
 
 
 def filled(shape: Any, value: Any, dtype: Any = None) -> Any:

@@ -191,8 +191,8 @@ TABLE: tuple[tuple[str, dict[str, Kernel]], ...] = (
             "math.multiply_no_nan": of_two(_elementwise.multiply_no_nan),
             "math.xdivy": of_two(lambda x, y: jnp.where(x == 0, jnp.zeros((), y.dtype), x / y)),
             "math.xlogy": of_two(special.xlogy),
-            "maximum": of_two(jnp.maximum),
-            "minimum": of_two(jnp.minimum),
+            "maximum": of_two(_elementwise.maximum),
+            "minimum": of_two(_elementwise.minimum),
             "mod": of_two(jnp.mod),
             "multiply": of_two(jnp.multiply),
             "not_equal": of_two(jnp.not_equal),
@@ -206,8 +206,7 @@ TABLE: tuple[tuple[str, dict[str, Kernel]], ...] = (
         },
     ),
     ("y, x, name=None", {"atan2": of_two(jnp.arctan2)}),
-    ("a, x, name=None", {"igamma": of_two(special.gammainc), "polygamma": of_two(special.polygamma)}),
-    ("x, q, name=None", {"zeta": of_two(special.zeta)}),
+    ("a, x, name=None", {"igamma": of_two(special.gammainc)}),
     # --- Reductions ---
     (
         REDUCE,
@@ -295,7 +294,7 @@ TABLE: tuple[tuple[str, dict[str, Kernel]], ...] = (
     (
         "shape_x, shape_y",
         {
-            "broadcast_dynamic_shape": _shaping.broadcast_shape,
+            "broadcast_dynamic_shape": _shaping.broadcast_sizes,
             "broadcast_static_shape": _shaping.broadcast_shape,
         },
     ),
@@ -351,9 +350,15 @@ TABLE: tuple[tuple[str, dict[str, Kernel]], ...] = (
     (
         UPDATE.replace("name", "-bad_indices_policy='', name"),
         {
-            f"tensor_scatter_{word}{short}": _indexing.scattering(long)
-            for word in ("", "nd_")
-            for short, long in {"add": "add", "sub": "subtract", "min": "min", "max": "max"}.items()
+            f"tensor_scatter_{name}": _indexing.scattering(how)
+            for name, how in {
+                "add": "add",
+                "nd_add": "add",
+                "nd_max": "max",
+                "nd_min": "min",
+                "nd_sub": "subtract",
+                "sub": "subtract",
+            }.items()
         },
     ),
     (
@@ -403,13 +408,13 @@ TABLE: tuple[tuple[str, dict[str, Kernel]], ...] = (
         "input, num_lower, num_upper, name=None",
         {"linalg.band_part": _linear.band_part, "matrix_band_part": _linear.band_part},
     ),
-    ("diagonal, name='diag'", {"linalg.diag": _linear.matrix_diag, "matrix_diag": _linear.matrix_diag}),
+    ("diagonal, name='diag', k=0, num_rows=-1, num_cols=-1, -padding_value=0, -align='RIGHT_LEFT'", {"linalg.diag": _linear.matrix_diag, "matrix_diag": _linear.matrix_diag}),
     (
-        "input, name='diag_part'",
+        "input, name='diag_part', k=0, -padding_value=0, -align='RIGHT_LEFT'",
         {"linalg.diag_part": _linear.matrix_diag_part, "matrix_diag_part": _linear.matrix_diag_part},
     ),
     (
-        "input, diagonal, name='set_diag'",
+        "input, diagonal, name='set_diag', k=0, -align='RIGHT_LEFT'",
         {"linalg.set_diag": _linear.matrix_set_diag, "matrix_set_diag": _linear.matrix_set_diag},
     ),
     ("diagonal, name=None", {"diag": _linear.diag}),
