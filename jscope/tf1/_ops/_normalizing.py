@@ -36,6 +36,8 @@ def fused_batch_norm(
     over = tuple(axis for axis in range(x.ndim) if axis != channels)
     shape = [-1 if axis == channels else 1 for axis in range(x.ndim)]
     old_mean, old_variance = mean, variance
+    # TensorFlow does not differentiate by statistics that are given.
+    mean, variance = (None if v is None else jax.lax.stop_gradient(jnp.asarray(v)) for v in (mean, variance))
     if is_training:
         mean, variance = moments(x.astype(jnp.float32), over, False)
     parts = [jnp.asarray(v).reshape(shape) for v in (mean, variance, offset, scale)]
