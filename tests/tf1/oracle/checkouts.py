@@ -65,6 +65,8 @@ def finetune(tf, load):
         load(name)
     train = load("train")
     vars(train).update(n_vocab=30, n_special=3, n_ctx=8, n_embd=16, n_head=2, n_layer=2, clf_token=31, afn="gelu")
+    # It is made by a part of TensorFlow that is not public, and makes a dense array of the gradient.
+    vars(train).update(convert_gradient_to_tensor=lambda x: x)
     vars(train).update(embd_pdrop=0.1, attn_pdrop=0.1, resid_pdrop=0.1, clf_pdrop=0.1)
     return lambda x, m, y: train.model(x, m, y, train=False)
 

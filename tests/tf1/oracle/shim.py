@@ -9,6 +9,7 @@ import types
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 V1 = importlib.import_module("tensorflow").compat.v1
+V1.disable_v2_behavior()
 V1.logging.set_verbosity(V1.logging.ERROR)
 slim = importlib.import_module("tf_slim")
 CELLS = {
