@@ -57,7 +57,7 @@ def gpt2_greedy(tf, load):
     sample = load("src/sample")
     hparams = load("src/model").default_hparams()
     hparams.override_from_dict({"n_vocab": 40, "n_ctx": 16, "n_embd": 16, "n_head": 2, "n_layer": 2})
-    return lambda context: sample.sample_sequence(hparams=hparams, length=4, context=context, batch_size=2, top_k=1)
+    return lambda context: sample.sample_sequence(hparams=hparams, length=4, context=context, batch_size=1, top_k=1)
 
 
 def finetune(tf, load):
@@ -237,7 +237,7 @@ CASES = {
     "bert": ("google-research/bert", bert, [ints(50, 2, 8), ints(2, 2, 8), ints(2, 2, 8)]),
     "gpt-2": ("openai/gpt-2", gpt2, [ints(40, 2, 7)]),
     "gpt-2, with a past": ("openai/gpt-2", gpt2_past, [ints(40, 2, 5), ints(40, 2, 3)]),
-    "gpt-2, sampling": ("openai/gpt-2", gpt2_greedy, [ints(40, 2, 3)]),
+    "gpt-2, sampling": ("openai/gpt-2", gpt2_greedy, [ints(40, 1, 3)]),
     "finetune-transformer-lm": (
         "openai/finetune-transformer-lm",
         finetune,
