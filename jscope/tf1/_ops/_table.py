@@ -761,7 +761,9 @@ TABLE: tuple[tuple[str, dict[str, Kernel]], ...] = (
     ),
 )
 
+CELLS = {name: value for name, value in vars(rnn_cell).items() if not name.startswith("_")}
 WHOLE: dict[str, Any] = {
+    **{f"contrib.rnn.{name}": value for name, value in CELLS.items()},
     "__version__": "1.15.0",  # Old files ask; the names here are those of that version.
     "as_dtype": _checks.as_dtype,
     "bool": _dtypes.bool_,
@@ -774,7 +776,6 @@ WHOLE: dict[str, Any] = {
     "losses.Reduction": _weighing.Reduction,
     "newaxis": None,
     "meshgrid": _linear.meshgrid,
-    "contrib.rnn": rnn_cell,
     "nn.bidirectional_dynamic_rnn": _recurrent.bidirectional_dynamic_rnn,
     "nn.dynamic_rnn": _recurrent.dynamic_rnn,
     "nn.rnn_cell": rnn_cell,

@@ -140,7 +140,7 @@ def on_tensorflow(tf, case, load, inputs):
         trained = tf.trainable_variables()
         floats = [out for out in outs if out.dtype == tf.float32]
         total = sum(tf.reduce_sum(out * weights(out.shape.as_list())) for out in floats)
-        grads = tf.gradients(total, trained) if trained and floats else []
+        grads = tf.gradients(total, trained) if trained and floats else [None] * len(trained)
         updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
         penalty = tf.losses.get_regularization_loss()
         session.run([v.initializer for v in variables])
