@@ -18,7 +18,7 @@ from jax.core import Tracer
 
 from jscope.tf1._ambient import current_or_none
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError
-from jscope.tf1._ops._call import as_tensors, plain, takes_tensors
+from jscope.tf1._ops._call import as_tensors, never_static, plain, takes_tensors
 from jscope.tf1._ops._drawing import key_for_loop, loop_key
 from jscope.tf1._arrays import ArrayLike
 from jscope.tf1._tensors import Tensor, tensor
@@ -65,6 +65,7 @@ def _is_tensor(leaf: Any) -> bool:
     return isinstance(leaf, ArrayLike)
 
 
+@never_static
 @takes_tensors
 def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
     """What `true_fn()` returns if `pred`, otherwise what `false_fn()` returns."""
@@ -97,6 +98,7 @@ def _both_branches(true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> t
         ambient.in_branch -= 1
 
 
+@never_static
 @takes_tensors
 def case(pairs: Any, default: Any) -> Any:
     """What the function of the first predicate that is true returns."""
@@ -109,6 +111,7 @@ def case(pairs: Any, default: Any) -> Any:
     return found()
 
 
+@never_static
 @takes_tensors
 def while_loop(condition: Any, body: Any, loop_vars: Any, invariants: Any, maximum: Any, same_structure: bool) -> Any:
     """The loop variables, after `body` ran as long as `condition` holds."""
@@ -194,12 +197,14 @@ def _length(elems: Any) -> int:
     return np.shape(plain(jax.tree.leaves(elems, is_leaf=_is_tensor)[0]))[0]
 
 
+@never_static
 @takes_tensors
 def map_fn(fn: Any, elems: Any) -> Any:
     """What `fn` returns for each entry of `elems` along the first axis, stacked."""
     return loop(lambda _, x: (None, fn(x)), None, elems, _length(elems))[1]
 
 
+@never_static
 @takes_tensors
 def scan(fn: Any, elems: Any, initializer: Any, reverse: bool) -> Any:
     """What `fn(accumulated, x)` returns for each entry, stacked."""
@@ -230,7 +235,7 @@ def fold(*, reverse: bool) -> Callable[..., Any]:
         step = lambda carry, x: (fn(carry, x), None)  # noqa: E731
         return loop(step, initializer, elems, _length(elems), reverse)[0]
 
-    return takes_tensors(kernel)
+    return never_static(takes_tensors(kernel))
 
 
 @takes_tensors

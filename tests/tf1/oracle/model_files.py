@@ -55,6 +55,8 @@ class Code:
         if path in self.loaded:
             return self.loaded[path]
         source = (self.folder / f"{path}.py").read_text(encoding="utf8")
+        # A program that would begin to train when it is imported.
+        source = re.sub(r"^main\(\)$", "", source, flags=re.MULTILINE)
         for old, new in IMPORTS:
             source = re.sub(old, new.format(**self.names).replace("\\\\", "\\"), source, flags=re.MULTILINE)
         module = types.ModuleType(path.replace("/", "."))

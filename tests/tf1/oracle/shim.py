@@ -12,6 +12,8 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 V1 = importlib.import_module("tensorflow").compat.v1
 V1.disable_v2_behavior()
+# What `tf_slim` expects where earlier versions of TensorFlow had it.
+importlib.import_module("tensorflow.python.framework.ops").Tensor = V1.Tensor
 V1.logging.set_verbosity(V1.logging.ERROR)
 slim = importlib.import_module("tf_slim")
 CELLS = {
@@ -40,7 +42,7 @@ class HParams:
         return self
 
 
-layers = {name: getattr(slim.layers, name) for name in dir(slim.layers) if not name.startswith("__")}
+layers = {name: getattr(home, name) for home in (slim, slim.layers) for name in dir(home) if not name.startswith("__")}
 layers |= {
     "xavier_initializer": lambda uniform=True, seed=None, dtype=V1.float32: (
         V1.glorot_uniform_initializer(seed) if uniform else V1.glorot_normal_initializer(seed)
