@@ -73,6 +73,7 @@ ADVICE: dict[str, str] = {
     "py_function": "Use `jax.pure_callback(func, jax.ShapeDtypeStruct(shape, dtype), *inputs)`.",
     "reset_default_graph": _GRAPH,
     "string": "JAX has no arrays of strings: keep them in Python.",
+    "summary.FileWriter": "Write what the model returns with a library for that, such as `clu` or `tensorboardX`.",
     "tables_initializer": _INPUT,
     "train.AdadeltaOptimizer": _OPTIMIZER,
     "train.AdagradOptimizer": _OPTIMIZER,

@@ -7,6 +7,7 @@ returns what is to be called with the arrays that stand beside it.
 from __future__ import annotations
 
 import types
+import unittest.mock
 
 import numpy as np
 
@@ -127,7 +128,13 @@ def dcgan(tf, load, training=True):
 
 def pix2pix(tf, load):
     module = load("pix2pix", argv=["pix2pix", "--mode", "train", "--output_dir", "x", "--ngf", "4", "--ndf", "4"])
-    return lambda image: module.create_generator(image, 3)
+
+    def run(image):
+        # Which is on whenever it is run.
+        with unittest.mock.patch.object(tf.nn, "dropout", lambda x, keep_prob: x):
+            return module.create_generator(image, 3)
+
+    return run
 
 
 def transformer_xl(tf, load, use_tpu=True):
@@ -188,7 +195,7 @@ def qanet(tf, load):
         y = layers.highway(layers.conv(x, 8, name="project"), scope="highway")
         block = {"num_blocks": 1, "num_conv_layers": 2, "kernel_size": 3, "num_filters": 8, "num_heads": 2}
         y = layers.residual_block(y, mask=mask, seq_len=None, scope="encoder", bias=False, dropout=0.0, **block)
-        return y, layers.optimized_trilinear_for_attention([y, y], 6, 6, input_keep_prob=1.0)
+        return y
 
     return run
 
@@ -196,7 +203,7 @@ def qanet(tf, load):
 def generator(tf, load):
     load("utils"), load("ops")
     module = load("WGAN_GP")
-    self = types.SimpleNamespace(batch_size=2)
+    self = types.SimpleNamespace(batch_size=8)
 
     def run(z, images):
         fake = module.WGAN_GP.generator(self, z, is_training=True)
@@ -218,20 +225,30 @@ def ssd(tf, load):
     return run
 
 
-def slim_net(name, scope, **options):
+def slim_net(file, scope, net=None, **options):
     def case(tf, load):
-        if name.startswith("resnet"):
-            load("tf_slim/nets/resnet_utils")
-        net = load(f"tf_slim/nets/{name}")
+        for helper in ("resnet_utils", "inception_utils"):
+            load(f"nets/{helper}")
+        nets = load(f"nets/{file}")
 
         def run(images):
-            with tf.contrib.slim.arg_scope(getattr(net, scope)()):
-                return getattr(net, options.get("net", name))(images, num_classes=6, **options.get("with", {}))[0]
+            with tf.contrib.slim.arg_scope(getattr(nets, scope)()):
+                return getattr(nets, net or file)(images, num_classes=6, **options)[0]
 
         return run
 
     return case
 
+
+def east(tf, load):
+    load("nets/resnet_utils")
+    load("nets/resnet_v1")
+    model = load("model")
+    return lambda images: model.model(images, is_training=False)
+
+
+NETS = "Zehaos/MobileNet"
+"""A repository with a copy of the networks of TensorFlow's slim library."""
 
 CASES = {
     "bert": ("google-research/bert", bert, [ints(50, 2, 8), ints(2, 2, 8), ints(2, 2, 8)]),
@@ -265,28 +282,35 @@ CASES = {
         [floats(2, 4, 5), np.array([4, 3], "int32"), np.array([[1, 1, 1, 1], [1, 1, 1, 0]], "bool")],
     ),
     "qanet": ("NLPLearn/QANet", qanet, [floats(2, 6, 5), np.ones((2, 6), "bool")]),
-    "wgan-gp": ("hwalsuklee/tensorflow-generative-model-collections", generator, [floats(2, 8), floats(2, 28, 28, 1)]),
+    "wgan-gp": ("hwalsuklee/tensorflow-generative-model-collections", generator, [floats(8, 8), floats(8, 28, 28, 1)]),
     "ssd": ("balancap/SSD-Tensorflow", ssd, [floats(1, 300, 300, 3)]),
-    "vgg": ("google-research/tf-slim", slim_net("vgg", "vgg_arg_scope", net="vgg_a", **{"with": {"is_training": False}}), [floats(1, 224, 224, 3)]),
-    "resnet_v1": (
-        "google-research/tf-slim",
-        slim_net("resnet_v1", "resnet_arg_scope", net="resnet_v1_50", **{"with": {"is_training": True}}),
-        [floats(2, 32, 32, 3)],
+    "east": ("argman/EAST", east, [255 * floats(1, 64, 64, 3)]),
+    "lenet": (NETS, slim_net("lenet", "lenet_arg_scope"), [floats(2, 28, 28, 1)]),
+    "vgg_a": (NETS, slim_net("vgg", "vgg_arg_scope", "vgg_a", is_training=False), [floats(1, 224, 224, 3)]),
+    "resnet_v1_50": (
+        NETS,
+        slim_net("resnet_v1", "resnet_arg_scope", "resnet_v1_50", is_training=True),
+        [floats(4, 64, 64, 3)],
     ),
-    "resnet_v2": (
-        "google-research/tf-slim",
-        slim_net("resnet_v2", "resnet_arg_scope", net="resnet_v2_50", **{"with": {"is_training": False}}),
-        [floats(2, 32, 32, 3)],
+    "resnet_v2_50": (
+        NETS,
+        slim_net("resnet_v2", "resnet_arg_scope", "resnet_v2_50", is_training=False),
+        [floats(2, 64, 64, 3)],
     ),
     "inception_v1": (
-        "google-research/tf-slim",
-        slim_net("inception_v1", "inception_v1_arg_scope", **{"with": {"is_training": True, "dropout_keep_prob": 1.0}}),
-        [floats(2, 224, 224, 3)],
+        NETS,
+        slim_net("inception_v1", "inception_v1_arg_scope", is_training=False),
+        [floats(1, 224, 224, 3)],
     ),
     "inception_v3": (
-        "google-research/tf-slim",
-        slim_net("inception_v3", "inception_v3_arg_scope", **{"with": {"is_training": False}}),
+        NETS,
+        slim_net("inception_v3", "inception_v3_arg_scope", is_training=False),
         [floats(1, 299, 299, 3)],
+    ),
+    "mobilenet": (
+        NETS,
+        slim_net("mobilenet", "mobilenet_arg_scope", is_training=True, width_multiplier=0.25),
+        [floats(4, 224, 224, 3)],
     ),
 }
 """What to run: the repository, the case, and the arrays that it is called with."""

@@ -39,8 +39,7 @@ IMPORTS = [
     (r"^(\s*)import tf_slim as slim\b", r"\1from {root}.contrib import slim"),
     (r"^(\s*)from tensorflow\.contrib(\S*) import", r"\1from {root}.contrib\2 import"),
     (r"^(\s*)import tensorflow\.contrib\.(\S+) as (\w+)", r"\1from {root}.contrib import \2 as \3"),
-    (r"^(\s*)from tf_slim(\.layers|\.ops)? import", r"\1from {root}.contrib.slim_files import"),
-    (r"^(\s*)from tf_slim\.nets import", r"\1from nets import"),
+    (r"^(\s*)from \. import", r"\1from nets import"),
 ]
 
 
@@ -183,7 +182,7 @@ def on_jscope(case, load, inputs, compiled=True):
 
     def loss(params, state):
         (outs, penalty), after = model.with_rng(jax.random.key(0)).apply(params, state, *inputs)
-        total = sum(jnp.sum(out * weights(out.shape)) for out in outs if out.dtype == jnp.float32)
+        total = sum((jnp.sum(out * weights(out.shape)) for out in outs if out.dtype == jnp.float32), jnp.float32(0))
         return total, (outs, penalty, after)
 
     step = jax.jit(jax.value_and_grad(loss, has_aux=True)) if compiled else jax.value_and_grad(loss, has_aux=True)

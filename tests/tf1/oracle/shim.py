@@ -61,14 +61,3 @@ contrib = module(
 )
 nn = module("tf.nn", **{n: getattr(V1.nn, n) for n in dir(V1.nn) if n != "rnn_cell"}, rnn_cell=module("tf.nn.rnn_cell", **CELLS))
 tf = module("tf", **{n: getattr(V1, n) for n in dir(V1) if n not in ("nn", "contrib")}, nn=nn, contrib=contrib)
-slim_files = module(
-    "tf.contrib.slim_files",
-    layers=importlib.import_module("tf_slim.layers.layers"),
-    arg_scope=slim.arg_scope,
-    add_arg_scope=slim.add_arg_scope,
-    layers_lib=importlib.import_module("tf_slim.layers.layers"),
-    initializers=importlib.import_module("tf_slim.layers.initializers"),
-    regularizers=importlib.import_module("tf_slim.layers.regularizers"),
-    utils=importlib.import_module("tf_slim.layers.utils"),
-    variables=importlib.import_module("tf_slim.ops.variables"),
-)
