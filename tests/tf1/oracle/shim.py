@@ -15,6 +15,8 @@ V1.disable_v2_behavior()
 # What `tf_slim` expects where earlier versions of TensorFlow had it.
 importlib.import_module("tensorflow.python.framework.ops").Tensor = V1.Tensor
 V1.logging.set_verbosity(V1.logging.ERROR)
+for name in ("", ".base", ".convolutional", ".core", ".normalization", ".pooling"):
+    sys.modules[f"tf_keras.legacy_tf_layers{name}"] = importlib.import_module(f"tf_keras.src.legacy_tf_layers{name}")
 slim = importlib.import_module("tf_slim")
 CELLS = {
     name: value
