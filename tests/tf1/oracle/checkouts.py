@@ -244,6 +244,7 @@ def east(tf, load):
     load("nets/resnet_utils")
     load("nets/resnet_v1")
     model = load("model")
+    getattr(tf.app.flags.FLAGS, "mark_as_parsed", bool)()
     return lambda images: model.model(images, is_training=False)
 
 
