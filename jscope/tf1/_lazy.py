@@ -34,16 +34,17 @@ def finder(prefix: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     module = f"{PACKAGE}.{prefix}".rstrip(".")
 
     def find(name: str) -> Any:
+        """Returns what TensorFlow has under this name; afterwards it is an attribute like any other."""
         if not prefix and name in NAMESPACES:
             return importlib.import_module(f"{PACKAGE}.{name}")
         if name.startswith("_") and name != "__version__":
             raise AttributeError(f"module `{module}` has no attribute `{name}`")
         found = importlib.import_module(f"{PACKAGE}._ops._find").find(prefix, name)
-        # From now on it is an attribute like any other.
         setattr(sys.modules[module], name, found)
         return found
 
     def names() -> list[str]:
+        """Lists what is there, found or not yet."""
         known = importlib.import_module(f"{PACKAGE}._ops._find").names(prefix)
         return sorted({*vars(sys.modules[module]), *known, *(() if prefix else NAMESPACES)})
 

@@ -116,7 +116,7 @@ def _advising() -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        if "__jax_array__" in str(error) or Tensor.__qualname__ in str(error) and "pytree" in str(error):
+        if "__jax_array__" in str(error) or (Tensor.__qualname__ in str(error) and "pytree" in str(error)):
             error.add_note(
                 "The functions of `jax.lax` do not take the tensors and variables of `jscope.tf1`, which those of "
                 "`jax.numpy` do. Pass `jnp.asarray(x)`, or use TensorFlow's function of `jscope.tf1`."

@@ -11,6 +11,7 @@ from jscope.tf1._lazy import finder
 
 __getattr__, __dir__ = finder("summary")
 
+
 def scalar(name: str, tensor: Any = None, *_: Any, **__: Any) -> None:
     """Does nothing. Return the value from the model, and write it where you train."""
 

@@ -22,8 +22,8 @@ _SESSION = (
     "`session.run(y, feed)` stands `model.apply(params, x)`, or `jax.jit(model.apply)(params, x)`."
 )
 _SAVER = (
-    "Params are a dict of arrays. `jscope.checkpoint.init_from_checkpoint(params, path, {'/': '/'})` reads a checkpoint "
-    "of TensorFlow's into them; `jscope.checkpoint.save(path, params)` writes one."
+    "Params are a dict of arrays. `jscope.checkpoint.init_from_checkpoint(params, path, {'/': '/'})` reads a "
+    "checkpoint of TensorFlow's into them; `jscope.checkpoint.save(path, params)` writes one."
 )
 _GRADIENTS = (
     "There is no graph to look at. Write what is differentiated as a function of what it is differentiated by:\n"
@@ -68,7 +68,7 @@ ADVICE: dict[str, str] = {
         "A placeholder is an argument: write a function, `def f({name}): ...`, and pass the array to "
         "`tf1.transform(f).apply(params, {name})` in the place of `feed_dict`."
     ),
-    "placeholder_with_default": "A placeholder is an argument of the function; with a default: `def f({name}=value): ...`.",
+    "placeholder_with_default": "A placeholder is an argument: write `def f({name}=value): ...`.",
     "profiler": "`jscope.summary` counts parameters, `jax.profiler` measures time.",
     "py_function": "Use `jax.pure_callback(func, jax.ShapeDtypeStruct(shape, dtype), *inputs)`.",
     "reset_default_graph": _GRAPH,
@@ -100,10 +100,21 @@ ADVICE: dict[str, str] = {
 """What to use in the place of a name, or of all names below it."""
 
 
+class ModeKeys:
+    """`tf.estimator.ModeKeys`, which models compare with."""
+
+    TRAIN, EVAL, PREDICT = "train", "eval", "infer"
+
+
+PRESENT: dict[str, dict[str, Any]] = {"estimator": {"ModeKeys": ModeKeys}}
+"""What is there of that which is not."""
+
+
 class _Absent(type):
     """The class of the classes that stand for what is not there: whatever is below one is not there, either."""
 
     full: str
+    advice: str
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("_"):
@@ -124,4 +135,5 @@ def _made(full: str, advice: str) -> Any:
         said = advice.replace("{name}", str(options.get("name") or "x"))
         raise NotThereError(advised(f"`tf.{full}` is not in `jscope.tf1`.", said))
 
-    return _Absent(full.rpartition(".")[2], (), {"__new__": refuse, "full": full, "advice": advice, "__doc__": advice})
+    members = {"__new__": refuse, "full": full, "advice": advice, "__doc__": advice, **PRESENT.get(full, {})}
+    return _Absent(full.rpartition(".")[2], (), members)

@@ -17,6 +17,9 @@ from jscope.tf1 import _dtypes
 from jscope.tf1._arrays import ArrayLike
 from jscope.tf1._tensors import Tensor, TensorLike, tensor
 
+Kernel = Callable[..., Any]
+"""A function of arrays, with positional arguments in the order of the signature, less `name`."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -38,7 +41,7 @@ def operation(name: str, signature: str, kernel: Callable[..., Any]) -> Callable
     The signature is Python's, with two additions: `~dim:axis` is a deprecated name, `dim`, of the argument `axis`;
     `-layout=None` is an argument that has no effect.
 
-    >>> double = operation("double", "x, scale=2, name=None, ~factor:scale", lambda x, scale: x * scale)
+    >>> double = operation("double", "x, scale=2, name=None, ~factor:scale", jax.numpy.multiply)
     >>> double([1, 2]), double(3, factor=5, name="a").name
     (<tf1.Tensor 'Double:0' shape=(2,) dtype=int32>, 'a:0')
     """

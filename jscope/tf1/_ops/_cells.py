@@ -53,7 +53,15 @@ def _zeros(size: Any, batch: Any, dtype: Any) -> Any:
 
 
 class RNNCell:
-    """A cell to derive from: with `call(inputs, state)`, or `__call__(inputs, state, scope=None)`."""
+    """A cell to derive from: with `call(inputs, state)`, or `__call__(inputs, state, scope=None)`.
+
+    Attributes:
+      state_size: The size of the state, or sizes of its parts.
+      output_size: The size of the output.
+    """
+
+    state_size: Any
+    output_size: Any
 
     def __init__(self, trainable: bool = True, name: str | None = None, dtype: Any = None, **options: Any) -> None:
         self.trainable, self.dtype = trainable, dtype
@@ -64,16 +72,6 @@ class RNNCell:
     def name(self) -> str:
         """The name of the cell, which is the default name of its variable scope."""
         return self._base_name
-
-    @property
-    def state_size(self) -> Any:
-        """The size of the state, or sizes of its parts."""
-        raise NotImplementedError("A cell says its `state_size`.")
-
-    @property
-    def output_size(self) -> Any:
-        """The size of the output."""
-        raise NotImplementedError("A cell says its `output_size`.")
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Returns the output and the new state."""
@@ -124,9 +122,8 @@ class BasicRNNCell(RNNCell):
         self, num_units: int, activation: Any = None, reuse: Any = None, name: Any = None, dtype: Any = None, **_: Any
     ) -> None:
         super().__init__(_reuse=reuse, name=name, dtype=dtype)
-        self._num_units, self._activation = int(num_units), activation
-
-    state_size = output_size = property(lambda self: self._num_units)  # pyright: ignore[reportAssignmentType]
+        self._num_units = self.state_size = self.output_size = int(num_units)
+        self._activation = activation
 
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         """Returns the output, which is also the new state."""
@@ -150,10 +147,9 @@ class GRUCell(RNNCell):
         **_: Any,
     ) -> None:
         super().__init__(_reuse=reuse, name=name, dtype=dtype)
-        self._num_units, self._activation = int(num_units), activation
+        self._num_units = self.state_size = self.output_size = int(num_units)
+        self._activation = activation
         self._kernel, self._bias = kernel_initializer, bias_initializer
-
-    state_size = output_size = property(lambda self: self._num_units)  # pyright: ignore[reportAssignmentType]
 
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         """Returns the output, which is also the new state."""
@@ -185,15 +181,9 @@ class BasicLSTMCell(RNNCell):
         **_: Any,
     ) -> None:
         super().__init__(_reuse=reuse, name=name, dtype=dtype)
-        self._num_units, self._forget_bias = int(num_units), forget_bias
-        self._state_is_tuple, self._activation = state_is_tuple, activation
-
-    @property
-    def state_size(self) -> Any:
-        """The sizes of memory and output."""
-        return LSTMStateTuple(self._num_units, self._num_units) if self._state_is_tuple else 2 * self._num_units
-
-    output_size = property(lambda self: self._num_units)  # pyright: ignore[reportAssignmentType]
+        self._num_units = self.output_size = int(num_units)
+        self.state_size = LSTMStateTuple(num_units, num_units) if state_is_tuple else 2 * num_units
+        self._forget_bias, self._state_is_tuple, self._activation = forget_bias, state_is_tuple, activation
 
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         """Returns the output, and memory and output as the new state."""
@@ -235,17 +225,9 @@ class LSTMCell(RNNCell):
         self._num_units, self._peepholes, self._cell_clip = int(num_units), use_peepholes, cell_clip
         self._initializer, self._num_proj, self._proj_clip = initializer, num_proj, proj_clip
         self._forget_bias, self._state_is_tuple, self._activation = forget_bias, state_is_tuple, activation
-
-    @property
-    def output_size(self) -> Any:
-        """The size of the output: of the projection, if there is one."""
-        return self._num_proj or self._num_units
-
-    @property
-    def state_size(self) -> Any:
-        """The sizes of memory and output."""
+        self.output_size = num_proj or self._num_units
         sizes = LSTMStateTuple(self._num_units, self.output_size)
-        return sizes if self._state_is_tuple else sum(sizes)
+        self.state_size = sizes if state_is_tuple else sum(sizes)
 
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         """Returns the output, and memory and output as the new state."""
@@ -294,12 +276,11 @@ class LayerNormBasicLSTMCell(RNNCell):
         reuse: Any = None,
     ) -> None:
         super().__init__(_reuse=reuse)
-        self._num_units, self._forget_bias, self._activation = int(num_units), forget_bias, activation
+        self._num_units = self.output_size = int(num_units)
+        self.state_size = LSTMStateTuple(self._num_units, self._num_units)
+        self._forget_bias, self._activation = forget_bias, activation
         self._layer_norm, self._gain, self._shift = layer_norm, norm_gain, norm_shift
         self._keep, self._seed = dropout_keep_prob, dropout_prob_seed
-
-    state_size = property(lambda self: LSTMStateTuple(self._num_units, self._num_units))  # pyright: ignore[reportAssignmentType]
-    output_size = property(lambda self: self._num_units)  # pyright: ignore[reportAssignmentType]
 
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         """Returns the output, and memory and output as the new state."""
@@ -338,17 +319,8 @@ class MultiRNNCell(RNNCell):
         if not isinstance(cells, list | tuple) or not cells:
             raise ArgumentError(f"cells must be a list of cells, not {cells!r}.")
         self._cells, self._state_is_tuple = list(cells), state_is_tuple
-
-    @property
-    def state_size(self) -> Any:
-        """The state sizes of all cells."""
-        sizes = tuple(cell.state_size for cell in self._cells)
-        return sizes if self._state_is_tuple else sum(sizes)
-
-    @property
-    def output_size(self) -> Any:
-        """The output size of the cell on top."""
-        return self._cells[-1].output_size
+        sizes = tuple(cell.state_size for cell in cells)
+        self.state_size, self.output_size = sizes if state_is_tuple else sum(sizes), cells[-1].output_size
 
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         """Returns the output of the cell on top, and the states of all."""
@@ -368,10 +340,7 @@ class _Wrapper(RNNCell):
 
     def __init__(self, cell: Any) -> None:
         super().__init__()
-        self._cell = cell
-
-    state_size = property(lambda self: self._cell.state_size)  # pyright: ignore[reportAssignmentType]
-    output_size = property(lambda self: self._cell.output_size)  # pyright: ignore[reportAssignmentType]
+        self._cell, self.state_size, self.output_size = cell, cell.state_size, cell.output_size
 
     def zero_state(self, batch_size: Any, dtype: Any) -> Any:
         """Returns a state of zeros of the inner cell."""

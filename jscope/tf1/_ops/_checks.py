@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,11 @@ def get_static_value(x: Any, partial: bool = False) -> Any:
 def as_dtype(type_value: Any) -> _dtypes.DType:
     """TensorFlow's `tf.as_dtype`."""
     return _dtypes.wrapped(_dtypes.as_dtype(type_value))
+
+
+def anywhere(*_: Any, **__: Any) -> contextlib.AbstractContextManager[None]:
+    """Has no effect: where arrays live is said by `jax.device_put` and `jscope.sharding`."""
+    return contextlib.nullcontext()
 
 
 def set_random_seed(seed: Any) -> None:

@@ -1,8 +1,8 @@
 """Kernels that draw random numbers, with keys from the scope.
 
 A key depends on the key of the call (`model.with_rng(key).apply`), on the variable scope, and on how often that was
-asked. In a loop that JAX runs, whose body is traced once, each step gets a key of its own with its arguments; `loop_key`
-is how the loop hands it down.
+asked. In a loop that JAX runs, whose body is traced once, each step gets a key of its own with its arguments;
+`loop_key` is how the loop hands it down.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ import numpy as np
 from jax.core import Tracer
 
 from jscope.tf1._ambient import current_or_none
+from jscope.tf1._arrays import ArrayLike
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError
 from jscope.tf1._ops._call import as_tensors, never_static, plain, takes_tensors
 from jscope.tf1._ops._drawing import key_for_loop, loop_key
-from jscope.tf1._arrays import ArrayLike
 from jscope.tf1._tensors import Tensor, tensor
 
 _UNROLLED = 64
@@ -124,7 +124,7 @@ def while_loop(condition: Any, body: Any, loop_vars: Any, invariants: Any, maxim
 
 
 def _unroll(condition: Any, body: Any, state: Any, limit: int | None, all_of_it: bool) -> tuple[Any, int, bool]:
-    """Runs steps in Python as long as it is known whether there is one more; says how many, and whether that was all."""
+    """Runs steps in Python as long as it is known whether there is one more; says how many, and if that was all."""
     first, steps, repetition = state, 0, Repetition()
     while limit is None or steps < limit:
         repetition.next()

@@ -39,11 +39,9 @@ def matvec(a: Any, b: Any, transpose_a: bool, adjoint_a: bool) -> Any:
 
 def tensordot(a: Any, b: Any, axes: Any) -> Any:
     """The sum of products over axes."""
-    if isinstance(axes, list | tuple | np.ndarray) and np.ndim(axes[0]) or isinstance(axes, list):
-        axes = [np.asarray(each).tolist() for each in axes]
-    else:
-        axes = int(axes)
-    return jnp.tensordot(jnp.asarray(a), jnp.asarray(b), axes)
+    sums = np.asarray(axes, object).tolist()
+    sums = [np.asarray(each).tolist() for each in sums] if isinstance(sums, list) else int(sums)
+    return jnp.tensordot(jnp.asarray(a), jnp.asarray(b), sums)
 
 
 def einsum(equation: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -138,12 +136,14 @@ def svd(x: Any, full_matrices: bool, compute_uv: bool) -> Any:
 
 def eigh(x: Any) -> tuple[Any, Any]:
     """Eigenvalues of a symmetric matrix, and eigenvectors as columns."""
-    return tuple(jnp.linalg.eigh(jnp.asarray(x)))  # pyright: ignore[reportReturnType]
+    values, vectors = jnp.linalg.eigh(jnp.asarray(x))
+    return values, vectors
 
 
 def qr(x: Any, full_matrices: bool) -> tuple[Any, Any]:
     """An orthogonal and a triangular matrix whose product is the matrix."""
-    return tuple(jnp.linalg.qr(jnp.asarray(x), "complete" if full_matrices else "reduced"))  # pyright: ignore[reportReturnType]
+    q, r = jnp.linalg.qr(jnp.asarray(x), "complete" if full_matrices else "reduced")
+    return q, r
 
 
 def cross(a: Any, b: Any) -> Any:

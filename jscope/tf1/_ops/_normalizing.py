@@ -39,9 +39,11 @@ def fused_batch_norm(
     # TensorFlow does not differentiate by statistics that are given.
     mean, variance = (None if v is None else jax.lax.stop_gradient(jnp.asarray(v)) for v in (mean, variance))
     if is_training:
-        mean, variance = moments(x.astype(jnp.float32), over, False)
-    parts = [jnp.asarray(v).reshape(shape) for v in (mean, variance, offset, scale)]
-    out = batch_normalization(x.astype(jnp.float32), *parts, epsilon).astype(x.dtype)
+        mean, variance = moments(jnp.asarray(x).astype(jnp.float32), over, False)
+    by_channel = lambda v: jnp.asarray(v).reshape(shape)  # noqa: E731
+    moved, scaled = by_channel(offset), by_channel(scale)
+    wide = x.astype(jnp.float32)
+    out = batch_normalization(wide, by_channel(mean), by_channel(variance), moved, scaled, epsilon).astype(x.dtype)
     if is_training:
         count = x.size // x.shape[channels]
         variance = variance * (count / max(count - 1, 1))

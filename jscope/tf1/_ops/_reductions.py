@@ -53,7 +53,7 @@ def euclidean(x: Any, axis: Any, keepdims: Any) -> Any:
 def norm(tensor: Any, ord: Any, axis: Any, keepdims: Any) -> Any:
     """The norm of vectors, or of matrices for a pair of axes; of all numbers if `axis` is None."""
     tensor, axes = jnp.asarray(tensor), axes_of(axis)
-    if ord in ("euclidean", "fro") or ord == 2 and not isinstance(axes, tuple):
+    if ord in ("euclidean", "fro") or (ord == 2 and not isinstance(axes, tuple)):
         return euclidean(tensor, axis, keepdims)
     if axes is None:
         found = jnp.linalg.norm(tensor.reshape(-1), ord)
@@ -124,8 +124,8 @@ def sufficient_statistics(x: Any, axes: Any, shift: Any, keepdims: Any) -> tuple
     each = (over,) if isinstance(over, int) else over
     count = np.asarray(math.prod(x.shape[axis] for axis in each), x.dtype)
     moved = x if shift is None else x - shift
-    total = (jnp.sum(part, over, keepdims=bool(keepdims)) for part in (moved, jnp.square(moved)))
-    return count, *total, shift
+    total, squares = (jnp.sum(part, over, keepdims=bool(keepdims)) for part in (moved, jnp.square(moved)))
+    return count, total, squares, shift
 
 
 def normalize_moments(count: Any, total: Any, squares: Any, shift: Any) -> tuple[Any, Any]:

@@ -263,13 +263,11 @@ def constant(value: Any, dtype: Any, shape: Any) -> Any:
 @takes_tensors
 def convert_to_tensor(value: Any, dtype: Any, hint: Any) -> Any:
     """The value as a tensor; a constant in the dtype that is asked for."""
-    if isinstance(value, list | tuple) and any(
-        isinstance(leaf, jax.Array) or hasattr(leaf, "operand") for leaf in value
-    ):
-        value = stack([v.operand() if hasattr(v, "operand") else v for v in value], 0)
-    value = value.operand() if hasattr(value, "operand") else value
-    wanted = hint if dtype is None and not hasattr(value, "dtype") else dtype
-    return _dtypes.as_constant(value, None if wanted is None else _dtypes.as_dtype(wanted))
+    given = plain(value)
+    if isinstance(given, list) and any(isinstance(leaf, jax.Array) for leaf in given):
+        given = stack(given, 0)
+    wanted = hint if dtype is None and not hasattr(given, "dtype") else dtype
+    return _dtypes.as_constant(given, None if wanted is None else _dtypes.as_dtype(wanted))
 
 
 def range_(start: Any, limit: Any, delta: Any, dtype: Any) -> Any:

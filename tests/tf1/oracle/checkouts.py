@@ -25,7 +25,9 @@ def floats(*shape):
 def bert(tf, load, training=False):
     modeling = load("modeling")
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    config = modeling.BertConfig(vocab_size=50, hidden_act="gelu", max_position_embeddings=16, type_vocab_size=2, **sizes)
+    config = modeling.BertConfig(
+        vocab_size=50, hidden_act="gelu", max_position_embeddings=16, type_vocab_size=2, **sizes
+    )
 
     def model(ids, mask, types):
         made = modeling.BertModel(config, training, ids, mask, types, use_one_hot_embeddings=False)
@@ -111,7 +113,9 @@ def baselines_layer_norm(tf, load):
 def dcgan(tf, load, training=True):
     load("utils"), load("ops")
     module = load("model")
-    self = types.SimpleNamespace(y_dim=None, output_height=16, output_width=16, batch_size=4, gf_dim=4, df_dim=4, c_dim=3)
+    self = types.SimpleNamespace(
+        y_dim=None, output_height=16, output_width=16, batch_size=4, gf_dim=4, df_dim=4, c_dim=3
+    )
     vars(self).update({f"{k}_bn{i}": None for k in "gd" for i in range(4)})
 
     def gan(z, images):
@@ -194,8 +198,7 @@ def qanet(tf, load):
     def run(x, mask):
         y = layers.highway(layers.conv(x, 8, name="project"), scope="highway")
         block = {"num_blocks": 1, "num_conv_layers": 2, "kernel_size": 3, "num_filters": 8, "num_heads": 2}
-        y = layers.residual_block(y, mask=mask, seq_len=None, scope="encoder", bias=False, dropout=0.0, **block)
-        return y
+        return layers.residual_block(y, mask=mask, seq_len=None, scope="encoder", bias=False, dropout=0.0, **block)
 
     return run
 

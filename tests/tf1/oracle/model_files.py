@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import os
 import re
 import sys
 import time
@@ -34,10 +33,12 @@ import numpy as np
 import jscope
 from jscope import tf1
 from tests.tf1.oracle.checkouts import CASES
+from tests.tf1.oracle.shim import build
 
 IMPORTS = [
     (r"^(\s*)import tensorflow(\.compat\.v1)? as tf\b", r"\1from {package} import {name} as tf"),
     (r"^(\s*)import tf_slim as slim\b", r"\1from {root}.contrib import slim"),
+    (r"^(\s*)from tensorflow\.contrib\.(framework|layers)\.python\.\S+ import", r"\1from {root}.contrib.\2 import"),
     (r"^(\s*)from tensorflow\.contrib(\S*) import", r"\1from {root}.contrib\2 import"),
     (r"^(\s*)import tensorflow\.contrib\.(\S+) as (\w+)", r"\1from {root}.contrib import \2 as \3"),
     (r"^(\s*)from \. import", r"\1from nets import"),
@@ -245,21 +246,13 @@ def compared(ours, theirs):
     return names, outs, all_apart(ours["grads"], theirs["grads"]), apart(ours["penalty"], theirs["penalty"]), state
 
 
-def tensorflow():
-    """TensorFlow 2.21 as the TensorFlow 1 that the files expect: its `contrib` is made of `tf_slim` and `tf_keras`."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    shim = importlib.import_module("tests.tf1.oracle.shim")
-    return shim.tf
-
-
 def main():
     parser = argparse.ArgumentParser(description="Runs public model files on TensorFlow and on jscope.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--show", action="store_true", help="print errors, and names that differ")
     options = parser.parse_args()
-    tf = tensorflow()
+    tf = build()
     print("| model file | variables | names equal | outputs | gradients | of double | penalty | state | seconds |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name in options.names or CASES:
@@ -269,7 +262,9 @@ def main():
             theirs = on_tensorflow(tf, case, Code(folder, "tests.tf1.oracle.shim", "tf"), inputs)
             ours = on_jscope(case, Code(folder, "jscope", "tf1"), inputs)
         except Exception as error:
-            print(f"| {name} | | {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} | | | | | |")
+            print(
+                f"| {name} | | {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} | | | | | |"
+            )
             if options.show:
                 traceback.print_exc(limit=-8)
             continue

@@ -3,11 +3,11 @@
     pip install "tensorflow-cpu==2.21.*" tf_keras
     python -m tests.tf1.oracle.operations
 
-Beside each expression stand dtype, shape and values of what it returns, and the gradients by its floats, each reduced to
-one number. Beside each operation of the table stand TensorFlow's arguments.
+Beside each expression stand dtype, shape and values of what it returns, and the gradients by its floats, each reduced
+to one number. Beside each operation of the table stand TensorFlow's arguments.
 """
 
-# ruff: noqa: T201, S307 - a program prints, and evaluates what the file beside it says.
+# ruff: noqa: T201 - a program prints, and evaluates what the file beside it says.
 
 from __future__ import annotations
 
@@ -71,7 +71,11 @@ def described(value):
     value = np.asarray(value)
     kind = value.dtype.name
     value = np.stack([value.real, value.imag], -1) if value.dtype.kind == "c" else value
-    return [kind, list(value.shape), short(value.astype("float64" if value.dtype.kind not in "iub" else value.dtype).ravel().tolist())]
+    return [
+        kind,
+        list(value.shape),
+        short(value.astype("float64" if value.dtype.kind not in "iub" else value.dtype).ravel().tolist()),
+    ]
 
 
 def short(values):

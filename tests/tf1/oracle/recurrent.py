@@ -1,10 +1,8 @@
-"""Asks TensorFlow for the answers in `tests/tf1/recurrent.json`: names, shapes, outputs and gradients of recurrent networks.
+"""Asks TensorFlow for the answers in `tests/tf1/recurrent.json`: names, shapes, outputs and gradients of networks.
 
-    pip install "tensorflow-cpu==2.21.*" tf_keras
-    python -m tests.tf1.oracle.recurrent
+pip install "tensorflow-cpu==2.21.*" tf_keras
+python -m tests.tf1.oracle.recurrent
 """
-
-# ruff: noqa: S307 - evaluates what the file beside it says.
 
 from __future__ import annotations
 
