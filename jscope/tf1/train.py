@@ -20,8 +20,11 @@ from jax.core import Tracer
 from jscope import _path
 from jscope.errors import ShapeMismatchError
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, MissingReuseError
+from jscope.tf1._lazy import finder
 from jscope.tf1._shapes import TensorShape, as_shape
 from jscope.tf1._variables import Variable, without_output_number
+
+__getattr__, __dir__ = finder("train")
 
 PART = "part_"
 """What TensorFlow calls the shards of a partitioned variable, with their number, below its name."""

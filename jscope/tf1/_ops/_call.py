@@ -42,8 +42,8 @@ def operation(name: str, signature: str, kernel: Callable[..., Any]) -> Callable
     `-layout=None` is an argument that has no effect.
 
     >>> double = operation("double", "x, scale=2, name=None, ~factor:scale", jax.numpy.multiply)
-    >>> double([1, 2]), double(3, factor=5, name="a").name
-    (<tf1.Tensor 'Double:0' shape=(2,) dtype=int32>, 'a:0')
+    >>> double(2), double(3, factor=5, name="a").name
+    (<tf1.Tensor 'Double:0' shape=() dtype=int32>, 'a:0')
     """
     parameters = [part.strip() for part in _split(signature)]
     shown = ", ".join(map(_parameter, parameters))

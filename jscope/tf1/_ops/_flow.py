@@ -127,13 +127,13 @@ def _unroll(condition: Any, body: Any, state: Any, limit: int | None, all_of_it:
     """Runs steps in Python as long as it is known whether there is one more; says how many, and if that was all."""
     first, steps, repetition = state, 0, Repetition()
     while limit is None or steps < limit:
-        repetition.next()
         going = plain(condition(*state))
         if isinstance(going, Tracer) or not (all_of_it or is_eager() or steps < _UNROLLED):
             # From the beginning: what was traced so far is not needed, and JAX leaves it out.
             return (first, 0, False) if steps < 2 or not isinstance(going, Tracer) else (state, steps, False)
         if not going:
             break
+        repetition.next()
         state = _next(body, state)
         steps += 1
     return state, steps, True
