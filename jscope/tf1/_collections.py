@@ -36,7 +36,6 @@ class GraphKeys:
     GLOBAL_STEP = "global_step"
     INIT_OP = "init_op"
     TRAIN_OP = "train_op"
-    UPDATE_OPS = "update_ops"
     VARIABLES = GLOBAL_VARIABLES
 
 

@@ -1,7 +1,7 @@
 """Batch normalization, with TensorFlow's two ways to compute it.
 
-On images TensorFlow calls one fused kernel, of which the moving variance is the unbiased one (with n - 1), and epsilon is
-at least 1.001e-5. Otherwise it computes with single operations, and the variance that is kept is the one that was used.
+On images TensorFlow calls one fused kernel, of which the variance that is kept is the unbiased one (with n - 1).
+Otherwise it computes with single operations, and the variance that is kept is the one that was used.
 
 The moving statistics are written at once. In TensorFlow, they are written if the session runs the collection
 `UPDATE_OPS`; here that collection holds what was written.
@@ -19,14 +19,11 @@ import numpy as np
 from jscope.nn._layer import along
 from jscope.tf1 import _dtypes
 from jscope.tf1._ambient import current
-from jscope.tf1._arguments import ones_initializer, zeros_initializer
+from jscope.tf1._arguments import ONES, ZEROS
 from jscope.tf1._errors import ArgumentError, advised
 from jscope.tf1._tensors import tensor
 from jscope.tf1.layers._dense import static_bool
 from jscope.tf1.layers._layer import Layer
-
-FUSED_EPSILON = 1.001e-5
-"""The least epsilon that TensorFlow's fused kernel takes."""
 
 
 class BatchNormalization(Layer):
@@ -49,10 +46,10 @@ class BatchNormalization(Layer):
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: Any = zeros_initializer(),
-        gamma_initializer: Any = ones_initializer(),
-        moving_mean_initializer: Any = zeros_initializer(),
-        moving_variance_initializer: Any = ones_initializer(),
+        beta_initializer: Any = ZEROS,
+        gamma_initializer: Any = ONES,
+        moving_mean_initializer: Any = ZEROS,
+        moving_variance_initializer: Any = ONES,
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
@@ -70,7 +67,9 @@ class BatchNormalization(Layer):
         super().__init__(trainable, name, **options)
         for what, value in (("renorm", renorm), ("virtual_batch_size", virtual_batch_size), ("adjustment", adjustment)):
             if value:
-                raise ArgumentError(advised(f"`{what}` of batch normalization is not there.", "Write it with `jax.numpy`."))
+                raise ArgumentError(
+                    advised(f"`{what}` of batch normalization is not there.", "Write it with `jax.numpy`.")
+                )
         self.axis, self.momentum, self.epsilon, self.fused = axis, momentum, epsilon, fused
         self.center, self.scale = center, scale
         self.initializers = gamma_initializer, beta_initializer, moving_mean_initializer, moving_variance_initializer
@@ -106,10 +105,13 @@ class BatchNormalization(Layer):
         axis = self._channels(x.ndim)
         fused = self.fused is not False and (x.ndim, axis) in ((4, 1), (4, 3), (5, 1), (5, 4)) and x.dtype != "float64"
         moving, decay = (self.moving_mean, self.moving_variance), self.momentum
-        mean, variance, written = moments_to_use(x, axis, training, moving, decay, unbiased=fused)
+        # What is not trained does not move, either: TensorFlow leaves its updates out of the collection.
+        mean, variance, written = moments_to_use(
+            x, axis, training, moving, decay, unbiased=fused, writes=self.trainable
+        )
         self.add_update(written)
-        epsilon = max(self.epsilon, FUSED_EPSILON) if fused else self.epsilon
-        return tensor(normalized(x, axis, mean, variance, self.gamma, self.beta, epsilon))
+        y = normalized(x, axis, mean, variance, self.gamma, self.beta, self.epsilon)
+        return tensor(y, "FusedBatchNormV3" if fused else "batchnorm/add_1")
 
     def _channels(self, ndim: int) -> int:
         axes = list(self.axis) if isinstance(self.axis, list | tuple) else [self.axis]
@@ -119,7 +121,14 @@ class BatchNormalization(Layer):
 
 
 def moments_to_use(
-    x: Any, axis: int, training: Any, moving: tuple[Any, Any], decay: Any, *, unbiased: bool
+    x: Any,
+    axis: int,
+    training: Any,
+    moving: tuple[Any, Any],
+    decay: Any,
+    *,
+    unbiased: bool,
+    writes: bool = True,
 ) -> tuple[Any, Any, list[Any]]:
     """Returns mean and variance to normalize with, and what was written to the moving ones."""
     decided = static_bool(training)
@@ -133,7 +142,8 @@ def moments_to_use(
     count = math.prod(x.shape[i] for i in over)
     kept = variance * (count / max(count - 1, 1)) if unbiased else variance
     flag = True if decided else jnp.asarray(training)
-    written = [_moved(*each, decay, flag, number) for number, each in enumerate(zip(moving, old, (mean, kept), strict=True))]
+    pairs = enumerate(zip(moving, old, (mean, kept), strict=True))
+    written = [_moved(*each, decay, flag, number) for number, each in pairs if writes]
     if decided:
         return mean, variance, written
     return jnp.where(flag, mean, old[0]), jnp.where(flag, variance, old[1]), written
@@ -156,4 +166,3 @@ def normalized(x: Any, axis: int, mean: Any, variance: Any, gamma: Any, beta: An
     y = (x.astype(dtype) - along(mean, x.ndim, axis)) * along(factor, x.ndim, axis)
     y = y if beta is None else y + along(jnp.asarray(beta).astype(dtype), x.ndim, axis)
     return y.astype(x.dtype)
-

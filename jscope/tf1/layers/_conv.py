@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jscope.nn._conv import convolved
 from jscope.nn._conv_transpose import transposed
 from jscope.nn._spatial import Window
-from jscope.tf1._arguments import zeros_initializer
+from jscope.tf1._arguments import ZEROS
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1.layers._dense import add_bias_weight, with_bias
 from jscope.tf1.layers._layer import Layer, activated, as_given, channels_last, channels_of
@@ -31,7 +31,7 @@ class Conv(Layer):
         activation: Any = None,
         use_bias: Any = True,
         kernel_initializer: Any = None,
-        bias_initializer: Any = zeros_initializer(),
+        bias_initializer: Any = ZEROS,
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
@@ -67,7 +67,7 @@ class Conv(Layer):
                 f"found ndim={x.ndim}. Full shape received: {x.shape}"
             )
         y = with_bias(self, self._computed(x))
-        return activated(as_given(y, self.data_format), self.activation)
+        return activated(as_given(y, self.data_format), self.activation, "BiasAdd" if self.use_bias else "Conv")
 
     def _computed(self, x: Any) -> Any:
         kernel: Any = jnp.asarray(self.kernel)
@@ -119,7 +119,7 @@ class ConvTranspose(Conv):
         activation: Any = None,
         use_bias: Any = True,
         kernel_initializer: Any = None,
-        bias_initializer: Any = zeros_initializer(),
+        bias_initializer: Any = ZEROS,
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
@@ -173,7 +173,7 @@ class SeparableConv(Conv):
         use_bias: Any = True,
         depthwise_initializer: Any = None,
         pointwise_initializer: Any = None,
-        bias_initializer: Any = zeros_initializer(),
+        bias_initializer: Any = ZEROS,
         depthwise_regularizer: Any = None,
         pointwise_regularizer: Any = None,
         bias_regularizer: Any = None,

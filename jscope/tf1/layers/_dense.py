@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope.nn._layer import along, in_one_dtype
-from jscope.tf1._arguments import zeros_initializer
+from jscope.tf1._arguments import ZEROS
 from jscope.tf1._errors import ArgumentError
+from jscope.tf1._ops._drawing import next_key
 from jscope.tf1._tensors import tensor
-from jscope.tf1._transform import current_scope
 from jscope.tf1.layers._layer import Layer, activated, channels_last, channels_of
 
 
@@ -35,7 +35,7 @@ class Dense(Layer):
         activation: Any = None,
         use_bias: Any = True,
         kernel_initializer: Any = None,
-        bias_initializer: Any = zeros_initializer(),
+        bias_initializer: Any = ZEROS,
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
@@ -66,7 +66,9 @@ class Dense(Layer):
     def call(self, inputs: Any) -> Any:
         """Returns `activation(inputs @ kernel + bias)`."""
         x, kernel = in_one_dtype(jnp.asarray(inputs), jnp.asarray(self.kernel))
-        return activated(with_bias(self, jnp.matmul(x, kernel)), self.activation)
+        return activated(
+            with_bias(self, jnp.matmul(x, kernel)), self.activation, "BiasAdd" if self.use_bias else "MatMul"
+        )
 
 
 class Dropout(Layer):
@@ -90,8 +92,7 @@ class Dropout(Layer):
         keep = 1 - jnp.asarray(self.rate, x.dtype)
         given = self.noise_shape or x.shape
         shape = tuple(size if each is None else int(each) for each, size in zip(given, x.shape, strict=True))
-        key = current_scope().rng() if self.seed is None else jax.random.key(self.seed)
-        dropped = jnp.where(jax.random.uniform(key, shape, x.dtype) < keep, x / keep, jnp.zeros_like(x))
+        dropped = jnp.where(jax.random.uniform(next_key(self.seed), shape, x.dtype) < keep, x / keep, jnp.zeros_like(x))
         return tensor(dropped if decided else jnp.where(jnp.asarray(training), dropped, x), "dropout")
 
 
@@ -110,7 +111,7 @@ class Flatten(Layer):
         x = jnp.asarray(inputs)
         if x.ndim > 2:
             x = channels_last(x, self.data_format)
-        return tensor(x.reshape(x.shape[0], int(np.prod(x.shape[1:]))))
+        return tensor(x.reshape(x.shape[0], int(np.prod(x.shape[1:]))), "Reshape")
 
 
 def add_bias_weight(layer: Any, size: int) -> Any:

@@ -1,7 +1,7 @@
 """The layers as functions: a layer is made, called once, and forgotten; its variables stay under its name.
 
-A name that is given is the scope's as it stands, so that two calls with one name share where reuse is on; a layer without
-a name opens a scope of its own.
+A name that is given is the scope's as it stands, so that two calls with one name share where reuse is on; a layer
+without a name opens a scope of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from jscope.tf1._arguments import ones_initializer, zeros_initializer
+from jscope.tf1._arguments import ONES, ZEROS
 from jscope.tf1.layers import _conv, _pool
 from jscope.tf1.layers._batch_norm import BatchNormalization
 from jscope.tf1.layers._dense import Dense, Dropout, Flatten
@@ -59,10 +59,10 @@ def batch_normalization(
     epsilon: float = 1e-3,
     center: bool = True,
     scale: bool = True,
-    beta_initializer: Any = zeros_initializer(),
-    gamma_initializer: Any = ones_initializer(),
-    moving_mean_initializer: Any = zeros_initializer(),
-    moving_variance_initializer: Any = ones_initializer(),
+    beta_initializer: Any = ZEROS,
+    gamma_initializer: Any = ONES,
+    moving_mean_initializer: Any = ZEROS,
+    moving_variance_initializer: Any = ONES,
     beta_regularizer: Any = None,
     gamma_regularizer: Any = None,
     beta_constraint: Any = None,

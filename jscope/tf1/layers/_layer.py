@@ -60,6 +60,7 @@ class Layer:
     >>> class Scale(tf1.layers.Layer):
     ...     def build(self, input_shape):
     ...         self.factor = self.add_weight("factor", input_shape[-1:], initializer=tf1.ones_initializer())
+    ...
     ...     def call(self, inputs):
     ...         return inputs * self.factor
     >>> def model(x):
@@ -346,17 +347,18 @@ def is_channels_first(data_format: str) -> bool:
     """Whether the channels stand before the spatial axes."""
     if data_format not in ("channels_first", "channels_last"):
         raise ArgumentError(
-            "The `data_format` argument must be one of \"channels_first\", \"channels_last\". "
-            f"Received: {data_format}"
+            f'The `data_format` argument must be one of "channels_first", "channels_last". Received: {data_format}'
         )
     return data_format == "channels_first"
 
 
-def activated(y: Any, activation: Any) -> Any:
-    """Returns an output as a tensor, after the activation: a function, or the name of one of `jax.nn`."""
+def activated(y: Any, activation: Any, name: str) -> Any:
+    """Returns an output as a tensor of this name, after the activation: a function, or the name of one of `jax.nn`."""
     if isinstance(activation, str):
-        activation = jnp.asarray if activation == "linear" else getattr(jax.nn, activation, None) or getattr(jnp, activation)
-    return tensor(y) if activation is None else tensor(activation(tensor(y)))
+        function = getattr(jax.nn, activation, None) or getattr(jnp, activation, None)
+        activation = None if activation == "linear" else function
+    out = tensor(y, name)
+    return out if activation is None else tensor(activation(out))
 
 
 def channels_of(shape: TensorShape, data_format: str = "channels_last") -> int:

@@ -38,7 +38,7 @@ class Pool(Layer):
         """Returns the pool of the inputs."""
         x = channels_last(jnp.asarray(inputs), self.data_format)
         y = type(self).function(x, self.pool_size, strides=self.strides, padding=self.padding)
-        return tensor(as_given(y, self.data_format))
+        return tensor(as_given(y, self.data_format), "Pool")
 
     def _sizes(self, value: Any) -> tuple[int, ...]:
         return tuple(map(int, value)) if hasattr(value, "__len__") else (int(value),) * self.rank
