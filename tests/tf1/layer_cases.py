@@ -25,10 +25,11 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Case:
-    """A program and the shape of its input; `exact` says whether the outputs are compared, too."""
+    """A program, the shape of its input, and which trainable variables are state because it writes them."""
 
     program: Callable[..., Any]
     shape: tuple[int, ...]
+    state: str | None = None
 
     def xs(self):
         """The inputs of the steps."""
@@ -39,8 +40,10 @@ def _noise(name, shape):
     return np.random.RandomState(zlib.crc32(name.encode())).uniform(-0.5, 0.5, shape).astype("float32")
 
 
-def value_of(path, shape):
-    """The value of a variable with this name: positive where it is a variance or a scale."""
+def value_of(path, shape, dtype="float32"):
+    """The value of a variable with this name: positive where it is a variance or a scale, 0 for what counts."""
+    if not np.issubdtype(np.dtype(dtype), np.floating):
+        return np.zeros(shape, dtype)
     value = _noise(path, shape)
     return value + 1 if path.endswith(("variance", "gamma")) else value
 
@@ -55,9 +58,9 @@ VECTORS, SEQUENCES, IMAGES, VOLUMES = (4, 5), (2, 6, 3), (2, 6, 5, 3), (2, 4, 5,
 """Shapes of inputs."""
 
 
-def case(name, *shape):
+def case(name, *shape, state=None):
     def add(program):
-        CASES[name] = Case(program, shape)
+        CASES[name] = Case(program, shape, state)
         return program
 
     return add
@@ -335,3 +338,69 @@ def _(tf, x):
             normalizer_params={"trainable": False, "is_training": False},
         )
         return slim.conv2d(x, 2, 3, normalizer_fn=slim.layer_norm)
+
+
+def _written(tf, *operations):
+    """Says to TensorFlow what to run in each step, in this order; jscope has run it already."""
+    for operation in operations:
+        tf.add_to_collection("mine_ops", operation)
+
+
+@case("writing/variables", *VECTORS)
+def _(tf, x):
+    w = tf.Variable(tf.truncated_normal([5, 3], stddev=0.1))
+    b = tf.Variable(np.zeros(3, "float32"))
+    with tf.variable_scope("s"):
+        named = tf.Variable([1.0, 2.0, 3.0], name="b", trainable=False, collections=["mine", "variables"])
+        other = tf.Variable(lambda: tf.ones([3]), dtype=tf.float32, name="b")
+    with tf.name_scope("n"), tf.name_scope("m"):
+        deep = tf.Variable(tf.zeros([1]))
+    with tf.name_scope("n"):
+        again = tf.Variable(tf.zeros([1]), name="v")
+    return tf.matmul(x, w) + b + named + other + deep + again
+
+
+@case("writing/variables beside get_variable", *VECTORS)
+def _(tf, x):
+    with tf.variable_scope("s"):
+        w = tf.get_variable("w", [5, 5])
+        v = tf.Variable(tf.random_normal([5, 5]), name="w")
+        return tf.matmul(tf.matmul(x, w), v)
+
+
+@case("writing/averages", *VECTORS)
+def _(tf, x):
+    w = tf.get_variable("w", [5, 2])
+    step = tf.train.get_or_create_global_step()
+    average = tf.train.ExponentialMovingAverage(0.9, num_updates=step)
+    with tf.variable_scope("s"):
+        b = tf.get_variable("b", [2], initializer=tf.zeros_initializer())
+        _written(tf, tf.assign_add(step, 1), average.apply([w, b]))
+    other = tf.train.ExponentialMovingAverage(0.5, name="slow")
+    _written(tf, other.apply())
+    names = [average.average_name(w), average.average_name(b), other.average(b).op.name]
+    assert names == ["s/w/ExponentialMovingAverage", "s/s/b/ExponentialMovingAverage", "s/b/slow"]
+    assert set(other.variables_to_restore()) >= {"w/slow", "s/b/slow", "global_step"}
+    return tf.matmul(x, w) + b
+
+
+@case("writing/target network", *VECTORS, state="^target")
+def _(tf, x):
+    def network(name):
+        with tf.variable_scope(name):
+            return tf.layers.dense(tf.layers.dense(x, 3, name="one"), 2, name="two")
+
+    online, target = network("online"), network("target")
+    pairs = zip(tf.trainable_variables("target"), tf.trainable_variables("online"), strict=True)
+    _written(tf, tf.group(*[tf.assign(old, 0.9 * old + 0.1 * new) for old, new in pairs]))
+    return online + tf.stop_gradient(target)
+
+
+@case("writing/rows", *VECTORS)
+def _(tf, x):
+    table = tf.get_variable("table", [4, 5], trainable=False)
+    count = tf.get_variable("count", [], tf.int32, tf.zeros_initializer(), trainable=False)
+    _written(tf, tf.scatter_add(table, [0, 2, 0], tf.ones([3, 5])), tf.scatter_update(table, [1], x[:1]))
+    _written(tf, count.assign_add(2), count.assign_sub(1))
+    with tf.control_dependencies(None):
+        return x * 1.0

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope.nn._layer import along
+from jscope.nn._norm import statistics_dtype
 from jscope.tf1 import _dtypes
 from jscope.tf1._ambient import current
 from jscope.tf1._arguments import ONES, ZEROS
@@ -135,7 +136,7 @@ def moments_to_use(
     old = jnp.asarray(moving[0]), jnp.asarray(moving[1])
     if decided is False:
         return *old, []
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x.astype(statistics_dtype(x))
     over = tuple(i for i in range(x.ndim) if i != axis)
     mean = jnp.mean(wide, over)
     variance = jnp.mean(jnp.square(wide - along(mean, x.ndim, axis)), over)
@@ -159,7 +160,7 @@ def _moved(variable: Any, old: Any, new: Any, decay: Any, flag: Any, number: int
 
 def normalized(x: Any, axis: int, mean: Any, variance: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     """Returns the input with this mean and variance taken out, and scaled and moved by `gamma` and `beta`."""
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    dtype = statistics_dtype(x)
     mean, variance = mean.astype(dtype), variance.astype(dtype)
     factor = jax.lax.rsqrt(variance + jnp.asarray(epsilon, dtype))
     factor = factor if gamma is None else factor * jnp.asarray(gamma).astype(dtype)

@@ -84,8 +84,8 @@ def batch_normalization(
     >>> model = tf1.transform_with_state(lambda x: tf1.layers.batch_normalization(x, training=True, name="bn"))
     >>> params, state = model.init(jax.random.key(0), jnp.ones((4, 2)))
     >>> out, state = model.apply(params, state, jnp.ones((4, 2)))
-    >>> state["bn"]["moving_mean"].round(2).tolist()
-    [0.01, 0.01]
+    >>> bool(jnp.allclose(state["bn"]["moving_mean"], 0.01))
+    True
 
     `training` may be a bool tensor. The moving statistics are written at once; `UPDATE_OPS` holds what was written.
     """

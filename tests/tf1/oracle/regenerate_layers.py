@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 import types
 
@@ -48,7 +49,7 @@ def record(case):
         out = case.program(OLD, x)
         kept = [each for key in KEYS for each in tf.get_collection(key) if hasattr(each, "load")]
         variables = list(dict.fromkeys([*tf.global_variables(), *kept]))
-        trained = tf.trainable_variables()
+        trained = [v for v in tf.trainable_variables() if not (case.state and re.search(case.state, v.op.name))]
         facts = {
             "variables": [
                 [v.op.name, v.shape.as_list(), v.dtype.base_dtype.name, bool(v.trainable)] for v in variables
@@ -59,7 +60,7 @@ def record(case):
         if "ends" in facts["collections"]:
             facts["collections"]["ends"] = list(utils.convert_collection_to_dict("ends"))
         for variable in variables:
-            variable.load(value_of(variable.op.name, variable.shape.as_list()), session)
+            variable.load(value_of(variable.op.name, variable.shape.as_list(), variable.dtype.as_numpy_dtype), session)
         penalties = tf.get_collection(tf.GraphKeys.REGULARIZATION_LOSSES)
         grads = tf.gradients(tf.reduce_sum(out * weights_of(out)), [x, *trained])
         wanted = {"y": out} | dict(zip(["d x", *(f"d {v.op.name}" for v in trained)], grads, strict=True))
@@ -69,7 +70,7 @@ def record(case):
         arrays = session.run(wanted, feed)
         arrays["penalties"] = np.asarray(session.run(penalties, feed), "float32")
         for variable in variables:
-            variable.load(value_of(variable.op.name, variable.shape.as_list()), session)
+            variable.load(value_of(variable.op.name, variable.shape.as_list(), variable.dtype.as_numpy_dtype), session)
         updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS) + tf.get_collection("mine_ops")
         for batch in case.xs():
             # One after the other, in the order of the program: TensorFlow may run them in any order.

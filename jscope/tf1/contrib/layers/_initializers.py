@@ -51,9 +51,9 @@ class variance_scaling_initializer(_Random, Initializer):  # noqa: N801 - called
 
     def draw(self, key: Any, shape: Shape, dtype: Any) -> jax.Array:
         """Returns the values."""
-        places = math.prod(shape[:-2])
-        fan_in = float(shape[-2] if len(shape) > 1 else shape[-1]) * places if shape else 1.0
-        fan_out = float(shape[-1]) * places if shape else 1.0
+        # Of a vector, both are its size; of a scalar, 1.
+        sizes = (1, 1) if not shape else (*shape, *shape) if len(shape) == 1 else shape
+        fan_in, fan_out = (float(size * math.prod(sizes[:-2])) for size in sizes[-2:])
         n = {"FAN_IN": fan_in, "FAN_OUT": fan_out, "FAN_AVG": (fan_in + fan_out) / 2}[self.mode]
         if self.uniform:
             limit = math.sqrt(3.0 * self.factor / n)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope.nn._layer import along
+from jscope.nn._norm import statistics_dtype
 from jscope.tf1 import _dtypes
 from jscope.tf1._arguments import ONES, ZEROS
 from jscope.tf1._collections import GraphKeys, add_to_collections
@@ -254,7 +255,7 @@ def _affine(
 
 def _standardized(x: Any, over: tuple[int, ...], epsilon: float) -> Any:
     """Returns the input with mean 0 and variance 1 over these axes."""
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x.astype(statistics_dtype(x))
     mean = jnp.mean(wide, over, keepdims=True)
     variance = jnp.mean(jnp.square(wide - mean), over, keepdims=True)
     return (wide - mean) * jax.lax.rsqrt(variance + jnp.asarray(epsilon, wide.dtype))
