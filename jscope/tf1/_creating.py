@@ -110,9 +110,33 @@ def make_variable(
     if path is None:
         path = _name_scopes.unique_name(ambient, name or UNNAMED)
     _name_scopes.check_root_name(path)
-    aggregation, synchronization = options.pop("aggregation"), options.pop("synchronization")
+    request = _request_by_hand(path, initial, site, trainable, collections, dtype, **options)
+    ambient.memory.templates[Variable, path] = True
+    if ambient.collecting:
+        start = _initial.initial_value_of_variable(path, request.dtype, initial)
+        variable = _create_through_creators(ambient, request, path, start, None)
+    else:
+        request.initializer = None if callable(initial) or isinstance(initial, Undrawn) else initial
+        variable = _find_in_params(ambient, request, path)
+        _add_to_collections(ambient, variable, collections)
+    ambient.handles[path] = variable
+    return variable
+
+
+def _request_by_hand(
+    path: str,
+    initial: Any,
+    site: str,
+    trainable: Any,
+    collections: Any,
+    dtype: Any,
+    *,
+    synchronization: Any,
+    aggregation: Any,
+    **options: Any,
+) -> VariableRequest:
     rules = resolve_synchronization(synchronization, aggregation, trainable, path)
-    request = VariableRequest(
+    return VariableRequest(
         name=path,
         shape=None,
         dtype=None if dtype is None else _dtypes.as_dtype(dtype),
@@ -127,16 +151,6 @@ def make_variable(
         site=site,
         **options,
     )
-    ambient.memory.templates[Variable, path] = True
-    if ambient.collecting:
-        start = _initial.initial_value_of_variable(path, request.dtype, initial)
-        variable = _create_through_creators(ambient, request, path, start, None)
-    else:
-        request.initializer = None if callable(initial) or isinstance(initial, Undrawn) else initial
-        variable = _find_in_params(ambient, request, path)
-        _add_to_collections(ambient, variable, collections)
-    ambient.handles[path] = variable
-    return variable
 
 
 def _taken(path: str, site: str) -> DuplicateVariableError:

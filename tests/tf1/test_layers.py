@@ -246,7 +246,10 @@ WRONG = {
     "format": (lambda x: tf1.layers.conv2d(x, 2, 3, data_format="NCHW"), "`data_format` argument must be one of"),
     "option": (lambda x: tf1.layers.Dense(2, activaton=None)(x), "`Dense` has no argument `activaton`"),
     "strides": (lambda x: tf1.layers.max_pooling2d(x, 2, None), "`strides` must not be None"),
-    "debias": (lambda x: tf1.contrib.layers.batch_norm(x, zero_debias_moving_mean=True), "`zero_debias_moving_mean`"),
+    "debias": (
+        lambda x: tf1.contrib.layers.batch_norm(x, zero_debias_moving_mean=True),
+        "`zero_debias` of `batch_norm` is not there",
+    ),
     "not decorated": (
         lambda x: tf1.contrib.slim.arg_scope([len], a=1).__enter__(),
         "not decorated with @add_arg_scope",

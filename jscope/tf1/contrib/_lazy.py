@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 PACKAGE = __name__.rpartition(".")[0]
-NAMESPACES = ("framework", "layers", "slim")
+NAMESPACES = ("framework", "layers", "rnn", "slim", "training")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,7 @@
 """`tf.contrib.layers`: layers with `weights` and `biases`, normalizations, initializers and regularizers."""
 
+from jscope.tf1.contrib.layers import initializers as initializers
+from jscope.tf1.contrib.layers import regularizers as regularizers
 from jscope.tf1.contrib.layers import utils as utils
 from jscope.tf1.contrib.layers._conv import avg_pool2d as avg_pool2d
 from jscope.tf1.contrib.layers._conv import avg_pool3d as avg_pool3d
@@ -29,15 +31,15 @@ from jscope.tf1.contrib.layers._dense import repeat as repeat
 from jscope.tf1.contrib.layers._dense import softmax as softmax
 from jscope.tf1.contrib.layers._dense import stack as stack
 from jscope.tf1.contrib.layers._dense import unit_norm as unit_norm
-from jscope.tf1.contrib.layers._initializers import variance_scaling_initializer as variance_scaling_initializer
-from jscope.tf1.contrib.layers._initializers import xavier_initializer as xavier_initializer
-from jscope.tf1.contrib.layers._initializers import xavier_initializer_conv2d as xavier_initializer_conv2d
 from jscope.tf1.contrib.layers._norm import batch_norm as batch_norm
 from jscope.tf1.contrib.layers._norm import group_norm as group_norm
 from jscope.tf1.contrib.layers._norm import instance_norm as instance_norm
 from jscope.tf1.contrib.layers._norm import layer_norm as layer_norm
-from jscope.tf1.contrib.layers._regularizers import apply_regularization as apply_regularization
-from jscope.tf1.contrib.layers._regularizers import l1_l2_regularizer as l1_l2_regularizer
-from jscope.tf1.contrib.layers._regularizers import l1_regularizer as l1_regularizer
-from jscope.tf1.contrib.layers._regularizers import l2_regularizer as l2_regularizer
-from jscope.tf1.contrib.layers._regularizers import sum_regularizer as sum_regularizer
+from jscope.tf1.contrib.layers.initializers import variance_scaling_initializer as variance_scaling_initializer
+from jscope.tf1.contrib.layers.initializers import xavier_initializer as xavier_initializer
+from jscope.tf1.contrib.layers.initializers import xavier_initializer_conv2d as xavier_initializer_conv2d
+from jscope.tf1.contrib.layers.regularizers import apply_regularization as apply_regularization
+from jscope.tf1.contrib.layers.regularizers import l1_l2_regularizer as l1_l2_regularizer
+from jscope.tf1.contrib.layers.regularizers import l1_regularizer as l1_regularizer
+from jscope.tf1.contrib.layers.regularizers import l2_regularizer as l2_regularizer
+from jscope.tf1.contrib.layers.regularizers import sum_regularizer as sum_regularizer

@@ -24,7 +24,7 @@ from jscope.tf1.contrib.layers._common import (
     relu,
 )
 from jscope.tf1.contrib.layers._dense import bias_add
-from jscope.tf1.contrib.layers._initializers import XAVIER
+from jscope.tf1.contrib.layers.initializers import XAVIER
 from jscope.tf1.contrib.layers.utils import channel_dimension, collect_named_outputs, two_element_tuple
 from jscope.tf1.layers import _conv, _pool
 from jscope.tf1.layers._layer import as_given, channels_last
@@ -63,6 +63,9 @@ def convolution(
     ['Conv/weights', 'Conv/biases']
     """
     order = layout(data_format, _FORMATS)  # pyright: ignore[reportArgumentType]
+    weights = {"kernel_initializer": weights_initializer, "kernel_regularizer": weights_regularizer}
+    bias = {"bias_initializer": biases_initializer, "bias_regularizer": biases_regularizer}
+    given = {"strides": stride, "padding": padding, "data_format": order, "dilation_rate": rate, "trainable": trainable}
     with layer_scope(scope, "Conv", reuse, RENAMED) as sc:
         inputs = tensor(inputs)
         rank = inputs.shape.ndims
@@ -71,28 +74,36 @@ def convolution(
         kinds = {3: _conv.Conv1D, 4: _conv.Conv2D, 5: _conv.Conv3D}
         if rank not in kinds:
             raise ArgumentError(f"Convolution not supported for input with rank {rank}")
-        layer = kinds[rank](
-            num_outputs,
-            kernel_size,
-            stride,
-            padding,
-            order,
-            rate,
-            use_bias=not normalizer_fn and biases_initializer,
-            kernel_initializer=weights_initializer,
-            bias_initializer=biases_initializer,
-            kernel_regularizer=weights_regularizer,
-            bias_regularizer=biases_regularizer,
-            trainable=trainable,
-            name=sc.name,
-            dtype=inputs.dtype,
-            _scope=sc,
-            _reuse=reuse,
+        layer = _made(
+            kinds[rank], inputs, sc, reuse, normalizer_fn, num_outputs, kernel_size, **given, **weights, **bias
         )
-        outputs = layer(inputs)
-        collect_variable(layer.kernel, variables_collections, "weights")
-        collect_variable(layer.bias, variables_collections, "biases")
+        outputs = _called(layer, inputs, variables_collections, "kernel")
         return finished(outputs, sc, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
+
+
+def _made(
+    kind: Any, inputs: Any, sc: Any, reuse: Any, normalizer_fn: Any, filters: int, kernel_size: Any, **options: Any
+) -> Any:
+    """Returns a layer under the scope `sc`, with biases unless it is normalized."""
+    use_bias = not normalizer_fn and options["bias_initializer"]
+    where = {"name": sc.name, "dtype": inputs.dtype, "_scope": sc, "_reuse": reuse}
+    return kind(filters, kernel_size, use_bias=use_bias, **options, **where)
+
+
+def _called(layer: Any, inputs: Any, variables_collections: Any, *kernels: str) -> Any:
+    """Returns the output of a layer, after its variables were put into their collections."""
+    outputs = layer(inputs)
+    for kernel in kernels:
+        collect_variable(getattr(layer, kernel), variables_collections, "weights")
+    collect_variable(layer.bias, variables_collections, "biases")
+    return outputs
+
+
+def _named(function: Callable[..., Any], name: str, doc: str) -> Callable[..., Any]:
+    """Returns one of several functions that are made alike, under its own name, for `arg_scope`."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return add_arg_scope(function)
 
 
 def _of_rank(dims: int, name: str) -> Callable[..., Any]:
@@ -101,9 +112,9 @@ def _of_rank(dims: int, name: str) -> Callable[..., Any]:
     def function(inputs: Any, num_outputs: int, kernel_size: Any, *args: Any, **kwargs: Any) -> Any:
         return convolution(inputs, num_outputs, kernel_size, *args, conv_dims=dims, **kwargs)
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"`convolution` over {dims} spatial {'axis' if dims == 1 else 'axes'}; the same arguments."
-    return add_arg_scope(function)
+    return _named(
+        function, name, f"`convolution` over {dims} spatial {'axis' if dims == 1 else 'axes'}; the same arguments."
+    )
 
 
 convolution1d = conv1d = _of_rank(1, "convolution1d")
@@ -134,33 +145,17 @@ def _transpose_of_rank(kind: type[_conv.ConvTranspose], name: str, default: str,
         trainable: bool = True,
         scope: Any = None,
     ) -> Any:
+        given = {"kernel_initializer": weights_initializer, "kernel_regularizer": weights_regularizer}
+        given |= {"bias_initializer": biases_initializer, "bias_regularizer": biases_regularizer}
+        given |= {"strides": stride, "padding": padding, "data_format": layout(data_format, formats)}
         with layer_scope(scope, default, reuse, RENAMED) as sc:
-            inputs = tensor(inputs)
-            layer = kind(
-                num_outputs,
-                kernel_size,
-                stride,
-                padding,
-                layout(data_format, formats),
-                use_bias=not normalizer_fn and biases_initializer,
-                kernel_initializer=weights_initializer,
-                bias_initializer=biases_initializer,
-                kernel_regularizer=weights_regularizer,
-                bias_regularizer=biases_regularizer,
-                trainable=trainable,
-                name=sc.name,
-                dtype=inputs.dtype,
-                _scope=sc,
-                _reuse=reuse,
-            )
-            outputs = layer(inputs)
-            collect_variable(layer.kernel, variables_collections, "weights")
-            collect_variable(layer.bias, variables_collections, "biases")
+            made = kind, tensor(inputs), sc, reuse, normalizer_fn, num_outputs, kernel_size
+            outputs = _called(_made(*made, trainable=trainable, **given), inputs, variables_collections, "kernel")
             return finished(outputs, sc, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = "Convolves from small to large with `weights` and adds `biases`; arguments as in `convolution`."
-    return add_arg_scope(function)
+    return _named(
+        function, name, "Convolves from small to large with `weights` and adds `biases`; arguments as in `convolution`."
+    )
 
 
 convolution2d_transpose = conv2d_transpose = _transpose_of_rank(
@@ -200,56 +195,44 @@ def separable_convolution2d(
     Without `num_outputs` channels are not mixed.
     """
     order = layout(data_format)
-    renamed = {**RENAMED, "depthwise_kernel": "depthwise_weights", "pointwise_kernel": "pointwise_weights"}
-    with layer_scope(scope, "SeparableConv2d", reuse, renamed) as sc:
+    after = normalizer_fn, normalizer_params, activation_fn, outputs_collections
+    given = {"strides": stride, "padding": padding, "data_format": order, "dilation_rate": two_element_tuple(rate)}
+    bias = {"bias_initializer": biases_initializer, "bias_regularizer": biases_regularizer, "trainable": trainable}
+    weights = {"depthwise_initializer": weights_initializer, "depthwise_regularizer": weights_regularizer}
+    weights |= {"pointwise_initializer": pointwise_initializer or weights_initializer}
+    weights |= {"pointwise_regularizer": weights_regularizer, "depth_multiplier": depth_multiplier}
+    with layer_scope(scope, "SeparableConv2d", reuse, _SEPARABLE) as sc:
         inputs = tensor(inputs)
-        steps = {"kernel": kernel_size, "stride": stride, "rate": rate}
-        weights = {"initializer": weights_initializer, "regularizer": weights_regularizer, "trainable": trainable}
-        bias = {"initializer": biases_initializer, "regularizer": biases_regularizer, "trainable": trainable}
         if num_outputs is None:
-            keys = collections_of(variables_collections, "weights")
-            outputs = _depthwise(inputs, steps, depth_multiplier, padding, order, {**weights, "collections": keys})
+            outputs = _depthwise(inputs, kernel_size, given, {**weights, **bias}, variables_collections)
             if not normalizer_fn and biases_initializer is not None:
-                keys = {"variables_collections": variables_collections, "data_format": data_format}
-                outputs = bias_add(outputs, **bias, **keys, scope=sc)
-            return finished(outputs, sc, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
-        layer = _conv.SeparableConv2D(
-            num_outputs,
-            kernel_size,
-            stride,
-            padding,
-            order,
-            two_element_tuple(rate),
-            depth_multiplier,
-            use_bias=not normalizer_fn and biases_initializer,
-            depthwise_initializer=weights_initializer,
-            pointwise_initializer=pointwise_initializer or weights_initializer,
-            bias_initializer=biases_initializer,
-            depthwise_regularizer=weights_regularizer,
-            pointwise_regularizer=weights_regularizer,
-            bias_regularizer=biases_regularizer,
-            trainable=trainable,
-            name=sc.name,
-            dtype=inputs.dtype,
-            _scope=sc,
-            _reuse=reuse,
-        )
-        outputs = layer(inputs)
-        for kernel in (layer.depthwise_kernel, layer.pointwise_kernel):
-            collect_variable(kernel, variables_collections, "weights")
-        collect_variable(layer.bias, variables_collections, "biases")
-        return finished(outputs, sc, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
+                start = biases_initializer, biases_regularizer, None, variables_collections, None, trainable
+                outputs = bias_add(outputs, None, *start, data_format, sc)
+            return finished(outputs, sc, *after)
+        kind = _conv.SeparableConv2D
+        layer = _made(kind, inputs, sc, reuse, normalizer_fn, num_outputs, kernel_size, **given, **weights, **bias)
+        outputs = _called(layer, inputs, variables_collections, "depthwise_kernel", "pointwise_kernel")
+        return finished(outputs, sc, *after)
 
 
+_SEPARABLE = {**RENAMED, "depthwise_kernel": "depthwise_weights", "pointwise_kernel": "pointwise_weights"}
 separable_conv2d = separable_convolution2d
 
 
-def _depthwise(inputs: Any, steps: dict[str, Any], multiplier: int, padding: str, order: str, options: Any) -> Any:
-    over = Window(*(two_element_tuple(steps[name]) for name in ("kernel", "stride", "rate")))
-    shape = [*over.size, channel_dimension(inputs.shape, order, 4), multiplier]
-    kernel = model_variable("depthwise_weights", shape, inputs.dtype, **options)
-    x = channels_last(jnp.asarray(inputs), order)
-    return tensor(as_given(_conv.depthwise(x, kernel, over, padding.lower()), order))
+def _depthwise(inputs: Any, kernel_size: Any, given: dict[str, Any], weights: dict[str, Any], keys: Any) -> Any:
+    """Returns the convolution of each channel by itself, with a variable of its own."""
+    over = Window(*map(two_element_tuple, (kernel_size, given["strides"], given["dilation_rate"])))
+    order, padding = given["data_format"], given["padding"].lower()
+    kernel = model_variable(
+        "depthwise_weights",
+        [*over.size, channel_dimension(inputs.shape, order, 4), weights["depth_multiplier"]],
+        inputs.dtype,
+        initializer=weights["depthwise_initializer"],
+        regularizer=weights["depthwise_regularizer"],
+        trainable=weights["trainable"],
+        collections=collections_of(keys, "weights"),
+    )
+    return tensor(as_given(_conv.depthwise(channels_last(jnp.asarray(inputs), order), kernel, over, padding), order))
 
 
 def _pool_of(kind: type[_pool.Pool], name: str, default: str, formats: tuple[str, ...]) -> Any:
@@ -269,9 +252,7 @@ def _pool_of(kind: type[_pool.Pool], name: str, default: str, formats: tuple[str
             layer = kind(kernel_size, stride, padding, order, _scope=sc)
             return collect_named_outputs(outputs_collections, sc, layer(tensor(inputs)))
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The pools of `{kind.__name__}`, with a stride of 2 unless another is given."
-    return add_arg_scope(function)
+    return _named(function, name, f"The pools of `{kind.__name__}`, with a stride of 2 unless another is given.")
 
 
 _IMAGES, _VOLUMES = ("NHWC", "NCHW"), ("NDHWC", "NCDHW")

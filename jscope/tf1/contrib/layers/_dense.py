@@ -27,7 +27,7 @@ from jscope.tf1.contrib.layers._common import (
     layout,
     relu,
 )
-from jscope.tf1.contrib.layers._initializers import XAVIER
+from jscope.tf1.contrib.layers.initializers import XAVIER
 from jscope.tf1.contrib.layers.utils import collect_named_outputs
 from jscope.tf1.layers._dense import Dense, Dropout
 from jscope.tf1.layers._functions import flatten as flatten_layer

@@ -67,46 +67,33 @@ def batch_norm(
 
     The moving statistics are written at once, whatever `updates_collections` is; the collection holds what was written.
     """
-    refused = {"batch_weights": batch_weights is not None, "zero_debias_moving_mean": zero_debias_moving_mean}
-    refused |= {"renorm": renorm, "adjustment": adjustment is not None}
-    for what in (name for name, given in refused.items() if given):
-        raise ArgumentError(advised(f"`{what}` of `batch_norm` is not there.", "Write it with `jax.numpy`."))
-    order, inputs = layout(data_format), tensor(inputs)
-    rank = inputs.shape.ndims
-    given = {**_STARTS, **(param_initializers or {})}
-    fused = fused is not False and rank in (2, 4)
-    if (fused and rank == 2) or updates_collections is not GraphKeys.UPDATE_OPS:
+    _refuse(batch_weights=batch_weights, zero_debias=zero_debias_moving_mean, renorm=renorm, adjustment=adjustment)
+    inputs, given = tensor(inputs), {**_STARTS, **(param_initializers or {})}
+    axis = 1 if layout(data_format) == "channels_first" else inputs.shape.ndims - 1
+    fused = fused is not False and inputs.shape.ndims in (2, 4)
+    if (fused and inputs.shape.ndims == 2) or updates_collections is not GraphKeys.UPDATE_OPS:
         # Without the class, and so without its order of variables: as in TensorFlow.
         with variable_scope(scope, "BatchNorm", reuse=reuse) if fused else layer_scope(scope, "BatchNorm", reuse) as sc:
             dtype = _dtypes.FLOAT32 if fused else inputs.dtype
             kind = {"dtype": dtype, "trainable": trainable, "regularizers": param_regularizers if fused else None}
-            weights = _Weights(inputs, 1 if order == "channels_first" else rank - 1, given, variables_collections, kind)
+            weights = _Weights(inputs, axis, given, variables_collections, kind)
             outputs = weights.normalized(center, scale, is_training, decay, epsilon, updates_collections, fused=fused)
             return activated(outputs, sc, activation_fn, outputs_collections)
-    regularizers = param_regularizers or {}
+    options = {f"{name}_initializer": given[name] for name in _STARTS}
+    options |= {f"{name}_regularizer": (param_regularizers or {}).get(name) for name in ("beta", "gamma")}
+    options |= {"fused": fused, "trainable": trainable, "_reuse": reuse}
     with layer_scope(scope, "BatchNorm", reuse) as sc:
-        layer = BatchNormalization(
-            1 if order == "channels_first" else -1,
-            decay,
-            epsilon,
-            center,
-            scale,
-            given["beta"],
-            given["gamma"],
-            given["moving_mean"],
-            given["moving_variance"],
-            regularizers.get("beta"),
-            regularizers.get("gamma"),
-            fused=fused,
-            trainable=trainable,
-            name=sc.name,
-            _scope=sc,
-            _reuse=reuse,
-        )
+        layer = BatchNormalization(axis, decay, epsilon, center, scale, name=sc.name, _scope=sc, **options)
         outputs = layer(inputs, training=is_training)
         for name in ("moving_mean", "moving_variance", "beta", "gamma"):
             collect_variable(getattr(layer, name), variables_collections, name)
         return activated(outputs, sc, activation_fn, outputs_collections)
+
+
+def _refuse(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None and value is not False:
+            raise ArgumentError(advised(f"`{name}` of `batch_norm` is not there.", "Write it with `jax.numpy`."))
 
 
 class _Weights:
