@@ -275,3 +275,46 @@ def test_scopes_do_without_layers():
     assert "jscope.tf1._scopes" in loaded
     for room in ("jscope.nn", "jscope.tf1.layers", "jscope.tf1.contrib.layers", "jscope.tf1._ops"):
         assert f"'{room}" not in loaded
+
+
+@pytest.mark.parametrize("lift", ["plain", "remat", "jit", "scan"])
+def test_layers_under_lifts(lift):
+    """A block of layers has the names, the values and the state that it has without the lift."""
+
+    def block(x):
+        y = tf1.layers.dense(x, 3, activation=jnp.tanh, name="d")
+        return jnp.asarray(tf1.layers.batch_normalization(y, training=True, name="n"))
+
+    def f(x):
+        if lift == "plain":
+            return block(x)
+        scope = tf1.current_scope()
+        if lift == "scan":
+            return jscope.scan(lambda s, c, _: (tf1.scoped(block)(s, c), None), scope, x, length=1)[0]
+        return getattr(jscope, lift)(tf1.scoped(block))(scope, x)
+
+    x = jax.random.normal(jax.random.key(1), (4, 3))
+    plain, lifted = tf1.transform_with_state(block), tf1.transform_with_state(f)
+    params, state = plain.init(jax.random.key(0), x)
+    one = jax.tree.map(lambda leaf: leaf[None], (params, state)) if lift == "scan" else (params, state)
+    assert jax.tree.map(jnp.shape, lifted.init(jax.random.key(0), x)) == jax.tree.map(jnp.shape, one)
+    expected, found = plain.apply(params, state, x), jax.jit(lifted.apply)(*one, x)
+    squeezed = jax.tree.map(lambda leaf: leaf[0], found[1]) if lift == "scan" else found[1]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), (found[0], squeezed), expected)
+
+
+def test_mixed_precision_by_a_getter():
+    """A custom getter that casts: variables keep 32 bits, layers compute in the dtype of the input."""
+
+    def cast(getter, *args, **kwargs):
+        return tf1.cast(getter(*args, **kwargs), "bfloat16")
+
+    def f(x):
+        with tf1.variable_scope("s", custom_getter=cast, dtype="float32"):
+            return tf1.layers.dense(x, 3), tf1.contrib.layers.fully_connected(x, 3)
+
+    model, x = tf1.transform(f), jnp.ones((2, 4), "float32")
+    params = model.init(jax.random.key(0), x)
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(params)} == {"float32"}
+    assert jscope.tree.names(params)[2:] == ["s/fully_connected/weights", "s/fully_connected/biases"]
+    assert [str(y.dtype) for y in model.apply(params, x)] == ["float32"] * 2
