@@ -30,6 +30,7 @@ from jscope.tf1._collections import get_collection_ref as get_collection_ref
 from jscope.tf1._collections import global_variables as global_variables
 from jscope.tf1._collections import local_variables as local_variables
 from jscope.tf1._collections import model_variables as model_variables
+from jscope.tf1._collections import moving_average_variables as moving_average_variables
 from jscope.tf1._collections import trainable_variables as trainable_variables
 from jscope.tf1._creators import variable_creator_scope as variable_creator_scope
 from jscope.tf1._dtypes import DType as DType
@@ -76,5 +77,16 @@ from jscope.tf1._transform import current_scope as current_scope
 from jscope.tf1._transform import scoped as scoped
 from jscope.tf1._transform import transform as transform
 from jscope.tf1._transform import transform_with_state as transform_with_state
+from jscope.tf1._variables import PartitionedVariable as PartitionedVariable
 from jscope.tf1._variables import Variable as Variable
+from jscope.tf1._writing import Operation as Operation
+from jscope.tf1._writing import assign as assign
+from jscope.tf1._writing import assign_add as assign_add
+from jscope.tf1._writing import assign_sub as assign_sub
+from jscope.tf1._writing import control_dependencies as control_dependencies
+from jscope.tf1._writing import group as group
+from jscope.tf1._writing import no_op as no_op
+from jscope.tf1._writing import scatter_add as scatter_add
+from jscope.tf1._writing import scatter_sub as scatter_sub
+from jscope.tf1._writing import scatter_update as scatter_update
 from jscope.tf1.losses import RegularizationLoss as RegularizationLoss

@@ -18,6 +18,7 @@ NAMESPACES = (
     "flags",
     "gfile",
     "image",
+    "layers",
     "linalg",
     "logging",
     "math",

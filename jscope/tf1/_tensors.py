@@ -76,11 +76,13 @@ class Tensor(TensorLike):
     ([2, 3], [3], 'float32', 2)
     """
 
-    __slots__ = ("_name", "_value")
+    __slots__ = ("_name", "_value", "recipe")
 
     def __init__(self, value: Any, name: str | None = None) -> None:
         self._value = value
         self._name = name
+        # What makes the value again, with another key, where it was made of nothing but constants.
+        self.recipe: Callable[[], Any] | None = None
 
     @property
     def name(self) -> str:
@@ -106,6 +108,22 @@ class Tensor(TensorLike):
 
     def __repr__(self) -> str:
         return f"<tf1.Tensor '{self.name}' shape={self.shape} dtype={self.dtype.name}>"
+
+
+class Undrawn(Tensor):
+    """A tensor of random numbers in a call without a key. To use it is an error, to begin a variable with it is not."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: Exception, name: str | None) -> None:
+        super().__init__(None, name)
+        self._error = error
+
+    def value(self) -> Any:
+        """Raises the error that says how to give the call a key."""
+        raise self._error
+
+    operand = value
 
 
 def tensor(value: Any, name: str | None = None) -> Any:
@@ -200,4 +218,5 @@ for _word, _name in {"neg": "Neg", "pos": "Pos", "abs": "Abs", "invert": "Logica
     setattr(TensorLike, f"__{_word}__", _unary(getattr(operator, _word), _name))
 
 
-jax.tree_util.register_pytree_node(Tensor, lambda t: ((t.value(),), None), lambda _, children: children[0])
+for _kind in (Tensor, Undrawn):
+    jax.tree_util.register_pytree_node(_kind, lambda t: ((t.value(),), None), lambda _, children: children[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -19,8 +20,9 @@ import numpy as np
 from jscope import _path
 from jscope._scope import Scope
 from jscope._transform import Transformed, TransformedWithState
-from jscope.tf1 import _bridge, _dtypes, _initial
-from jscope.tf1._ambient import Ambient, current
+from jscope._util import _text
+from jscope.tf1 import _bridge, _creating, _dtypes, _initial
+from jscope.tf1._ambient import Ambient, current, current_or_none
 from jscope.tf1._arrays import ArrayLike, unwrap
 from jscope.tf1._errors import ArgumentTypeError
 from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse
@@ -41,6 +43,12 @@ def scoped(function: Callable[P, R]) -> Callable[Concatenate[Scope, P], R]:
     >>> float(jscope.apply(model, {"old": {"w": 2.0}, "b": 1.0}, 3.0))
     7.0
     """
+    return _scoped(function, _written_around)
+
+
+def _scoped(
+    function: Callable[P, R], written: Callable[[], re.Pattern[str] | None]
+) -> Callable[Concatenate[Scope, P], R]:
     if not callable(function):
         raise ArgumentTypeError(f"Expected a function, not {function!r}.")
 
@@ -51,10 +59,16 @@ def scoped(function: Callable[P, R]) -> Callable[Concatenate[Scope, P], R]:
             raise ArgumentTypeError(f"Expected a jscope.Scope as the first argument, not {scope!r}.")
         root = VariableScope(as_reuse(_bridge.reuse_of(scope)), scope.path)
         args, kwargs = _map_arrays(_as_tensor, (args, kwargs))
-        with Ambient(scope, root), _advising():
+        with Ambient(scope, root, _creating.make_variable, written()), _advising():
             return _map_arrays(_as_array, function(*args, **kwargs))
 
     return run_under_ambient
+
+
+def _written_around() -> re.Pattern[str] | None:
+    """Returns what the caller of the running call has said to be state, for a function that is given to a lift."""
+    outer = current_or_none()
+    return None if outer is None else outer.written
 
 
 def transform(function: Callable[P, R]) -> Transformed[P, R]:
@@ -69,10 +83,12 @@ def transform(function: Callable[P, R]) -> Transformed[P, R]:
     >>> jax.jit(apply)(params, jnp.ones((1, 2))).tolist()
     [[2.0]]
     """
-    return Transformed(_bridge.Program(scoped(function), stateful=False))
+    return Transformed(_bridge.Program(_scoped(function, lambda: None), stateful=False))
 
 
-def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]:
+def transform_with_state(
+    function: Callable[P, R], *, state: str | re.Pattern[str] | None = None
+) -> TransformedWithState[P, R]:
     """Turns a TF1-style function with variables that are not trainable into the pure functions `init` and `apply`.
 
     >>> from jscope import tf1
@@ -84,8 +100,22 @@ def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]
     >>> out, state = apply(params, state)
     >>> int(state["n"])
     1
+
+    Code may assign to variables that TensorFlow trains (target networks, for example). `state` says which: a regular
+    expression that is searched for in their full names. They are state here, and `jax.grad` by the params leaves them
+    alone; to TensorFlow's functions they stay trainable.
+
+    >>> def copy():
+    ...     target, online = (tf1.get_variable(name, [2]) for name in ("target", "online"))
+    ...     return tf1.assign(target, online)
+    >>> init, apply = tf1.transform_with_state(copy, state="^target$")
+    >>> params, state = init(jax.random.key(0))
+    >>> out, state = apply(params, state)
+    >>> list(params), bool((state["target"] == params["online"]).all())
+    (['online'], True)
     """
-    return TransformedWithState(_bridge.Program(scoped(function), stateful=True))
+    pattern = None if state is None else _text.pattern(state, "state: ")
+    return TransformedWithState(_bridge.Program(_scoped(function, lambda: pattern), stateful=True))
 
 
 def _map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -7,15 +7,17 @@ values only is static.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
+from jscope.errors import MissingRngError
 from jscope.tf1 import _dtypes
 from jscope.tf1._arrays import ArrayLike
-from jscope.tf1._tensors import Tensor, TensorLike, tensor
+from jscope.tf1._tensors import Tensor, TensorLike, Undrawn, tensor
 
 Kernel = Callable[..., Any]
 """A function of arrays, with positional arguments in the order of the signature, less `name`."""
@@ -60,8 +62,16 @@ def operation(name: str, signature: str, kernel: Callable[..., Any]) -> Callable
 def call(kernel: Callable[..., Any], arguments: tuple[Any, ...], name: str | None) -> Any:
     """Returns the tensors of what a kernel makes of the arguments."""
     given = arguments if hasattr(kernel, "takes_tensors") else tuple(map(plain, arguments))
-    if hasattr(kernel, "never_static") or any(map(_is_traced, arguments)):
-        return as_tensors(kernel(*given), name)
+    traced = any(map(_is_traced, arguments))
+    if hasattr(kernel, "never_static") or traced:
+        try:
+            out = as_tensors(kernel(*given), name)
+        except MissingRngError as error:
+            # An error only where it is used: `tf1.Variable(tf1.random_normal(shape))` needs no key but in `init`.
+            out = Undrawn(error, name)
+        if not traced and isinstance(out, Tensor):
+            out.recipe = functools.partial(kernel, *given)
+        return out
     # Also under `jax.jit`: a shape that is computed of shapes must be known.
     with jax.ensure_compile_time_eval():
         return as_tensors(jax.tree.map(_as_static, kernel(*given)), name)

@@ -22,6 +22,7 @@ from jscope.tf1._ambient import current_or_none
 from jscope.tf1._ops._call import never_static
 from jscope.tf1._ops._shaping import sizes_of
 from jscope.tf1._transform import current_scope
+from jscope.tf1.initializers import DRAWING
 
 
 @dataclass(slots=True)
@@ -41,6 +42,11 @@ def next_key(seed: Any = None) -> Any:
     Raises:
       MissingRngError: The call has none.
     """
+    drawing = DRAWING.get()
+    if drawing is not None:
+        # The initializer of a variable draws with the variable's key.
+        drawing[1] += 1
+        return jax.random.fold_in(drawing[0], drawing[1])
     step = _step.get()
     if step is not None and step.key is not None:
         step.used += 1
