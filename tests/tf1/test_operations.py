@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jscope import tf1
-from jscope.tf1._ops._find import ROWS
+from jscope.tf1._ops._find import ROWS, WHOLE
 from tests.crossed import mostly_slow
 from tests.tf1.operations import CASES, NOT_COMPARED, numbers
 
@@ -113,3 +113,15 @@ def test_every_operation_has_a_case():
     called = {name for case in CASES for name in re.findall(r"tf\.([a-zA-Z_.0-9]+)\(", case)}
     assert set(ROWS) - called - NOT_COMPARED == set()
     assert set(ROWS) >= NOT_COMPARED
+
+
+def test_the_guide_lists_all_operations():
+    """In `docs/from_tf1.md`, by namespace, each on its own line."""
+    text = (Path(__file__).parents[2] / "docs" / "from_tf1.md").read_text(encoding="utf8")
+    listed = text.partition("<summary>All operations</summary>")[2].partition("</details>")[0]
+    names = set()
+    for paragraph in listed.strip().split("\n\n"):
+        home, *rest = re.findall(r"`([a-zA-Z0-9_.]+)`", paragraph)
+        names |= {f"{home.removeprefix('tf').removeprefix('.')}.{name}".lstrip(".") for name in rest}
+    whole = {name for name in WHOLE if not name.startswith(("contrib", "__"))}
+    assert names == set(ROWS) | whole

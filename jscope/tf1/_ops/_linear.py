@@ -68,7 +68,10 @@ def matrix_diag(diagonal: Any, k: Any, rows: Any, columns: Any) -> Any:
     """Matrices with these diagonals, `k` places above the middle."""
     diagonal, k = jnp.asarray(diagonal), _one_diagonal(k)
     size = diagonal.shape[-1]
-    shape = [n if given == -1 else int(given) for n, given in ((size - min(k, 0), rows), (size + max(k, 0), columns))]
+    least = size - min(k, 0), size + max(k, 0)
+    # A square, unless one of both sizes is given.
+    least = (size + abs(k),) * 2 if rows == columns == -1 else least
+    shape = [n if given == -1 else int(given) for n, given in zip(least, (rows, columns), strict=True)]
     places = jnp.arange(size)
     empty = jnp.zeros((*diagonal.shape[:-1], *shape), diagonal.dtype)
     return empty.at[..., places - min(k, 0), places + max(k, 0)].set(diagonal)
