@@ -47,6 +47,15 @@ class Results:
         (n, fewer), (m, more) = found[-2], found[-1]
         return (more["median"] / fewer["median"]) / (m / n)
 
+    def worst_layer(self) -> float:
+        """Returns the largest ratio among layers and networks to the same by hand."""
+        return sorted(numbers["ratio"] for _, numbers in self.all("layers/trace"))[-1]
+
+    def slowest_lift(self) -> float:
+        """Returns the ratio of the slowest lift that is called without `jit`, but for `jit` itself."""
+        lifts = ("scan", "layers", "map", "cond", "switch", "while_loop", "fori_loop")
+        return max(self.ratio(f"lifts/{name}") for name in lifts)
+
     def more_programs(self) -> float:
         """Returns how many programs more than for 2 layers `init` compiles for many."""
         counts = sorted(found["median"] for _, found in self.all("init/compiles"))
@@ -72,10 +81,17 @@ class Goal:
 
 GOALS = (
     Goal("trace `apply`, 96 layers / by hand", 1.03, lambda r: r.ratio("trace/apply/transformer-96")),
+    Goal("trace `jscope.nn`, the worst of its layers and networks / by hand", 1.03, Results.worst_layer),
     Goal("what reading a variable adds to a trace by hand", 2.0, lambda r: r.added("trace/read/wide"), "µs"),
     Goal("trace `apply` in `jscope.tf1` / by hand", 1.25, lambda r: r.ratio("trace/apply/transformer-96", "tf1")),
     Goal("eager `apply` / by hand", 1.10, lambda r: r.ratio("eager/apply/transformer")),
+    Goal("lifts without `jit`, the slowest loop or branch / by hand", 2.0, Results.slowest_lift),
+    Goal("`jscope.jit` of an inline lambda, without `jit` around", 180, lambda r: 1e6 * r.median("lifts/jit of"), "µs"),
     Goal("cold `init`, 96 layers / best peer", 0.6, lambda r: r.against("init/cold/transformer-96")),
+    Goal("initial values from specs again / by hand", 1.3, lambda r: r.ratio("init/materialize")),
+    Goal("memory of `init`, 96 layers / by hand", 1.35, lambda r: r.ratio("init/memory")),
+    Goal("from `python` to the first step, 12 layers / best peer", 0.9, lambda r: r.against("start/unrolled")),
+    Goal("the same, 96 scanned layers / best peer", 0.9, lambda r: r.against("start/scanned")),
     Goal("programs compiled by `init`: 96 layers - 2 layers", 0, Results.more_programs),
     Goal("sharded `init`, 96 layers / Linen's", 0.1, lambda r: r.against("init/sharded/transformer-96", ("linen",))),
     Goal("48 calls of a jitted block: trace / by hand", 1.5, lambda r: r.ratio("loop/jitted trace/transformer-48")),
@@ -89,5 +105,5 @@ GOALS = (
     Goal("specs: growth of time / of variables (quadratic: 10)", 2, lambda r: r.growing("growth/specs")),
     Goal("`init`: growth of time / of variables (quadratic: 10)", 2, lambda r: r.growing("growth/init")),
     Goal("trace `apply`: growth of time / of variables (quadratic: 10)", 2, lambda r: r.growing("growth/trace")),
-    Goal("`import jscope` beyond `import jax`", 50, lambda r: 1e3 * r.median("import/beyond jax"), "ms"),
+    Goal("`import jscope` beyond `import jax`", 30, lambda r: 1e3 * r.median("import/beyond jax"), "ms"),
 )

@@ -7,8 +7,12 @@ only once in a process, is compared between processes. `@measure` is all it take
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -17,9 +21,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
+import numpy as np
 
 from benchmarks import _timing
 from benchmarks._agree import weights
+from benchmarks._layers import LAYERS
 from benchmarks._libraries import LIBRARIES
 from benchmarks.models import _math
 from benchmarks.models._models import Transformer, UnsupportedError, Wide
@@ -135,6 +141,28 @@ def eager(library, size):
         yield pair.time("eager/apply", make, size)
 
 
+@measure(only=("explicit",))
+def layers(library, size):
+    """Traces layers of `jscope.nn`, and networks of them, in turns with the same by hand in the same scopes."""
+    for name, twice in LAYERS.items():
+        calls = [lambda trace=trace: trace() and None for trace in twice.traced(repeated=size.shallow)]
+        limits = {"budget": 2 * size.seconds, "least": size.least, "clock": time.thread_time}
+        yield Sample(f"layers/trace/{name}", "s", *_timing.paired(*calls, **limits))
+
+
+@measure("lifts", only=("explicit",))
+def lifts(library, size):
+    """Calls a model without `jit` that is one lift, in turns with JAX's own transform of a function of its module."""
+    x = jax.numpy.ones((4, 64))
+    params = {"w": jax.numpy.stack([jax.numpy.eye(64)] * 8)}
+    ours, theirs = (importlib.import_module(f"benchmarks.models.{name}").LIFTS for name in (library, "raw"))
+    for name, lift in ours.items():
+        apply, by_hand = lift, theirs[name.partition(" ")[0]]
+        calls = [functools.partial(each, params, x) for each in (apply, by_hand)]
+        jax.block_until_ready([call() for call in calls])
+        yield Sample(f"lifts/{name}/blocks-8", "s", *_timing.paired(*calls, budget=size.seconds, least=size.least))
+
+
 @measure()
 def dispatch(library, size):
     """Calls of a jitted function that does next to nothing with many variables: flattening, checking, returning."""
@@ -228,6 +256,24 @@ def jit_init(library, size):
     yield Sample(f"init/jit/{model.label}", "s", [seconds])
 
 
+@measure("init", only=("explicit",))
+def materialize(library, size):
+    """Initial values from specs again, in turns with the same programs by hand, on keys that are known."""
+    model = Transformer(size.deep)
+    built, key, x = ready(library, model)
+    specs = built.specs(x)
+
+    @functools.cache
+    def drawing(initializer, shape, dtype):
+        return jax.jit(lambda data: initializer(jax.random.wrap_key_data(data), shape, dtype))
+
+    plan = [(name, spec.initializer, spec.shape, spec.dtype) for name, spec in specs.flat().items()]
+    rows = np.random.default_rng(0).integers(2**32, size=(len(plan), 2), dtype=np.uint32)
+    by_hand = lambda: {name: drawing(*of)(row) for (name, *of), row in zip(plan, rows, strict=True)}  # noqa: E731
+    ours, theirs = _timing.paired(lambda: specs.materialize(key), by_hand, budget=size.seconds, least=size.least)
+    yield Sample(f"init/materialize/{model.label}", "s", ours, theirs)
+
+
 @measure("shallow", only=("explicit", "tf1"))
 def shallow(library, size):
     """How many programs `init` compiles for two layers."""
@@ -254,6 +300,41 @@ def sharded(library, size):
     seconds = _timing.seconds(lambda: made.append(built.init_sharded(key, x, rule)) or made)
     assert all(len(leaf.sharding.device_set) == 8 for leaf in jax.tree.leaves(made))
     yield Sample(f"init/sharded/{model.label}", "s", [seconds])
+
+
+@measure("memory", every_round=True)
+def memory(library, size):
+    """By how much the first `init` raises the peak of the process's memory."""
+    model = Transformer(size.deep)
+    built, key, x = ready(library, model)
+    before = peak()
+    jax.block_until_ready(built.init(key, x))
+    yield Sample(f"init/memory/{model.label}", "MiB", [peak() - before])
+
+
+def peak():
+    """Returns the most memory that this process had so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@measure("first step", every_round=True)
+def first_step(library, size):
+    """From `python` to the first step of training that is done: imports, `init`, tracing, compiling."""
+    yield started(library, Transformer(size.shallow), size)
+
+
+@measure("first scanned step", every_round=True)
+def first_scanned_step(library, size):
+    """The same with scanned layers, where the library has them."""
+    with contextlib.suppress(UnsupportedError):
+        yield started(library, Transformer(size.deep, form="scanned"), size)
+
+
+def started(library, model, size):
+    """Returns a sample of the seconds since this process was started, once a step is done."""
+    built, key, x = ready(library, model)
+    jax.block_until_ready(jax.jit(step(built))(built.init(key, x), x))
+    return Sample(f"start/{model.form}/{model.label}", "s", [time.time() - size.started])
 
 
 @measure("import")

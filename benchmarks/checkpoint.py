@@ -35,6 +35,7 @@ GOALS = {
     "1 GB, one variable of a safetensors file": 0.05,
     "1 GB, save: step / Orbax": 1 / 3,
     "1 GB, restore: step / Orbax": 1 / 3,
+    "10,000 leaves, save: safetensors": 1.5,
     "10,000 leaves, save: step / Orbax": 1 / 20,
     "10,000 leaves, restore: step / Orbax": 1 / 20,
     "1 GB, save: Orbax store / Orbax": 1.05,

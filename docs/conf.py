@@ -1,5 +1,9 @@
+import importlib
 import re
 from importlib.metadata import version as version_of
+
+from docutils.statemachine import StringList
+from sphinx.ext.autosummary import Autosummary
 
 project = "jscope"
 author = "The jscope authors"
@@ -7,7 +11,10 @@ copyright = author
 release = version_of("jscope")
 version = release
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+extensions += ["sphinx.ext.viewcode", "sphinx_design"]
+autosummary_generate = False
+suppress_warnings = ["autosummary.import_cycle"]  # The tables name modules in full.
 exclude_patterns = ["_build", "jupyter_execute"]
 html_theme = "furo"
 html_title = f"jscope {release}"
@@ -51,6 +58,56 @@ def to_restructured_text(app, what, name, obj, options, lines):
             rewritten.append(CODE.sub(lambda code: code[1] + (code[2] and f"\\ {code[2]}"), line))
     lines[:] = rewritten
 
+    # Napoleon takes what stands before a colon in the first line for a type.
+    if what in ("property", "attribute", "data"):
+        lines.insert(0, "")
+
+
+def without_object(app, name, obj, options, bases):
+    """Leaves out, in place, that a class is an object."""
+    bases[:] = [base for base in bases if base is not object]
+
+
+def without_constructor(app, what, name, obj, options, signature, returned):
+    """Hides how a class is called that users do not call."""
+    if what == "class" and name.rpartition(".")[2] in MADE_BY_JSCOPE:
+        return "", None
+    return None
+
+
+MADE_BY_JSCOPE = ("Scope", "Specs", "VariableSpec", "Transformed", "TransformedWithState", "Effects")
+
+
+class Names(Autosummary):
+    """`.. names:: module` lists a module's public names, or those that stand below it, with their first sentences."""
+
+    has_content = True
+    required_arguments = 1
+    final_argument_whitespace = False
+
+    def run(self):
+        module = importlib.import_module(self.arguments[0])
+        names = [name for line in self.content for name in line.split()]
+        names = names or [name for name in vars(module) if documented(module, name)]
+        self.content = StringList([f"~{module.__name__}.{name}" for name in names])
+        self.options["nosignatures"] = True
+        return super().run()
+
+
+def documented(module, name):
+    """Whether a name of a module is public, and no module itself."""
+    value = getattr(module, name)
+    return (
+        not name.startswith("_")
+        and getattr(value, "__doc__", None)
+        and not hasattr(value, "__path__")
+        and callable(value)
+        and getattr(value, "__module__", "").startswith(module.__name__)
+    )
+
 
 def setup(app):
+    app.add_directive("names", Names)
     app.connect("autodoc-process-docstring", to_restructured_text, priority=100)
+    app.connect("autodoc-process-bases", without_object)
+    app.connect("autodoc-process-signature", without_constructor)

@@ -1,9 +1,9 @@
 """Trains a convolutional network on scikit-learn's handwritten digits, in half a minute on two cores.
 
-The network has everything that a scope can carry: params, state (the moving averages of batch normalization),
-randomness (dropout) and an inherited default (weight decay). Everything that changes in training is saved in one
-safetensors file, which a fresh process then restores: `--restore FILE` fails unless the network gets as many test
-images right as when it was saved.
+The layers are those of `jscope.nn`, but for one that is written here. The network has all that a scope can carry:
+params, state (the moving averages of batch normalization), randomness (dropout) and inherited defaults (initializer,
+weight decay). Everything that changes in training is saved in one safetensors file, which a fresh process then
+restores: `--restore FILE` fails unless the network gets as many test images right as when it was saved.
 """
 
 import argparse
@@ -20,64 +20,36 @@ import optax
 from tqdm import tqdm
 
 import jscope
-from jscope import checkpoint, initializers, regularizers
+from jscope import checkpoint, initializers, nn, regularizers
 from jscope.checkpoint import safetensors
 
 BATCH = 64
 IMAGES = jax.ShapeDtypeStruct((BATCH, 8, 8, 1), jnp.float32)
 
 
-def dense(scope, x_nd, features):
-    """An affine map. The bias switches the inherited weight decay off."""
-    w_df = scope.get_variable("w", (x_nd.shape[-1], features))
-    b_f = scope.get_variable("b", (features,), initializer=initializers.zeros, regularizer=jscope.OFF)
-    return x_nd @ w_df + b_f
+def prelu(scope, x_nhwc):
+    """A layer is a function of a scope. This one is a ReLU with a learnt slope for what is below zero."""
+    slope_c = scope.get_variable("slope", x_nhwc.shape[-1:], initializer=initializers.constant(0.25))
+    return jnp.where(x_nhwc > 0, x_nhwc, slope_c * x_nhwc)
 
 
-def conv(scope, x_nhwc, channels):
-    """A convolution of 3 by 3, without a bias: batch normalization has one."""
-    w_hwio = scope.get_variable("w", (3, 3, x_nhwc.shape[-1], channels), initializer=initializers.he_normal())
-    return jax.lax.conv_general_dilated(x_nhwc, w_hwio, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-def batch_norm(scope, x_nhwc, training, momentum=0.9):
-    """Normalizes each channel over the batch; in evaluation, by the moving averages that are kept in state."""
-    scope, shape = scope.with_defaults(regularizer=jscope.OFF), x_nhwc.shape[-1:]
-    scale = scope.get_variable("scale", shape, initializer=initializers.ones)
-    shift = scope.get_variable("shift", shape, initializer=initializers.zeros)
-    mean = scope.get_variable("mean", shape, initializer=initializers.zeros, trainable=False)
-    var = scope.get_variable("var", shape, initializer=initializers.ones, trainable=False)
-    if training:
-        batch_mean, batch_var = x_nhwc.mean((0, 1, 2)), x_nhwc.var((0, 1, 2))
-        scope.assign("mean", momentum * mean + (1 - momentum) * batch_mean)
-        scope.assign("var", momentum * var + (1 - momentum) * batch_var)
-        mean, var = batch_mean, batch_var
-    return (x_nhwc - mean) * jax.lax.rsqrt(var + 1e-5) * scale + shift
-
-
-def dropout(scope, x, rate, training):
-    """Drops elements at random, with a key that depends on the call's key and on the scope's path."""
-    if not training:
-        return x
-    return jnp.where(jax.random.bernoulli(scope.rng(), 1 - rate, x.shape), x / (1 - rate), 0)
-
-
-def block(scope, x_nhwc, channels, training):
-    """Two convolutions, then half the resolution."""
-    for name in ("conv_0", "conv_1"):
-        x_nhwc = conv(scope / name, x_nhwc, channels)
-        x_nhwc = jax.nn.relu(batch_norm(scope / name / "norm", x_nhwc, training))
-    n, h, w, c = x_nhwc.shape
-    return x_nhwc.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
+def block(scope, x_nhwc, filters, training):
+    """Two convolutions, then half the resolution. Norms and slopes switch the inherited weight decay off."""
+    free = scope.with_defaults(regularizer=jscope.OFF)
+    for i in range(2):
+        x_nhwc = nn.conv(scope / f"conv_{i}", x_nhwc, filters, (3, 3), padding="same", use_bias=False)
+        x_nhwc = nn.batch_norm(free / f"norm_{i}", x_nhwc, training=training, momentum=0.9)
+        x_nhwc = prelu(free / f"prelu_{i}", x_nhwc)
+    return nn.max_pool(x_nhwc, (2, 2))
 
 
 def network(scope, x_nhwc, *, training):
-    """Two blocks and a dense layer. All variables inherit the weight decay."""
-    scope = scope.with_defaults(regularizer=regularizers.l2(1e-4))
+    """Two blocks and a dense layer. All variables inherit the initializer and the weight decay."""
+    scope = scope.with_defaults(initializer=initializers.he_normal(), regularizer=regularizers.l2(1e-4))
     x_nhwc = block(scope / "block_0", x_nhwc, 24, training)
     x_nhwc = block(scope / "block_1", x_nhwc, 48, training)
-    x_nd = dropout(scope / "dropout", x_nhwc.reshape(len(x_nhwc), -1), 0.5, training)
-    return dense(scope / "out", x_nd, 10)
+    x_nd = nn.dropout(scope / "dropout", x_nhwc.reshape(len(x_nhwc), -1), 0.5, training=training)
+    return nn.dense(scope / "out", x_nd, 10)
 
 
 model = jscope.transform_with_state(network)
@@ -161,7 +133,7 @@ def load_digits():
 
 
 def save(path, now, correct):
-    """Writes a checkpoint with flat names, such as `params/out/w` and `optimizer/0/mu/out/w`: all of it, or nothing."""
+    """Writes a checkpoint with flat names, such as `params/out/bias` or `optimizer/0/mu/out/bias`: all, or nothing."""
     safetensors.save(path, now._asdict() | {"correct": correct})
 
 

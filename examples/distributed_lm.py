@@ -1,7 +1,8 @@
 """Trains the transformer of char_lm.py on many devices in many processes, data-parallel and tensor-parallel.
 
-The model does not change. Rules name the axes of its variables by their paths, and say to which axis of a mesh each
-name goes: every variable is split over all devices, batches over one axis of the mesh, wide layers over the other.
+The model does not change: the layers of `jscope.nn` name the axes of their variables, and rules say to which axis of a
+mesh each name goes. Every variable is split over all devices, batches over one axis of the mesh, wide layers over the
+other.
 
     python examples/distributed_lm.py --processes 4     starts four processes on this machine, on CPU
     srun python examples/distributed_lm.py --cluster    is one of the processes that a cluster's launcher starts
@@ -24,19 +25,14 @@ from socket import socket
 import jax
 import jax.numpy as jnp
 import optax
-from char_lm import Config, batches, load_text, transformer
+from char_lm import Config, batches, cross_entropy, load_text, make_train_step, transformer
 from jax.sharding import AxisType, NamedSharding
 
 import jscope
 from jscope import sharding
 from jscope.checkpoint import Checkpointer
 
-PATHS = {
-    "embedding$": ("vocab", "embed"),
-    "(query|key|value|up)/w$": ("embed", "mlp"),
-    "(out|down)/w$": ("mlp", "embed"),
-}
-COMPUTED = sharding.Rules(paths=PATHS) | sharding.tensor_parallel()
+COMPUTED = sharding.tensor_parallel()
 STORED = COMPUTED | sharding.fsdp()
 """How variables are stored. A layer is put together over the data axis where it is used, and computed with as above."""
 
@@ -47,12 +43,6 @@ def gathering(scope, tokens_bt, config):
 
 
 model = jscope.transform(gathering)
-
-
-def cross_entropy(params, tokens_bt, config, key=None):
-    """The mean cost of predicting each character from those before it, in nats."""
-    logits_btv = model.with_rng(key).apply(params, tokens_bt[:, :-1], config)
-    return optax.softmax_cross_entropy_with_integer_labels(logits_btv, tokens_bt[:, 1:]).mean()
 
 
 def main():
@@ -75,9 +65,11 @@ def train(o, checkpoints):
     mesh = make_mesh(min(o.model, jax.device_count()))
     config = Config(o.layers, o.dim, o.heads)
     specs = model.specs(jax.ShapeDtypeStruct((o.batch, o.context), jnp.int32), config)
-    optimizer = optax.adamw(optax.warmup_cosine_decay_schedule(0, 3e-3, 50, o.decay_steps), mask=specs.mask("w$"))
+    optimizer = optax.adamw(optax.warmup_cosine_decay_schedule(0, 3e-3, 50, o.decay_steps), mask=specs.mask("kernel$"))
     params, opt_state, start = init_or_restore(o, specs, mesh, optimizer, checkpoints)
-    train_step = make_train_step(optimizer, config, o.seed, params, opt_state)
+    # All that is trained stays where it is.
+    shardings = (*jax.tree.map(lambda leaf: leaf.sharding, (params, opt_state)), None)
+    train_step = make_train_step(model, optimizer, config, o.seed, shardings)
     say(sharding.show(params))
     say(f"{jax.process_count()} processes, {jax.device_count()} devices, mesh {dict(mesh.shape)}, from step {start}")
 
@@ -90,7 +82,7 @@ def train(o, checkpoints):
                 say(f"step {step:4}: loss {float(loss):.5f}", flush=True)
             checkpoints.save(step + 1, params=params, opt_state=opt_state, specs=specs, force=step + 1 == o.steps)
         if o.held_out:
-            loss = jax.jit(partial(cross_entropy, config=config))
+            loss = jax.jit(partial(cross_entropy, model, config=config))
             pieces = islice(batches(o.seed, held_out, o.batch, o.context), o.held_out)
             mean = sum(float(loss(params, put(piece_bt, mesh))) for piece_bt in pieces) / o.held_out
             say(f"Held-out loss after {o.steps} steps: {mean:.5f}")
@@ -112,20 +104,6 @@ def init_or_restore(o, specs, mesh, optimizer, checkpoints):
         return saved["params"], saved["opt_state"], start
     params = specs.materialize(jax.random.key(o.seed), sharding=shardings)
     return params, jax.jit(optimizer.init, out_shardings=opt_shardings)(params), 0
-
-
-def make_train_step(optimizer, config, seed, params, opt_state):
-    """Returns the jitted `(params, opt_state, step, tokens) -> (params, opt_state, loss)`; all stays where it is."""
-    shardings = jax.tree.map(lambda x: x.sharding, (params, opt_state))
-
-    @partial(jax.jit, donate_argnums=(0, 1), out_shardings=(*shardings, None))
-    def train_step(params, opt_state, step, tokens_bt):
-        key = jax.random.fold_in(jax.random.key(seed), step)
-        loss, gradients = jax.value_and_grad(cross_entropy)(params, tokens_bt, config, key)
-        updates, opt_state = optimizer.update(gradients, opt_state, params)
-        return optax.apply_updates(params, updates), opt_state, loss
-
-    return train_step
 
 
 def put(tokens_bt, mesh):

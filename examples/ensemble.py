@@ -16,28 +16,17 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import jscope
-from jscope import initializers
-
-
-def dense(scope, x_nd, features):
-    """An affine map."""
-    w_df = scope.get_variable("w", (x_nd.shape[-1], features), initializer=initializers.he_normal())
-    b_f = scope.get_variable("b", (features,), initializer=initializers.zeros)
-    return x_nd @ w_df + b_f
-
-
-def dropout(scope, x_nd, rate):
-    """Drops elements where the call was given a key: in training."""
-    if not scope.has_rng:
-        return x_nd
-    return jnp.where(jax.random.bernoulli(scope.rng(), 1 - rate, x_nd.shape), x_nd / (1 - rate), 0)
+from jscope import initializers, nn
 
 
 def member(scope, x_nd):
     """One network. It does not know that there are others, nor which of its variables it shares with them."""
-    x_nd = jax.nn.relu(dense(scope / "trunk", x_nd, 64))
-    x_nd = jax.nn.relu(dense(scope / "head" / "hidden", dropout(scope / "head" / "dropout", x_nd, 0.5), 64))
-    return dense(scope / "head" / "out", x_nd, 10)
+    scope = scope.with_defaults(initializer=initializers.he_normal())
+    x_nd = nn.dense(scope / "trunk", x_nd, 64, activation=jax.nn.relu)
+    # A call has a key in training, only there.
+    x_nd = nn.dropout(scope / "head" / "dropout", x_nd, 0.5, training=scope.has_rng)
+    x_nd = nn.dense(scope / "head" / "hidden", x_nd, 64, activation=jax.nn.relu)
+    return nn.dense(scope / "head" / "out", x_nd, 10)
 
 
 def ensemble(scope, x_nd, members):

@@ -88,6 +88,8 @@ class End:
 
 def _by_name(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Returns all arguments by name: getters written for TensorFlow 1 may pass the first three by position."""
+    if not args:
+        return options
     given = dict(zip(_POSITIONAL, args, strict=False))
     if len(args) > len(_POSITIONAL) or given.keys() & options.keys():
         raise InvalidArgumentError(
@@ -117,6 +119,8 @@ def consult(consulted: dict[Any, Any], getter: Getter, *names: str) -> None:
 
 def through(getters: tuple[Getter, ...], end: End, name: str, options: dict[str, Any]) -> Any:
     """Runs the chain of `getters` (outermost first) on a request."""
+    if not getters:
+        return end(name, **options)
     frame = end.scope._frame() if end.scope.collecting else None
     consulted = None if frame is None else frame.consulted
     # Each link wraps what is there already, so the last getter, the innermost, is the one that runs first.

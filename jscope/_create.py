@@ -19,7 +19,7 @@ from jax.core import Tracer
 from jscope import errors, initializers
 from jscope._check import checked_dtype, checked_shape
 from jscope._context import Context
-from jscope._defaults import OFF, Defaults, Reuse, check_callable, is_value
+from jscope._defaults import OFF, Defaults, Reuse, is_value
 from jscope._frame import Frame, Replay
 from jscope._materialize import initial_value, making
 from jscope._spec import DataDependent, StackAxis, VariableSpec
@@ -108,7 +108,7 @@ def _share(frame: Frame, context: Context, request: Request, one: VariableSpec) 
 
 def _starts_alike(spec: VariableSpec, defaults: Defaults, options: dict[str, Any]) -> bool:
     """Whether a request asks for the initial value of a variable that exists, as far as that can be told."""
-    asked = defaults.override(initializer=options.get("initializer")).initializer
+    asked = defaults.settled("initializer", options.get("initializer"))
     asked = initializers.fitting(asked, options.get("fallback_initializer") or initializers.default(spec.dtype))
     if is_value(asked) or is_value(spec.initializer):
         return not (isinstance(asked, bool | int | float) and isinstance(spec.initializer, bool | int | float)) or (
@@ -151,25 +151,31 @@ def new_spec(
     collections: Iterable[str] = (),
 ) -> VariableSpec:
     """Returns the spec of a variable that is being created, defaults filled in and everything checked."""
-    # `override` knows what may be a default, but not whose it is.
-    with errors.noting(f"while creating `{path}` at {site}"):
-        given = defaults.override(
-            initializer=initializer, regularizer=regularizer, constraint=constraint, partitioner=partitioner
-        )
+    try:
+        initializer = defaults.settled("initializer", initializer)
         if fallback_initializer is not None:
-            given = given.override(initializer=initializers.fitting(given.initializer, fallback_initializer))
-    full_shape, full_dtype = _shape_and_dtype(path, shape, dtype, given)
+            initializer = defaults.settled("initializer", initializers.fitting(initializer, fallback_initializer))
+        regularizer, constraint = (
+            defaults.settled("regularizer", regularizer),
+            defaults.settled("constraint", constraint),
+        )
+        partitioner = defaults.settled("partitioner", partitioner)
+    except Exception as error:
+        # It is known there what may be a default, but not whose it is.
+        error.add_note(f"jscope: while creating `{path}` at {site}")
+        raise
+    full_shape, full_dtype = _shape_and_dtype(path, shape, dtype, defaults.dtype, initializer)
     if not isinstance(trainable, bool):
         raise errors.InvalidArgumentError(f"trainable={trainable!r} of `{path}` must be True or False.")
     return VariableSpec(
         path=path,
         shape=full_shape,
         dtype=full_dtype,
-        initializer=initializers.default(full_dtype) if given.initializer is None else given.initializer,
+        initializer=initializers.default(full_dtype) if initializer is None else initializer,
         trainable=trainable,
-        regularizer=given.regularizer,
-        constraint=given.constraint,
-        axes=_axes(path, full_shape, full_dtype, axes, given.partitioner),
+        regularizer=regularizer,
+        constraint=constraint,
+        axes=_axes(path, full_shape, full_dtype, axes, partitioner),
         collections=_collections(path, collections),
         site=site,
     )
@@ -192,17 +198,17 @@ def check_agrees(spec: VariableSpec, shape: ShapeLike | None, dtype: DType, trai
             )
 
 
-def _shape_and_dtype(path: str, shape: ShapeLike | None, dtype: DType, given: Defaults) -> tuple[Shape, np.dtype[Any]]:
-    if is_value(given.initializer):
-        return _of_value(path, shape, dtype, given.initializer)
-    check_callable("initializer", given.initializer)
+def _shape_and_dtype(
+    path: str, shape: ShapeLike | None, dtype: DType, inherited: DType, initializer: Any
+) -> tuple[Shape, np.dtype[Any]]:
+    if is_value(initializer):
+        return _of_value(path, shape, dtype, initializer)
     if shape is None:
         raise errors.ShapeMismatchError(
             f"Variable `{path}` is new, so its shape must be given: `get_variable(name, shape)`.\nIt may be left "
             "out only where the variable exists already, or where the initializer is an array or number."
         )
-    asked = given.dtype if dtype is None or dtype is OFF else dtype
-    return checked_shape(path, shape), checked_dtype(path, asked)
+    return checked_shape(path, shape), checked_dtype(path, inherited if dtype is None or dtype is OFF else dtype)
 
 
 def _of_value(path: str, shape: ShapeLike | None, dtype: DType, value: Any) -> tuple[Shape, np.dtype[Any]]:

@@ -81,10 +81,18 @@ class Defaults:
         # False inherits, as in TensorFlow: a block cannot forbid the sharing that its caller has allowed.
         if reuse:
             changes["reuse"] = reuse
-        given = {name: _LIBRARY[name] if value is OFF else value for name, value in changes.items()}
-        for name in ("initializer", "regularizer", "constraint", "partitioner"):
-            check_callable(name, given.get(name))
+        given = {name: self.settled(name, value) for name, value in changes.items()}
         return replace(self, **given) if given else self
+
+    def settled(self, name: str, value: Any) -> Any:
+        """Returns what holds for the default `name` where a request says `value`: None inherits, `OFF` resets."""
+        if value is None:
+            return getattr(self, name)
+        if value is OFF:
+            return _LIBRARY[name]
+        if name not in ("dtype", "reuse"):
+            check_callable(name, value)
+        return value
 
 
 def check_callable(role: str, value: Any) -> None:

@@ -214,7 +214,8 @@ class Frame:
 
     def enter_name(self, path: str) -> None:
         """Enters `jax.named_scope` for what `path` adds to the innermost name."""
-        inner = _path.relative(path, self._innermost_name())
+        outer = self._innermost_name()
+        inner = _path.relative(path, outer) if outer else path
         name = path if inner is None else inner
         scope = jax.named_scope(name) if name else contextlib.nullcontext()
         scope.__enter__()

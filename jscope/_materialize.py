@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Hashable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -57,17 +58,19 @@ def materialize(placed: Iterable[tuple[VariableSpec, Any]], key: Key) -> dict[st
     key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
     values, traced, random = {}, isinstance(jax.random.key_data(key), Tracer), jax.random.key_impl(key)
     groups: dict[Kind, list[VariableSpec]] = {}
-    # Many variables share one initializer, and to take it apart takes longer than to find it by its id. The specs keep
-    # it alive meanwhile, so the id is its own.
-    alike: dict[int, Same] = {}
+    # Many variables share one initializer. To take it apart, and to hash the parts, takes longer than to draw a small
+    # variable, so they find their group by its id. The specs keep it alive meanwhile, so the id is its own.
+    alike: dict[Hashable, list[VariableSpec]] = {}
     for spec, sharding in placed:
         made = spec.initializer
         if is_value(made):
             values[spec.path] = (moved if traced else jax.device_put)(_stacked_value(spec), sharding)
             continue
-        known = alike.get(id(made)) or alike.setdefault(id(made), _same(spec))
-        kind = Kind(known, spec.unstacked_shape, spec.dtype, _sizes(spec), sharding, random, traced)
-        groups.setdefault(kind, []).append(spec)
+        outwardly = id(made), spec.shape, spec.dtype, spec.stack, sharding
+        if outwardly not in alike:
+            kind = Kind(_same(spec), spec.unstacked_shape, spec.dtype, _sizes(spec), sharding, random, traced)
+            alike[outwardly] = groups.setdefault(kind, [])
+        alike[outwardly].append(spec)
     # In the order of the groups, in which the next line deals the rows out.
     rows = _key_data(key, [spec for group in groups.values() for spec in group])
     drawings = [(kind, group, [next(rows) for _ in group]) for kind, group in groups.items()]
@@ -92,7 +95,7 @@ def _same(spec: VariableSpec) -> Same:
     if isinstance(spec.initializer, str):
         raise InitializerError(
             f"The initializer of `{spec.path}` is known only by name ({spec.initializer}): "
-            "these specs come from JSON.\n"
+            "these specs come from JSON, or from a conversion.\n"
             "Make them from the model: `model.specs(*inputs)`."
         )
     if isinstance(spec.initializer, DataDependent):
@@ -106,16 +109,20 @@ def _key_data(key: Key, specs: list[VariableSpec]) -> Iterator[Any]:
     data, start = _threefry.fold_all(key, _rng.lanes_of_all(list(itertools.chain(*paths)))), 0
     for spec, copies in zip(specs, paths, strict=True):
         stop = start + len(copies)
-        yield data[start:stop].reshape(*_sizes(spec), data.shape[-1])
+        yield data[start:stop].reshape(*_sizes(spec), data.shape[-1]) if spec.stack else data[start]
         start = stop
 
 
 def _program(kind: Kind, group: list[VariableSpec], row: Any) -> Any:
-    """Returns what draws the group, lowered unless it becomes a part of the user's own program."""
+    """Returns what draws the group, lowered if it is to be compiled now."""
     # What compares by identity stays out of the cache, which would keep alive whatever it captured.
     program = (_cached_drawing if kind.initializer.by_value else _drawing)(kind)
+    # Under a trace it becomes a part of the user's own program; and what was compiled before, JAX finds faster itself.
+    if kind.traced or program in _compiled_before:
+        return program
+    _compiled_before.add(program)
     with making(group[0]):
-        return program if kind.traced else lowered(program, row)
+        return lowered(program, row)
 
 
 def _draw_group(
@@ -148,6 +155,7 @@ def _drawing(kind: Kind) -> Callable[..., Any]:
 
 
 _cached_drawing = lru_cache(maxsize=4096)(_drawing)
+_compiled_before: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 @contextlib.contextmanager
@@ -169,8 +177,10 @@ def _sizes(spec: VariableSpec) -> Shape:
     return tuple(axis.size for axis in spec.stack)
 
 
-def _copies(spec: VariableSpec) -> list[list[str | int]]:
+def _copies(spec: VariableSpec) -> Sequence[Sequence[str | int]]:
     """Returns the parts of the path of each copy of a stacked variable, as if its index were one more part of it."""
+    if not spec.stack:
+        return [_path.parts(spec.path)]
     return [_with_indices(spec, indices) for indices in itertools.product(*map(range, _sizes(spec)))]
 
 

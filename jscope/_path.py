@@ -40,6 +40,19 @@ def check(name: object) -> tuple[str, ...]:
     return split(name)
 
 
+def check_all(names: Iterable[str]) -> None:
+    """Raises `InvalidNameError` if one of many names, which are strings, is not a name.
+
+    >>> check_all(["encoder/w", "b"])
+    """
+    names = [*names]
+    # In one text, an empty part stands between two separators, wherever it is.
+    text = f"{SEPARATOR}{SEPARATOR.join(names)}{SEPARATOR}"
+    if names and (SEPARATOR * 2 in text or not text.isprintable()):
+        for name in names:
+            split(name)
+
+
 def parts(path: str) -> tuple[str, ...]:
     """Splits a path, which may be the root's empty one. TensorFlow's paths may have empty parts.
 

@@ -12,7 +12,7 @@ variable at index 3 starts with the value of an unrolled variable whose path has
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -95,7 +95,7 @@ def _lanes_of_scope(parts: tuple[str, ...]) -> Lanes:
     return extend(SEED, parts)
 
 
-def lanes_of_all(paths: list[list[str | int]]) -> np.ndarray:
+def lanes_of_all(paths: Sequence[Sequence[str | int]]) -> np.ndarray:
     """Hashes many paths at once, each given by its parts; returns their lanes, uint32 `[n, 2]`.
 
     >>> lanes_of_all([["dense", "w"], ["b"]]).tolist() == [[*lanes_of_path("dense/w")], [*lanes_of_path("b")]]

@@ -17,7 +17,7 @@ from jscope._check import checked_tree, differences, with_shardings
 from jscope._materialize import materialize
 from jscope._read import find
 from jscope._spec import VariableSpec
-from jscope._types import Key
+from jscope._types import Converter, Key
 from jscope._util import _text
 from jscope._util._show import table
 from jscope.errors import InvalidArgumentError, MissingVariableError, NameConflictError, StructureMismatchError
@@ -103,7 +103,9 @@ class Specs(Mapping[str, Any]):
         Raises:
           NameConflictError: A path is a param and also a prefix of state, or the other way round.
         """
-        for name in self._flat:
+        # Of one kind they make a tree; else collecting had refused them.
+        mixed = len({spec.trainable for spec in self._flat.values()}) > 1
+        for name in self._flat if mixed else ():
             for prefix in _path.prefixes(name):
                 if prefix in self._flat:
                     kinds = [f"{'a param' if spec.trainable else 'state'}" for spec in (self[prefix], self[name])]
@@ -156,6 +158,14 @@ class Specs(Mapping[str, Any]):
     def shape_dtype(self) -> dict[str, Any]:
         """Returns a nested dict of `jax.ShapeDtypeStruct`s."""
         return self.map(VariableSpec.shape_dtype)
+
+    def convert(self, conversion: Converter) -> Specs:
+        """Returns the specs in another naming and layout, as a `jscope.checkpoint.Conversion` says.
+
+        They tell shapes and dtypes; initial values are known only here. `specs.convert(conversion.inverse)` is what is
+        saved by `conversion.inverse`.
+        """
+        return Specs(conversion.specs(self.flat()))
 
     def materialize(self, key: Key, sharding: Any = None) -> dict[str, Any]:
         """Returns a nested dict of initial values: those that `init` with the same key gives.

@@ -70,5 +70,21 @@ class Reduce(Protocol):
     def __call__(self, old: Any, new: Any, /) -> Any: ...
 
 
+class Converter(Protocol):
+    """Takes variables from one naming and layout to another: `jscope.checkpoint.Conversion`. All names are flat."""
+
+    def arrays(self, arrays: Mapping[str, Any], /) -> dict[str, Any]:
+        """Returns what is made of these arrays."""
+        ...
+
+    def specs(self, specs: Mapping[str, Any], /) -> dict[str, Any]:
+        """Returns the specs of what is made of these variables."""
+        ...
+
+    def blocks(self, arrays: Mapping[str, Any], kinds: Mapping[str, str], /) -> tuple[dict[str, Any], dict[str, str]]:
+        """Returns what is made of these arrays, each to be made when it is written, and the kinds of leaves."""
+        ...
+
+
 Tree: TypeAlias = Mapping[str, Any]
 """A nested mapping with string keys."""

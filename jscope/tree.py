@@ -24,7 +24,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jscope import _path
 from jscope._spec import VariableSpec
-from jscope._types import Shape, Tree
+from jscope._types import Converter, Shape, Tree
 from jscope._util import _diff, _text
 from jscope._util._diff import Diff as Diff
 from jscope.errors import InvalidArgumentError, MissingVariableError, NameConflictError, StructureMismatchError
@@ -192,6 +192,24 @@ def rename(tree: Tree, to: Mapping[str, str] | Callable[[str], str]) -> dict[str
             raise NameConflictError(f"`{origin[new]}` and `{path}` would both become `{new}`. Keep them apart.")
         origin[new] = path
     return unflatten({new: flat[path] for new, path in origin.items()})
+
+
+def convert(tree: Tree, conversion: Converter) -> dict[str, Any]:
+    """Returns the tree in another naming and layout, as a `jscope.checkpoint.Conversion` says.
+
+    >>> from jscope.checkpoint import Conversion, Rule
+    >>> conversion = Conversion([Rule("dense/kernel", "fc.weight", "out in -> in out")])
+    >>> convert({"fc.weight": np.zeros((3, 2))}, conversion)["dense"]["kernel"].shape
+    (2, 3)
+    >>> convert({"dense": {"kernel": np.zeros((2, 3))}}, conversion.inverse)["fc.weight"].shape
+    (3, 2)
+
+    NumPy arrays give NumPy arrays, which may be views. Arrays of JAX may be traced: then what is tied is not compared.
+
+    Raises:
+      StructureMismatchError: With one report of everything that does not fit.
+    """
+    return unflatten(conversion.arrays(flatten(tree)))
 
 
 def stack(tree: Tree, *, at: str = "") -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import _agree, _decoder, _measures, _report, _run, _timing, checkpoint, gpu
 from benchmarks._goals import GOALS, Results
+from benchmarks._layers import LAYERS
 from benchmarks._libraries import LIBRARIES
 from benchmarks._measures import MEASURES, operations, program
 from benchmarks._sizes import FULL, SIZES, TINY
@@ -83,6 +84,13 @@ def test_adapters_of_other_libraries_agree(name):
     _agree.check([name], (SMALL[0], SMALL[-1]))
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_are_compared_with_the_same_program(name):
+    """With layers or by hand, the jaxprs are equal, and the names beside each equation."""
+    ours, theirs = (trace().pretty_print(name_stack=True) for trace in LAYERS[name].traced(repeated=1))
+    assert ours == theirs
+
+
 def test_disagreement_is_refused(monkeypatch):
     """A library that computes something else is not compared, but named."""
     built = LIBRARIES["explicit"].build(SMALL[0])
@@ -117,7 +125,7 @@ def test_measures_give_numbers_and_goals_name_them():
 
     Every goal is reached from such keys: none is out of reach by a misspelling.
     """
-    samples = measured("trace", "eager", "dispatch", "loop", "growth", "train", "shallow")
+    samples = measured("trace", "layers", "lifts", "eager", "dispatch", "loop", "growth", "train", "shallow")
     for name, found in samples.items():
         assert found, name
         for sample in found:
@@ -126,6 +134,9 @@ def test_measures_give_numbers_and_goals_name_them():
             assert sample.key.count("/") == 2
     found = {sample.key: numbers(sample.values[0], sample.unit) for part in samples.values() for sample in part}
     deep = dict.fromkeys(("trace/apply", "init/cold", "init/compiles", "init/sharded"), FULL.deep)
+    deep |= dict.fromkeys(("init/materialize", "init/memory", "start/scanned"), FULL.deep) | {
+        "start/unrolled": FULL.shallow
+    }
     deep |= {"init/jit": FULL.jit_init, "loop/jitted trace": FULL.loop, "loop/jitted StableHLO": FULL.loop}
     found |= {f"{part}/transformer-{depth}": numbers(1.0) for part, depth in deep.items()}
     found |= {"import/beyond jax": numbers(1.0)}
@@ -260,7 +271,9 @@ def test_every_measure_is_run():
     """A run starts processes for each measure; only those of every round come again, the libraries backwards."""
     processes = list(_run.plan(["raw", "explicit"], MEASURES, 2))
     assert {name for _, _, names in processes for name in names} == set(MEASURES)
-    assert [process for process in processes if process[0] == 1] == [(1, "explicit", ["init"]), (1, "raw", ["init"])]
+    again = [(library, *names) for number, library, names in processes if number == 1]
+    once_per_process = ("init", "memory", "first_step", "first_scanned_step")
+    assert again == [(library, name) for name in once_per_process for library in ("explicit", "raw")]
     assert set(SIZES) == {"tiny", "quick", "full"}
 
 
@@ -308,7 +321,9 @@ def test_checkpoints_are_compared_with_the_library(tmp_path, monkeypatch, capsys
     """Both in turns, of the same arrays; the goals name rows that there are."""
     monkeypatch.setattr(checkpoint, "TURNS", 1)
     rows = [*checkpoint.files(tmp_path, "1 GB", checkpoint.small(4))]
-    assert [row["name"] for row in rows] == [name for name in checkpoint.GOALS if "safetensors" in name]
+    assert [row["name"] for row in rows] == [
+        name for name in checkpoint.GOALS if "1 GB" in name and "safetensors" in name
+    ]
     assert [len(row["ours"]) for row in rows] == [1, 1, 1]
     assert rows[0]["ratio"] == rows[0]["ours"][0] / rows[0]["theirs"][0]
     assert "1 GB, save: safetensors" in capsys.readouterr().out

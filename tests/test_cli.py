@@ -60,7 +60,7 @@ def test_ls_stats(jscope_main, tmp_path, monkeypatch):
     tree = {"w": values, "z": np.complex64([3 + 4j]), "e": np.zeros(0, np.float32), "q": np.array([1, -1], jnp.int4)}
     safetensors.save(tmp_path / "m.safetensors", tree | {"nan": np.float32([np.nan])})
     whole = jscope_main("ls", "--stats", tmp_path / "m.safetensors")[1]
-    monkeypatch.setattr("jscope.cli._ls.PIECE", 2)
+    monkeypatch.setattr("jscope.cli._values.PIECE", 2)
     assert jscope_main("ls", "--stats", tmp_path / "m.safetensors")[1] == whole
     rows = {line.split()[0]: line.split()[-5:] for line in whole.splitlines()}
     assert rows["w"] == ["1e+06", "1.633", "1e+06", "1e+06", "2"]

@@ -26,17 +26,21 @@ def run(program, *options):
 
 
 def test_quickstart_learns():
-    """The loss that `quickstart.py` prints falls to less than a tenth."""
+    """The loss that `quickstart.py` prints falls to less than a tenth, and is what `README.md` says."""
     code, printed, errors = run("quickstart.py")
     losses = [float(loss) for loss in re.findall(r"loss (\S+)", printed)]
     assert code == 0, errors
     assert losses[-1] < losses[0] / 10
+    shown = re.findall(r"^step +\d+: loss (\S+)$", (ROOT / "README.md").read_text("utf8"), re.MULTILINE)
+    np.testing.assert_allclose(losses, [float(loss) for loss in shown], rtol=0.05)
 
 
 def test_quickstart_is_the_first_screen_of_the_readme():
-    """The first Python block of README.md is `quickstart.py` without its docstring."""
-    readme, program = ((ROOT / name).read_text() for name in ("README.md", "examples/quickstart.py"))
-    assert readme.split("```python\n")[1].split("```")[0].strip() == program.split('"""\n', 1)[1].strip()
+    """The first Python block of README.md is `quickstart.py` without its docstring, and has at most 15 lines."""
+    readme, program = ((ROOT / name).read_text("utf8") for name in ("README.md", "examples/quickstart.py"))
+    shown = readme.split("```python\n")[1].split("```")[0].strip()
+    assert shown == program.split('"""\n', 1)[1].strip()
+    assert sum(bool(line) for line in shown.splitlines()) <= 15
 
 
 def test_digits_trains_saves_and_restores(tmp_path):
@@ -65,9 +69,9 @@ def train_digits(out):
 
 def assert_summarizes(printed):
     """The table has a row for every variable, params and state."""
-    assert re.search(r"^out/w +192, 10 +float32 +param +glorot_uniform", printed, re.MULTILINE)
-    assert re.search(r"^block_0/conv_0/norm/mean +24 +float32 +state +zeros", printed, re.MULTILINE)
-    assert "22 variables" in printed
+    assert re.search(r"^out/kernel +192, 10 +float32 +param +he_normal", printed, re.MULTILINE)
+    assert re.search(r"^block_0/norm_0/moving_mean +24 +float32 +state +zeros", printed, re.MULTILINE)
+    assert "26 variables" in printed
 
 
 def assert_restores_the_accuracy(printed):
@@ -79,7 +83,7 @@ def assert_restores_the_accuracy(printed):
 def assert_wrote_its_files(out):
     """Both figures and the checkpoint are there, and nothing temporary is left."""
     arrays = load_file(out / "checkpoint.safetensors")
-    assert {"params/out/w", "state/block_1/conv_1/norm/var", "optimizer/0/mu/out/w"} <= arrays.keys()
+    assert {"params/out/kernel", "state/block_1/norm_1/moving_variance", "optimizer/0/mu/out/kernel"} <= arrays.keys()
     assert arrays["step"].shape == ()
     assert arrays["step"] == arrays["optimizer/0/count"] == 20
     assert {path.name for path in out.iterdir()} == {"checkpoint.safetensors", "loss.png", "misclassified.png"}
@@ -99,11 +103,11 @@ def assert_fails_where_the_accuracy_differs(out):
 def assert_reports_the_checkpoint_of_another_network(out):
     """Names that do not fit the specs are reported, each with what it may have meant."""
     arrays = load_file(out / "checkpoint.safetensors")
-    arrays["params/outs/w"] = arrays.pop("params/out/w")
+    arrays["params/outs/kernel"] = arrays.pop("params/out/kernel")
     save_file(arrays, out / "altered.safetensors")
     code, _, errors = run("digits.py", "--restore", out / "altered.safetensors")
     assert code == 1
-    assert "missing:    `params/out/w` float32[192, 10] (near: `params/outs/w`)" in errors
+    assert "missing:    `params/out/kernel` float32[192, 10] (near: `params/outs/kernel`)" in errors
 
 
 def test_digits_refuses_to_train_no_steps():

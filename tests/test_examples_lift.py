@@ -36,12 +36,12 @@ def run(program, *options):
 def test_char_lm_trains_writes_and_saves(tmp_path):
     """A short run in bfloat16 prints the specs, a loss and a text, and saves stacked params."""
     printed = run("char_lm.py", *SMALL, "--steps", 2, "--bf16", "--prompt", "Hello", "--out", tmp_path)
-    assert re.search(r"^layers/attention/query/w +2, 16, 16 +float32", printed, re.MULTILINE)
+    assert re.search(r"^layers/attention/query/kernel +2, 16, 2, 8 +float32", printed, re.MULTILINE)
     assert 3 < float(re.search(r"after 2 steps: (\S+) nats", printed)[1]) < 6
     assert "\nHello" in printed
     arrays = load_file(tmp_path / "params.safetensors")
-    assert arrays["layers/up/w"].shape == (2, 16, 64)
-    assert arrays["layers/up/w"].dtype == np.float32
+    assert arrays["layers/mlp/hidden/kernel"].shape == (2, 16, 64)
+    assert arrays["layers/mlp/hidden/kernel"].dtype == np.float32
 
 
 @pytest.mark.slow
@@ -61,9 +61,8 @@ def test_char_lm_writes_what_it_would_predict():
         params = model.init(jax.random.key(0), tokens_bt, config)
         apply = jax.jit(model.apply, static_argnums=2)
         whole = apply(params, tokens_bt, config)
-        empty = jnp.zeros((2, 2, 5, 2, 8))
-        start, cache = apply(params, tokens_bt[:, :4], config, (empty, empty))
-        end, _ = apply(params, tokens_bt[:, 4:], config, cache, 4)
+        start, caches = apply(params, tokens_bt[:, :4], config, char_lm["empty_caches"](config, 2, 5))
+        end, _ = apply(params, tokens_bt[:, 4:], config, caches)
     chex.assert_trees_all_close(jnp.concatenate([start, end], 1), whole, atol=1e-5)
 
 
@@ -73,8 +72,9 @@ def test_char_lm_may_be_unrolled():
     config = char_lm["Config"](layers=2, dim=16, heads=2)
 
     def unrolled(scope, x_btd):
+        scope = scope.with_defaults(initializer=jscope.initializers.normal(0.05))
         for i in range(2):
-            x_btd, _ = char_lm["block"](scope / f"layers/{i}", x_btd, None, config, 0)
+            x_btd, _ = char_lm["block"](scope / f"layers/{i}", x_btd, None, config)
 
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         scanned = char_lm["model"].init(jax.random.key(0), jnp.zeros((1, 3), jnp.int32), config)
@@ -84,8 +84,8 @@ def test_char_lm_may_be_unrolled():
 
 def test_ensemble_shares_its_trunk_and_reports():
     """A short run prints the specs, accuracies and what the members' disagreement tells."""
-    printed = run("ensemble.py", "--members", 3, "--steps", 40)
-    assert re.search(r"^members/trunk/w +64, 64 ", printed, re.MULTILINE)
-    assert re.search(r"^members/head/out/w +3, 64, 10 ", printed, re.MULTILINE)
+    printed = run("ensemble.py", "--members", 3, "--steps", 100)
+    assert re.search(r"^members/trunk/kernel +64, 64 ", printed, re.MULTILINE)
+    assert re.search(r"^members/head/out/kernel +3, 64, 10 ", printed, re.MULTILINE)
     assert float(re.search(r"^Ensemble: +(\S+)%", printed, re.MULTILINE)[1]) > 50
     assert "Disagreement where it is wrong" in printed

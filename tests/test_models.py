@@ -23,17 +23,26 @@ IMAGES = jnp.asarray(numbers("images", (2, 8, 8, 3)))
 ids, images = jax.ShapeDtypeStruct((1, 4), jnp.int32), jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
 valid, gray = jax.ShapeDtypeStruct((1, 4), bool), jax.ShapeDtypeStruct((1, 32, 32, 1), jnp.float32)
 
+# Where each number is published. Keras Hub has one beside each of its presets, `keras_hub/src/models/*/*_presets.py`.
 PUBLISHED = {
-    "GPT-2": (124_439_808, gpt2.gpt2, (ids,), gpt2.Config()),
-    "GPT-2 XL": (1_557_611_200, gpt2.gpt2, (ids,), gpt2.PUBLISHED["GPT-2 XL"]),
-    "Llama 2 7B": (6_738_415_616, llama.llama, (ids,), llama.PUBLISHED["Llama 2 7B"]),
-    "Llama 3 8B": (8_030_261_248, llama.llama, (ids,), llama.PUBLISHED["Llama 3 8B"]),
-    "Mistral 7B": (7_241_732_096, llama.llama, (ids,), llama.PUBLISHED["Mistral 7B"]),
-    "BERT base": (109_482_240, bert.bert, (ids, ids, valid), bert.Config()),
+    "GPT-2": (124_439_808, gpt2.gpt2, (ids,), gpt2.Config()),  # Keras Hub, `gpt2_base_en`
+    "GPT-2 medium": (354_823_168, gpt2.gpt2, (ids,), gpt2.PUBLISHED["GPT-2 medium"]),  # `gpt2_medium_en`
+    "GPT-2 large": (774_030_080, gpt2.gpt2, (ids,), gpt2.PUBLISHED["GPT-2 large"]),  # `gpt2_large_en`
+    "GPT-2 XL": (1_557_611_200, gpt2.gpt2, (ids,), gpt2.PUBLISHED["GPT-2 XL"]),  # `gpt2_extra_large_en`
+    "Llama 2 7B": (6_738_415_616, llama.llama, (ids,), llama.PUBLISHED["Llama 2 7B"]),  # Keras Hub, `llama2_7b_en`
+    "Llama 3 8B": (8_030_261_248, llama.llama, (ids,), llama.PUBLISHED["Llama 3 8B"]),  # Keras Hub, `llama3_8b_en`
+    "Mistral 7B": (7_241_732_096, llama.llama, (ids,), llama.PUBLISHED["Mistral 7B"]),  # Keras Hub, `mistral_7b_en`
+    "BERT base": (109_482_240, bert.bert, (ids, ids, valid), bert.Config()),  # Keras Hub, `bert_base_en_uncased`
+    "BERT large": (335_141_888, bert.bert, (ids, ids, valid), bert.PUBLISHED["BERT large"]),  # `bert_large_en_uncased`
+    # The header of `bert-base-uncased` on Hugging Face: `parse-safetensors-metadata.spec.ts` of huggingface.js.
     "BERT base, for pretraining": (110_106_428, bert.pretraining, (ids, ids, valid), bert.Config()),
-    "ViT-B/16": (86_567_656, vit.vit, (images,), vit.Config()),
+    "ViT-B/16": (86_567_656, vit.vit, (images,), vit.Config()),  # torchvision, `ViT_B_16_Weights`, `num_params`
+    # The paper gives sizes: 10000 words and 1500 units make 2 * 10000 * 1500 + 10000 for both tables, and two layers
+    # of four gates 2 * 4 * 1500 * (2 * 1500 + 1).
     "LSTM, large": (66_022_000, lstm_lm.language_model, (ids, (jnp.zeros((2, 1, 1500)),) * 2), lstm_lm.Config()),
+    # torchvision, `ResNet50_Weights`, `num_params`; and `keras.applications.ResNet50`, but for biases of convolutions.
     "ResNet-50": (25_557_032, partial(resnet.resnet, training=False), (images,), resnet.Config()),
+    # The paper gives none; summaries that people print have this one, with padding, gray images and one class.
     "U-Net": (31_030_593, unet.unet, (gray,), unet.Config()),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
@@ -94,3 +96,11 @@ def test_the_nearest_name_comes_first():
     """A misspelt path finds the path that was meant."""
     assert _text.nearest("encoder/wieght", ["encoder/bias", "encoder/weight", "decoder/weight"])[0] == "encoder/weight"
     assert _text.nearest("zzz", ["encoder/w"]) == []
+
+
+@pytest.mark.parametrize("bad", ["", "/a", "a/", "a//b", "a\nb", "/"])
+@pytest.mark.parametrize("names", ["{}", "x,{}", "{},x", "x,{},y/z"])
+def test_many_names_are_checked_as_each(bad, names):
+    """Wherever the bad one stands, it is the one that the error tells."""
+    with pytest.raises(InvalidNameError, match=re.escape(repr(bad))):
+        _path.check_all(names.format(bad).split(","))

@@ -68,3 +68,35 @@ def wide(scope, x, model):
 
 MODELS = {Transformer: transformer, Decoder: decoder, Wide: wide}
 FORMS = ("unrolled", "scanned", "jitted", "native")
+
+
+def unit(scope, x):
+    return jax.numpy.tanh(x @ scope.get_variable("w"))
+
+
+def first(scope, x):
+    return jax.numpy.tanh(x @ scope.get_variable("w")[0])
+
+
+def scanned_unit(scope, x, _):
+    return unit(scope, x), None
+
+
+unit_of_module = jscope.jit(first)
+_LIFTS = {
+    "scan": lambda s, x: jscope.scan(scanned_unit, s, x)[0],
+    "scan of a lambda": lambda s, x: jscope.scan(lambda s, x, _: (unit(s, x), None), s, x)[0],
+    "layers": lambda s, x: jscope.layers(lambda s, x, y: unit(s, x + y), 8)(s, x, x),
+    "map": lambda s, x: jscope.map(lambda s, x: first(s, x), s, x),
+    "cond": lambda s, x: jscope.cond(x[0, 0] > 0, first, lambda s, x: x, s, x),
+    "switch": lambda s, x: jscope.switch(1, [first, lambda s, x: x], s, x),
+    "while_loop": lambda s, x: jscope.while_loop(
+        lambda s, v: v[0] < 8, lambda s, v: (v[0] + 1, first(s, v[1])), s, (0, x)
+    ),
+    "fori_loop": lambda s, x: jscope.fori_loop(0, 8, lambda s, i, x: first(s, x), s, x),
+    "jit": lambda s, x: unit_of_module(s, x),
+    "jit inline": lambda s, x: jscope.jit(first)(s, x),
+    "jit of a lambda": lambda s, x: jscope.jit(lambda s, x: first(s, x))(s, x),
+}
+"""Models that are one lift; as in `raw`, the params are a stack of 8 matrices `w`."""
+LIFTS = {name: jscope.transform(model).apply for name, model in _LIFTS.items()}

@@ -108,3 +108,55 @@ def wide(model):
 
 MODELS = {Transformer: transformer, Decoder: decoder, Wide: wide}
 FORMS = ("unrolled", "scanned", "jitted", "native")
+
+
+# JAX finds what it traced by the function, so these are functions of the module.
+
+
+def unit(w, x):
+    return jax.numpy.tanh(x @ w)
+
+
+def scanned_unit(x, w):
+    return unit(w, x), None
+
+
+def scanned_sum(carry, w):
+    return (unit(w, carry[0] + carry[1]), carry[1]), None
+
+
+def mapped(carry, x):
+    return carry, unit(carry[0], x)
+
+
+def same(params, x):
+    return x
+
+
+def first(params, x):
+    return unit(params["w"][0], x)
+
+
+def counted_up(loop):
+    return loop[1] < 8
+
+
+def counting(loop):
+    return loop[0], loop[1] + 1, first(loop[0], loop[2])
+
+
+def repeated(i, loop):
+    return loop[0], first(*loop)
+
+
+LIFTS = {
+    "scan": lambda p, x: jax.lax.scan(scanned_unit, x, p["w"])[0],
+    "layers": lambda p, x: jax.lax.scan(scanned_sum, (x, x), p["w"])[0][0],
+    "map": lambda p, x: jax.lax.scan(mapped, p["w"], x)[1],
+    "cond": lambda p, x: jax.lax.cond(x[0, 0] > 0, first, same, p, x),
+    "switch": lambda p, x: jax.lax.switch(1, [first, same], p, x),
+    "while_loop": lambda p, x: jax.lax.while_loop(counted_up, counting, (p, 0, x)),
+    "fori_loop": lambda p, x: jax.lax.fori_loop(0, 8, repeated, (p, x)),
+    "jit": jax.jit(first),
+}
+"""Each lift of `explicit` by JAX's own transform."""

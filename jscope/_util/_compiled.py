@@ -49,6 +49,7 @@ def compiled_together(programs: Iterable[Any]) -> Iterator[Callable[..., Any]]:
     XLA does not hold Python's lock while it compiles. Settings such as `jax.default_device` belong to a thread; they
     have taken effect when a program is lowered, so the threads here need not know them.
     """
+    # Its threads begin with what is submitted: if nothing is, there are none.
     with ThreadPoolExecutor() as pool:
         soon = [pool.submit(each.compile) if isinstance(each, jax.stages.Lowered) else each for each in programs]
         for each in soon:

@@ -1,18 +1,28 @@
 """Two functions are the same if they are made of the same parts.
 
 `normal(0.02)` inside a layer is a new function on every call. If functions were told apart by identity, one would be
-compiled for each layer; so they compare by what they are made of: code, closure and defaults, recursively.
+compiled for each layer; so they compare by what they are made of: code, closure, defaults, attributes, and the globals
+that the code reads, recursively. A part that can change what a function computes, and cannot be taken apart, equals
+only itself.
 """
 
 from __future__ import annotations
 
+import dis
 import functools
+import re
+import sys
 import types
-from collections.abc import Callable, Hashable, Iterator
+import weakref
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+import jax
 import numpy as np
+
+# What JAX traced for such a function it finds again, whatever changes around it: so it is itself, and nothing else.
+_Jitted = type(jax.jit(lambda: None))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +42,8 @@ class ById:
 class Same:
     """A callable that equals every other that is made of the same parts.
 
-    `by_value` is false if some part could only be compared by identity.
+    `by_value` is false if some part could only be compared by identity. If it is true, `parts` keep neither functions
+    nor classes alive that a user made.
     """
 
     function: Any
@@ -63,57 +74,150 @@ def _pieces(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
     # A recursive function is one of its own parts. Where it was met first is the same for all functions of that form.
     if id(value) in seen:
         return "recursion", seen.index(id(value))
+    kind = type(value)
+    # With the type, since 1 == True.
+    if kind in _PLAIN or isinstance(value, np.dtype):
+        return kind, value
+    # By repr, since 0.0 == -0.0, and NaN does not equal itself.
+    if kind in (float, complex):
+        return kind, repr(value)
     inner = functools.partial(_pieces, opaque=opaque, seen=(*seen, id(value)))
+    if (parts := _of_container(value, inner)) is not None:
+        return kind, *parts
     match value:
-        # With the type, since 1 == True.
-        case None | bool() | int() | str() | bytes() | np.dtype():
-            return type(value), value
-        # By repr, since 0.0 == -0.0, and NaN does not equal itself.
-        case float() | complex():
-            return type(value), repr(value)
         case type() | types.BuiltinFunctionType() | types.ModuleType() if _is_constant(value):
             return ById(value)
-        case tuple() | list():
-            return type(value), *map(inner, value)
-        case dict():
-            return dict, *((inner(name), inner(item)) for name, item in value.items())
-        case functools.partial():
-            return functools.partial, *map(inner, (value.func, value.args, value.keywords))
-        case types.MethodType():
-            return types.MethodType, inner(value.__func__), inner(value.__self__)
-        case _ if is_dataclass(value) and not isinstance(value, type):
-            return type(value), *(inner(getattr(value, item.name)) for item in fields(value) if item.compare)
-        # A function of a library, such as `jnp.zeros`; but one that JAX made, such as `normal(0.02)`, has a closure.
-        case _ if _is_constant(value) and callable(value) and not getattr(value, "__closure__", None):
+        case _Jitted():
+            return weakref.ref(value)
+        case _ if is_dataclass(kind):
+            return _of_instance(value, inner)
+        # What a library defines, such as `jnp.zeros`; but not what it made of something else, such as `normal(0.02)`.
+        case _ if _is_constant(value) and _is_defined(value):
             return ById(value)
-        case types.FunctionType():
-            return _of_function(value, inner)
+        case types.FunctionType() if (reads := _reads_of(value)) is not None:
+            return _of_function(value, reads, inner)
     opaque.append(value)
     return ById(value)
 
 
-def _of_function(function: types.FunctionType, inner: Callable[[Any], Hashable]) -> Hashable:
+def _of_container(value: Any, inner: Callable[[Any], Hashable]) -> Iterable[Hashable] | None:
+    """Takes apart what consists of other values and nothing else; None for what does not."""
+    if type(value) in (tuple, list):
+        return map(inner, value)
+    if type(value) is dict:
+        return ((inner(name), inner(item)) for name, item in value.items())
+    names = _MADE_OF.get(type(value))
+    return None if names is None else (inner(getattr(value, name)) for name in names)
+
+
+_PLAIN = frozenset({types.NoneType, bool, int, str, bytes, range, types.EllipsisType})
+_MADE_OF = {
+    functools.partial: ("func", "args", "keywords", "__dict__"),
+    types.MethodType: ("__func__", "__self__"),
+    **dict.fromkeys((staticmethod, classmethod), ("__func__",)),
+    property: ("fget", "fset"),
+}
+"""What there is in values that consist of others."""
+
+
+def _of_function(
+    function: types.FunctionType, reads: tuple[tuple[str, ...], ...], inner: Callable[[Any], Hashable]
+) -> Hashable:
     """Takes a function apart: its code, and the values that the code reads from around it."""
     cells = [inner(_contents(cell)) for cell in function.__closure__ or ()]
     # Globals count by their present values: a function that reads `SCALE` is another one once `SCALE` has changed.
-    named = {
-        name: function.__globals__[name] for name in _global_names(function.__code__) if name in function.__globals__
-    }
-    return function.__code__, *cells, *map(inner, (function.__defaults__, function.__kwdefaults__, named))
+    known = function.__globals__
+    named = [(names, inner(_read(known, names))) for names in reads if names[0] in known]
+    around = map(inner, (function.__defaults__, function.__kwdefaults__, function.__dict__))
+    return function.__name__, function.__code__, *cells, *around, *named
 
 
-def _global_names(code: types.CodeType) -> Iterator[str]:
-    """Yields the names that a code object, or one inside it, may look up in the globals."""
-    yield from code.co_names
+def _read(known: dict[str, Any], names: tuple[str, ...]) -> Any:
+    """Returns what `names[0].names[1]...` reads first that is not a module: of a module, only what is read counts."""
+    value, *rest = known[names[0]], *names[1:]
+    while rest and isinstance(value, types.ModuleType) and rest[0] in vars(value):
+        value = vars(value)[rest.pop(0)]
+    return value
+
+
+def _of_instance(value: Any, inner: Callable[[Any], Hashable]) -> Hashable:
+    """Takes an instance of a dataclass apart: its attributes, and those of its classes."""
+    held = {item.name: getattr(value, item.name, None) for item in fields(value)} | getattr(value, "__dict__", {})
+    state = [
+        tuple((name, inner(item)) for name, item in vars(base).items() if not _says_nothing(name, item))
+        for base in type(value).__mro__
+        if not _is_constant(base)
+    ]
+    # Weakly, since parts may be kept for long; a class that has gone equals none.
+    return weakref.ref(type(value)), *state, inner(held)
+
+
+def _says_nothing(name: str, item: Any) -> bool:
+    """Whether an attribute of a class is one that Python or `dataclass` made from the others."""
+    if name.startswith("__"):
+        code = getattr(getattr(item, "__wrapped__", item), "__code__", None)
+        return not callable(item) or (code is not None and code.co_filename == "<string>")
+    return name == "_abc_impl" or isinstance(item, types.MemberDescriptorType)
+
+
+def _reads_of(function: types.FunctionType) -> tuple[tuple[str, ...], ...] | None:
+    # The globals of a library are constants, also for its functions that bear the name of a user's by `wraps`.
+    return () if _is_of_library(str(function.__globals__.get("__name__"))) else _reads(function.__code__)
+
+
+@functools.lru_cache(maxsize=4096)
+def _reads(code: types.CodeType) -> tuple[tuple[str, ...], ...] | None:
+    """Returns the globals that a code object, or one inside it, may look up, each with the attributes read of it.
+
+    None if the code can get at more than these.
+    """
+    names, chain = dict[tuple[str, ...], None](), tuple[str, ...]()
+    for step in dis.get_instructions(code):
+        # `layers.dense(x)` reads the attribute in the next instruction; then the module itself goes nowhere.
+        if chain and step.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            chain = (*chain, step.argval)
+            continue
+        if chain:
+            names[chain] = None
+        chain = (step.argval,) if step.opname in _LOOK_UPS else ()
+        if chain[:1] in _UNSEEN or (step.opname == "IMPORT_NAME" and not _LIBRARY.match(step.argval)):
+            return None
     for const in code.co_consts:
         if isinstance(const, types.CodeType):
-            yield from _global_names(const)
+            inside = _reads(const)
+            if inside is None:
+                return None
+            names |= dict.fromkeys(inside)
+    return tuple(names)
+
+
+_LOOK_UPS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+_UNSEEN = {(name,) for name in ("__import__", "eval", "exec", "globals", "input", "locals", "open", "vars")}
+"""By these a function gets at what its parts do not show."""
+
+_LIBRARY = re.compile(
+    "(jax|jaxlib|jscope|numpy|ml_dtypes|math|builtins|_?operator|itertools|_?functools|collections|dataclasses|typing|abc)"
+    r"(\.|$)"
+)
+_AMBIENT = re.compile(r"jscope\.tf1(?!\.initializers)|numpy\.random")
+"""What depends on more than its arguments: on the scopes entered last, or on a state of NumPy's own."""
 
 
 def _is_constant(value: Any) -> bool:
     """Whether a value belongs to a library whose attributes nobody changes, so that its identity is its value."""
-    home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
-    return str(home).partition(".")[0] in {"jax", "jaxlib", "numpy", "builtins", "jscope", "math", "ml_dtypes"}
+    return _is_of_library(
+        str(value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None))
+    )
+
+
+def _is_defined(value: Any) -> bool:
+    """Whether a value is what its module has by its name."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
+    return name is not None and getattr(sys.modules.get(str(module)), name, None) is value
+
+
+def _is_of_library(module: str) -> bool:
+    return bool(_LIBRARY.match(module)) and not _AMBIENT.match(module)
 
 
 def _contents(cell: types.CellType) -> Any:

@@ -8,10 +8,15 @@ from jscope.checkpoint import safetensors as safetensors
 from jscope.checkpoint import tensorbundle as tensorbundle
 from jscope.checkpoint._assign import init_from_checkpoint as init_from_checkpoint
 from jscope.checkpoint._checkpointer import Checkpointer as Checkpointer
+from jscope.checkpoint._conversions._beside import Constant as Constant
+from jscope.checkpoint._conversions._conversion import Conversion as Conversion
+from jscope.checkpoint._conversions._rule import Function as Function
+from jscope.checkpoint._conversions._rule import Rule as Rule
 from jscope.checkpoint._errors import CheckpointError as CheckpointError
 from jscope.checkpoint._errors import CheckpointExistsError as CheckpointExistsError
 from jscope.checkpoint._errors import CheckpointLockedError as CheckpointLockedError
 from jscope.checkpoint._errors import CheckpointWriteError as CheckpointWriteError
+from jscope.checkpoint._errors import ConversionError as ConversionError
 from jscope.checkpoint._errors import CorruptCheckpointError as CorruptCheckpointError
 from jscope.checkpoint._errors import MissingCheckpointError as MissingCheckpointError
 from jscope.checkpoint._errors import UnsupportedCheckpointError as UnsupportedCheckpointError

@@ -11,6 +11,9 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jscope import _path
+from jscope.checkpoint._conversions._conversion import Conversion, raise_report
+from jscope.checkpoint._conversions._reader import converted
 from jscope.checkpoint._open import load_checkpoint
 from jscope.checkpoint._reader import Reader
 from jscope.tf1 import train
@@ -20,6 +23,8 @@ def init_from_checkpoint(
     params: Mapping[str, Any],
     checkpoint: str | os.PathLike[str] | Reader | Mapping[str, Any],
     assignment_map: Mapping[str, Any] | Iterable[tuple[str, Any]],
+    *,
+    conversion: Conversion | None = None,
 ) -> dict[str, Any]:
     """Returns `params` with the values that `assignment_map` takes from a checkpoint; an error changes nothing.
 
@@ -39,6 +44,8 @@ def init_from_checkpoint(
       assignment_map: From names in the checkpoint to names of variables, or from scopes to scopes, which end in `/`;
         `/` by itself is the root. A dict, or pairs. Pairs are taken in the order of the names in the checkpoint; later
         ones win.
+      conversion: What the names of the map are then: those that it makes of the names in the checkpoint. Arrays that it
+        does not take are left out.
 
     Raises:
       MissingCheckpointError: There is no checkpoint.
@@ -46,6 +53,19 @@ def init_from_checkpoint(
       ValueError: A tensor is missing, or has another shape, or a name is neither a variable nor a scope.
     """
     if not isinstance(checkpoint, str | os.PathLike):
-        return train.init_from_checkpoint(params, checkpoint, assignment_map)
+        return _initialized(params, checkpoint, assignment_map, conversion)
     with contextlib.closing(load_checkpoint(checkpoint)) as reader:
-        return train.init_from_checkpoint(params, reader, assignment_map)
+        return _initialized(params, reader, assignment_map, conversion)
+
+
+def _initialized(
+    params: Mapping[str, Any], checkpoint: Any, assignment_map: Any, conversion: Conversion | None
+) -> dict[str, Any]:
+    if conversion is not None and isinstance(checkpoint, Reader):
+        names = {name: name for name in checkpoint.get_variable_to_shape_map()}
+        checkpoint = converted(checkpoint, conversion, names)
+        raise_report(checkpoint.problems)
+    elif conversion is not None:
+        taken = {name: array for name, array in dict(_path.items(checkpoint)).items() if conversion.takes(name)}
+        checkpoint = conversion.arrays(taken)
+    return train.init_from_checkpoint(params, checkpoint, assignment_map)

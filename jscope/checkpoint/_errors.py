@@ -7,7 +7,8 @@
         ├── MissingCheckpointError     (FileNotFoundError)  no such checkpoint, or no such step
         ├── CheckpointExistsError      (FileExistsError)    would replace what is there
         ├── CheckpointLockedError      (RuntimeError)       another writer is at work in this directory
-        └── CheckpointWriteError       (OSError)            the disk is full, the directory read-only
+        ├── CheckpointWriteError       (OSError)            the disk is full, the directory read-only
+        └── ConversionError            (ValueError)         a rule of a conversion, or a table, that cannot be
 
 What does not fit the *model* is not the checkpoint's fault: that is a `StructureMismatchError`, and a variable that is
 asked for by a wrong name a `MissingVariableError`.
@@ -44,3 +45,7 @@ class CheckpointLockedError(CheckpointError, RuntimeError):
 
 class CheckpointWriteError(CheckpointError, OSError):
     """The operating system refused to write: the disk is full, the directory read-only."""
+
+
+class ConversionError(CheckpointError, ValueError):
+    """A rule of a conversion contradicts itself, or a table is not one. The message begins with the rule."""

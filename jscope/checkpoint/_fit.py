@@ -6,7 +6,7 @@ want one back. What is found is known from the checkpoint's table of contents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -88,16 +88,18 @@ def check(
     title: str,
     advice: str = "",
     cast: bool = False,
+    more: Sequence[str] = (),
 ) -> None:
     """Raises one report of everything missing, unexpected, mis-shaped and mis-typed, if there is anything.
 
-    What is `made` anew needs no place in the checkpoint, but its sharding must divide it, too.
+    `more` are lines that belong into it. What is `made` anew needs no place in the checkpoint, but its sharding must
+    divide it, too.
 
     Raises:
       StructureMismatchError: With the report.
     """
     agreed = {name: _adapted(each, wanted.get(name), cast) for name, each in found.items()}
-    lines = [*_differences(wanted, agreed), *_cut(wanted), *_undivided({**wanted, **(made or {})})]
+    lines = [*more, *_differences(wanted, agreed), *_cut(wanted), *_undivided({**wanted, **(made or {})})]
     if lines:
         told = [call for words, call in _LAYERS.items() if any(words in line for line in lines)]
         layers = [f"Restore layers as the checkpoint has them: `jscope.tree.{call}`." for call in told]
@@ -153,16 +155,32 @@ def _canonical(dtype: np.dtype) -> np.dtype:
     return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
 
 
-def take(reader: Reader, names: Mapping[str, str], wanted: Mapping[str, Leaf]) -> dict[str, Any]:
+def take(
+    reader: Reader, names: Mapping[str, str], wanted: Mapping[str, Leaf], *, one_by_one: bool = False
+) -> dict[str, Any]:
     """Returns the leaves of these wanted, which were checked before."""
     dtypes = reader.get_variable_to_dtype_map()
     # Converted on the host: JAX would cut 64 bits first.
     others = {name: each for name, each in wanted.items() if not each.is_number and dtypes[names[name]] != each.dtype}
-    arrays = read_onto(reader, {names[name]: HOST if name in others else each.target for name, each in wanted.items()})
-    values = {name: arrays[names[name]] for name in wanted}
-    converted = {name: _converted(name, values[name], each.dtype) for name, each in others.items()}
-    values |= put(converted, {name: each.target for name, each in others.items()})
+    rest = {name: each for name, each in wanted.items() if name not in others}
+    # Of arrays that are made one at a time, one is on the host at a time, too.
+    groups = [{name: each} for name, each in others.items()] if one_by_one else [others]
+    values = {}
+    for group in (rest, *groups):
+        values |= _read(reader, names, group, cast=group is not rest)
     return {name: _finished(name, _leaves.from_array(values[name], each.kind), each) for name, each in wanted.items()}
+
+
+def _read(reader: Reader, names: Mapping[str, str], wanted: Mapping[str, Leaf], *, cast: bool) -> dict[str, Any]:
+    """Returns arrays in their targets, cast to their dtypes or as they are."""
+    targets = {name: each.target for name, each in wanted.items()}
+    arrays = read_onto(reader, {names[name]: HOST if cast else target for name, target in targets.items()})
+    values = {name: arrays[names[name]] for name in wanted}
+    return (
+        put({name: _converted(name, each, wanted[name].dtype) for name, each in values.items()}, targets)
+        if cast
+        else values
+    )
 
 
 def _finished(name: str, value: Any, leaf: Leaf) -> Any:

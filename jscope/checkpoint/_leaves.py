@@ -44,13 +44,12 @@ def flatten(item: Any) -> dict[str, Any]:
         if name in flat:
             raise NameConflictError(f"Two leaves have the name `{name}`. Rename one of them.")
         flat[name] = leaf
+    _path.check_all(flat)
     above: set[str] = set()
-    for name in flat:
-        _path.check(name)
-        prefix = _path.parent(name)
-        while prefix and prefix not in above:
-            above.add(prefix)
-            prefix = _path.parent(prefix)
+    parents = set(map(_path.parent, flat))
+    while parents := parents - above - {""}:
+        above |= parents
+        parents = set(map(_path.parent, parents))
     return flat if above.isdisjoint(flat) else tree.flatten(flat)  # Which says what is a prefix of what.
 
 
@@ -215,7 +214,9 @@ def _leaves(item: Any, at: str) -> list[tuple[str, Any]]:
     if _is_names(item):
         found = []
         for key, value in item.items():
-            found += _leaves(value, _child(at, key))
+            name = _child(at, key)
+            # Most of what stands in dicts are leaves, of which there may be many thousands.
+            found += [(name, value)] if type(value) is np.ndarray else _leaves(value, name)
         return found
     below = [(_join(at, path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(item, is_leaf=_is_names)]
     return [pair for name, leaf in below for pair in (_leaves(leaf, name) if _is_names(leaf) else [(name, leaf)])]
@@ -236,6 +237,8 @@ def _is_names(item: Any) -> bool:
 
 def _child(at: str, key: Any) -> str:
     """Returns the name of what stands under a key of a dict; a key that is not a string is named as JAX names it."""
+    if type(key) is str:
+        return _path.child(at, key)
     # Not by `f"{key}"`: the text of a member of an enumeration of strings is its name there, and not what it equals.
     return _path.child(at, str.__str__(key) if isinstance(key, str) else _join("", (jax.tree_util.DictKey(key),)))
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jscope import _path, tree
+from jscope import tree
 from jscope._specs import Specs
 from jscope._types import Key
 from jscope._util._gc import gc_paused
-from jscope.checkpoint import _fit, _leaves, tensorbundle
-from jscope.checkpoint._names import Rename, Select, by_new_name, chosen, new_names, renamed
+from jscope.checkpoint import _fit, _leaves
+from jscope.checkpoint._conversions._conversion import Conversion
+from jscope.checkpoint._conversions._reader import converted
+from jscope.checkpoint._names import Rename, Select, chosen
 from jscope.checkpoint._open import read_checkpoint
 from jscope.checkpoint._reader import Reader
-from jscope.checkpoint._step import VERSION
+from jscope.checkpoint._sources import sources
 from jscope.errors import InvalidArgumentError
 
-_VARIABLES = ("params", "state")
 _ADVICE = (
     'What may differ: `rename=` names, `select=` some, `missing="init"` and `misshaped="init"` make others anew, '
     "`cast=True` converts."
@@ -31,6 +32,7 @@ class _Options:
 
     select: Select
     rename: Rename
+    conversion: Conversion | None
     missing: str
     misshaped: str
     cast: bool
@@ -46,6 +48,7 @@ def restore(
     *,
     select: Select = None,
     rename: Rename = None,
+    conversion: Conversion | None = None,
     missing: Literal["error", "init"] = "error",
     misshaped: Literal["error", "init"] = "error",
     cast: bool = False,
@@ -76,6 +79,8 @@ def restore(
         or a predicate. The others are left out of the result; or initialized, with `missing="init"`.
       rename: From names in the checkpoint to the model's: `{regular expression: replacement}`, pairs of these, or a
         function.
+      conversion: From names and layouts in the checkpoint, after `rename`, to the model's. Arrays are read, converted
+        and placed one at a time.
       missing: `"init"` makes initial values for what the checkpoint lacks; needs `Specs` and a `key`.
       misshaped: `"init"` does so for what has another shape in the checkpoint: a head of other classes, say.
       cast: Whether to convert values to the dtypes wanted, where these can hold them.
@@ -89,7 +94,7 @@ def restore(
     """
     for argument, choice in (("missing", missing), ("misshaped", misshaped)):
         _check_choice(argument, choice, like, key)
-    options = _Options(select, rename, missing, misshaped, cast, key, shardings, report)
+    options = _Options(select, rename, conversion, missing, misshaped, cast, key, shardings, report)
     if isinstance(path, Reader):
         return _restored(path, like, options)
     return read_checkpoint(path, lambda reader: _restored(reader, like, options))
@@ -97,7 +102,8 @@ def restore(
 
 def _restored(reader: Reader, like: Any, options: _Options) -> Any:
     leaves = _leaves.flatten(like)
-    names = chosen(_sources(reader, options.rename, leaves), options.select)
+    reader, found_names, more = _found(reader, leaves, options)
+    names = chosen(found_names, options.select)
     targets = _targets(leaves, options.shardings)
     wanted_leaves = {name: _fit.wanted_leaf(name, leaf, targets[name]) for name, leaf in leaves.items()}
     asked = {name: wanted_leaves[name] for name in chosen(dict.fromkeys(wanted_leaves, ""), options.select)}
@@ -116,8 +122,9 @@ def _restored(reader: Reader, like: Any, options: _Options) -> Any:
         title=f"`{reader.path}` does not fit the model:",
         advice=_ADVICE,
         cast=options.cast,
+        more=more,
     )
-    values = _fit.take(reader, names, taken)
+    values = _fit.take(reader, names, taken, one_by_one=options.conversion is not None)
     if made:
         new = like.select(lambda spec: spec.path in made)
         values |= tree.flatten(new.materialize(options.key, {name: targets[name] for name in made}))
@@ -127,6 +134,17 @@ def _restored(reader: Reader, like: Any, options: _Options) -> Any:
     if len(values) < len(leaves):
         return tree.unflatten({name: values[name] for name in leaves if name in values})
     return _leaves.rebuild(like, values.__getitem__)
+
+
+def _found(reader: Reader, leaves: Mapping[str, Any], options: _Options) -> tuple[Reader, dict[str, str], list[str]]:
+    """Returns what to read from, which names there are by the model's, and what a conversion cannot take."""
+    if options.conversion is None:
+        return reader, sources(reader, options.rename, leaves.__contains__), []
+    theirs = sources(reader, options.rename, options.conversion.takes)
+    view = converted(reader, options.conversion, theirs, leaves)
+    # Who selects does not want all that there is.
+    more = view.problems + (view.unmatched if options.select is None else [])
+    return view, {name: name for name in view.get_variable_to_shape_map()}, more
 
 
 def _misshaped(asked: Mapping[str, _fit.Leaf], found: Mapping[str, _fit.Leaf]) -> list[str]:
@@ -145,35 +163,6 @@ def _why_made(leaf: _fit.Leaf, found: _fit.Leaf | None) -> str:
     if found is None:
         return "not there, or not selected"
     return f"has the shape {list(found.shape)} there, not {list(leaf.shape)}"
-
-
-def _sources(reader: Reader, rename: Rename, wanted: Container[str]) -> dict[str, str]:
-    """Returns the names in a checkpoint by the model's; of what a `Checkpointer` saved, those of params and state.
-
-    Who wants only the params is not told that the state is unexpected, nor the other way round.
-    """
-    # Only this format has slots, whose names are below those of their variables: a tree cannot hold both.
-    if isinstance(reader, tensorbundle.BundleReader):
-        return _sources_in_bundle(reader, rename, wanted)
-    names = {name: name for name in reader.get_variable_to_shape_map()}
-    if VERSION not in reader.metadata or not any(_path.relative(name, _VARIABLES[0]) for name in names):
-        return renamed(names, rename)
-    items = {item: {short: name for name in names if (short := _path.relative(name, item))} for item in _VARIABLES}
-    below = items["params"] | items["state"]
-    sources = {new: below[old] for new, old in renamed(below, rename).items()}
-    parts = [{new: old for new, old in sources.items() if _path.relative(old, item)} for item in _VARIABLES]
-    # Of params and state, what the model wants nothing of: it is not unexpected, it is the other half.
-    of_use = [part for part in parts if any(name in wanted for name in part)]
-    return {new: old for part in of_use or parts for new, old in part.items()}
-
-
-def _sources_in_bundle(reader: Reader, rename: Rename, wanted: Container[str]) -> dict[str, str]:
-    """Returns the variables; of what an optimizer or a training keeps beside them, only what is wanted by name."""
-    beside = tensorbundle.beside_variables(reader)
-    everything = tensorbundle.variables(reader) | beside
-    # Renamed together, so that a rule may name a slot, but two slots may get one name without harm.
-    kept = {old: new for old, new in new_names(everything, rename).items() if old not in beside or new in wanted}
-    return {new: everything[old] for new, old in by_new_name(kept).items()}
 
 
 def _targets(names: Iterable[str], shardings: Any) -> dict[str, Any]:

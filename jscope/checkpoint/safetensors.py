@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from jscope import tree as _tree
+from jscope._types import Converter
 from jscope._util._gc import gc_paused
 from jscope.checkpoint import _leaves
 from jscope.checkpoint._files import replacing
@@ -25,7 +26,9 @@ StrPath: TypeAlias = str | os.PathLike[str]
 
 
 @gc_paused()
-def save(path: StrPath, tree: Any, *, metadata: Mapping[str, str] | None = None) -> None:
+def save(
+    path: StrPath, tree: Any, *, metadata: Mapping[str, str] | None = None, conversion: Converter | None = None
+) -> None:
     """Writes the arrays of a pytree to a file, all or nothing: an older file is replaced by a complete one, or kept.
 
     >>> import tempfile
@@ -38,12 +41,17 @@ def save(path: StrPath, tree: Any, *, metadata: Mapping[str, str] | None = None)
       path: The file, which may be there already.
       tree: Nested dicts, or any other pytree, of arrays of JAX or NumPy, random keys and Python numbers.
       metadata: Strings by name, to be stored beside.
+      conversion: What makes other names and layouts of the arrays, each while it is written: the inverse of the
+        `jscope.checkpoint.Conversion` that restores them.
 
     Raises:
       UnsupportedCheckpointError: A leaf is none of these.
+      StructureMismatchError: The conversion does not fit the tree; nothing is written.
       CheckpointWriteError: The disk is full, or the directory read-only.
     """
     arrays, kinds = _leaves.to_arrays(_leaves.flatten(tree))
+    if conversion is not None:
+        arrays, kinds = conversion.blocks(arrays, kinds)
     with replacing(Path(path)) as scratch:
         write_file(scratch, arrays, _leaves.with_kinds(metadata or {}, kinds))
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jscope import _path, tree
+from jscope._types import Converter
 from jscope.checkpoint._bundle import _slots, _state, _writer
 from jscope.checkpoint._bundle._reader import BundleReader as BundleReader
 from jscope.checkpoint._errors import UnsupportedCheckpointError
@@ -124,7 +125,13 @@ def beside_variables(reader: Reader) -> dict[str, str]:
     return slots | {path: name for path, name in variables(reader).items() if _slots.is_bookkeeping(path)}
 
 
-def save(prefix: str | os.PathLike[str], tree: Mapping[str, Any], *, state_file: bool = True) -> None:
+def save(
+    prefix: str | os.PathLike[str],
+    tree: Mapping[str, Any],
+    *,
+    state_file: bool = True,
+    conversion: Converter | None = None,
+) -> None:
     """Writes a checkpoint that TensorFlow reads, `tf.train.load_checkpoint` and `tf.compat.v1.train.Saver` alike.
 
     >>> import tempfile
@@ -137,13 +144,19 @@ def save(prefix: str | os.PathLike[str], tree: Mapping[str, Any], *, state_file:
       prefix: Path and first part of the names of the files. What is there already is replaced.
       tree: A nested dict of arrays, or a dict of arrays by name. By name, slots may be among them: `w` and `w/Adam`.
       state_file: Whether to make this the latest checkpoint in the file `checkpoint` of the directory.
+      conversion: What makes other names and layouts of the arrays, each while it is written: the inverse of the
+        `jscope.checkpoint.Conversion` that restores them.
 
     Raises:
+      StructureMismatchError: The conversion does not fit the tree; nothing is written.
       InvalidNameError: A name is empty or not printable.
       UnsupportedCheckpointError: A value is not an array, or has a dtype that TensorFlow lacks.
       CheckpointWriteError: The disk is full, or the directory read-only.
     """
-    write(prefix, _flat_items(tree), state_file=state_file)
+    items = _flat_items(tree)
+    if conversion is not None:
+        items = conversion.blocks(dict(items), {})[0].items()
+    write(prefix, items, state_file=state_file)
 
 
 def write(prefix: str | os.PathLike[str], items: Iterable[tuple[str, Any]], *, state_file: bool = True) -> None:

@@ -72,16 +72,20 @@ def items(reader: Reader, arguments: argparse.Namespace) -> dict[str, Item]:
     """Returns what is in a checkpoint, by name, as `--select` and `--raw` have it."""
     pattern = _text.pattern(arguments.select, "--select ")
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-    keys = {name: name for name in shapes}
-    # Other formats hold what was put into them by name; a training's own names are TensorFlow's.
-    if isinstance(reader, tensorbundle.BundleReader) and not arguments.raw:
-        keys = tensorbundle.variables(reader)
-        if left := len(shapes) - len(keys):
-            _output.note(
-                f"{reader.path}: left out {left} that are not variables, such as slots of optimizers (see --raw)"
-            )
     return {
         name: Item(name, key, tuple(shapes[key]), np.dtype(dtypes[key]))
-        for name, key in keys.items()
+        for name, key in keys(reader, arguments).items()
         if pattern.search(name)
     }
+
+
+def keys(reader: Reader, arguments: argparse.Namespace) -> dict[str, str]:
+    """Returns the names that commands show, each with that in the checkpoint."""
+    names = {name: name for name in reader.get_variable_to_shape_map()}
+    # Other formats hold what was put into them by name; a training's own names are TensorFlow's.
+    if not isinstance(reader, tensorbundle.BundleReader) or arguments.raw:
+        return names
+    found = tensorbundle.variables(reader)
+    if left := len(names) - len(found):
+        _output.note(f"{reader.path}: left out {left} that are not variables, such as slots of optimizers (see --raw)")
+    return found

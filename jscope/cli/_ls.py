@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from jscope.checkpoint._reader import Reader
 from jscope.cli import _output
-from jscope.cli._contents import PIECE, Item, add_options, items, opened
+from jscope.cli._contents import Item, add_options, items, opened
+from jscope.cli._values import is_number, values_of
 
 _STATS = ("mean", "std", "min", "max", "not finite")
 
@@ -66,37 +66,13 @@ def _all_stats(reader: Reader, found: dict[str, Item]) -> list[Sequence[str]]:
     with _output.progress("reading", sum(item.nbytes for item in found.values())) as advance:
         rows = []
         for item in found.values():
-            rows.append(_stats(reader.get_tensor(item.key)) if _is_number(item.dtype) else ("",) * 5)
+            rows.append(_stats(reader.get_tensor(item.key)) if is_number(item.dtype) else ("",) * 5)
             advance(item.nbytes)
     return rows
 
 
-def _is_number(dtype: np.dtype) -> bool:
-    return dtype == np.bool_ or jnp.issubdtype(dtype, jnp.number)
-
-
 def _stats(array: np.ndarray) -> Sequence[str]:
     """Returns mean, standard deviation, least, greatest and how many are not finite; of absolutes, if complex."""
-    count, mean, spread, least, greatest = 0, 0.0, 0.0, np.inf, -np.inf
-    for values in _pieces(array):
-        # Chan's update: sums of squares of large values would lose the small differences.
-        more, shift = values.size, values.mean() - mean
-        mean += shift * more / (count + more)
-        spread += values.var() * more + shift**2 * count * more / (count + more)
-        count += more
-        least, greatest = min(least, values.min()), max(greatest, values.max())
-    shown = (mean, (spread / count) ** 0.5, least, greatest) if count else ()
-    return (*(f"{value:.4g}" for value in shown), *[""] * (4 - len(shown)), str(array.size - count))
-
-
-def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields the finite values of an array as float64, some at a time."""
-    flat = array.reshape(-1)
-    for start in range(0, flat.size, PIECE):
-        piece = flat[start : start + PIECE]
-        if jnp.issubdtype(piece.dtype, jnp.complexfloating):
-            piece = np.abs(piece)
-        piece = piece.astype(np.float64)
-        piece = piece[np.isfinite(piece)]
-        if piece.size:
-            yield piece
+    found = values_of(array)
+    known = (found.mean, found.std, found.least, found.greatest)
+    return (*("" if value is None else f"{value:.4g}" for value in known), str(found.not_finite))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from jscope.cli import _diff, _ls, _output, _rewrite
+from jscope.cli import _diff, _ls, _output, _rewrite, _view
 from jscope.errors import JscopeError
 
 _EPILOG = """\
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jscope {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (_ls, _diff, _rewrite):
+    for module in (_ls, _diff, _view, _rewrite):
         module.add_to(commands)
     return parser
 

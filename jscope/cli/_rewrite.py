@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from jscope import _path, tree
 from jscope._util import _text
-from jscope.checkpoint import CheckpointExistsError, Reader, tensorbundle
+from jscope.checkpoint import CheckpointExistsError, Conversion, Reader, tensorbundle
+from jscope.checkpoint._conversions._conversion import raise_report
+from jscope.checkpoint._conversions._reader import ConvertedReader, converted
 from jscope.checkpoint._files import replacing
 from jscope.checkpoint._leaves import as_array, kinds_in, with_kinds
 from jscope.checkpoint._safetensors._writer import write_file
 from jscope.cli import _output
-from jscope.cli._contents import Item, add_options, items, opened
+from jscope.cli._contents import Item, add_options, items, keys, opened
 from jscope.errors import InvalidArgumentError, MissingVariableError, NameConflictError
 
 Advance: TypeAlias = Callable[[int], None]
@@ -73,7 +73,11 @@ def add_to(commands: Any) -> None:
         parser.add_argument("--to", choices=[*_WRITERS], help="the format of DST, where its suffix does not tell")
         add_options(parser)
         parser.add_argument("--force", action="store_true", help="replace what is there")
-        parser.set_defaults(run=run, rules=[], dry_run=False)
+        parser.set_defaults(run=run, rules=[], dry_run=False, table=None, inverse=False)
+    convert.add_argument(
+        "--rules", dest="table", metavar="TOML", help="a table of names and layouts; see docs/conversions.md"
+    )
+    convert.add_argument("--inverse", action="store_true", help="apply the table from ours to theirs")
     map_help = "a variable, or a scope and all below it; may be given several times; rules are applied in order"
     rename.add_argument("--map", dest="rules", action="append", type=_mapping, metavar="OLD=NEW", help=map_help)
     regex_help = r"what is found of a regular expression, and what takes its place (\1 is the first group)"
@@ -85,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Writes the checkpoint."""
     to = _format(arguments.target, arguments.to)
     with opened(arguments.source) as reader:
+        reader = reader if arguments.table is None else _converted(reader, arguments)
         found = items(reader, arguments)
         if not found:
             raise MissingVariableError(f"There is nothing to write: {arguments.select!r} does not match any name.")
@@ -101,6 +106,18 @@ def run(arguments: argparse.Namespace) -> int:
             _WRITERS[to](arguments.target, reader, new, advance)
     _output.note(f"wrote {_output.count(len(new), 'variable')} to {arguments.target}")
     return 0
+
+
+def _converted(reader: Reader, arguments: argparse.Namespace) -> Reader:
+    """Returns the checkpoint as `--rules` make it, after checking that all of it fits."""
+    with open(arguments.table, encoding="utf8") as file:
+        conversion = Conversion.from_toml(file.read())
+    conversion = conversion.inverse if arguments.inverse else conversion
+    view = converted(reader, conversion, keys(reader, arguments))
+    raise_report([*view.problems, *view.unmatched], f"`{arguments.table}` does not fit `{reader.path}`:")
+    for line in conversion.lossy:
+        _output.note(f"cannot be taken back: {line}")
+    return view
 
 
 def _mapping(text: str) -> Rule:
@@ -166,7 +183,8 @@ def _write_safetensors(target: str, reader: Reader, new: Mapping[str, Item], adv
 def _write_orbax(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
     """Writes a directory; Orbax is what gives it its name when it is complete."""
     orbax = importlib.import_module("jscope.checkpoint._orbax._store")
-    arrays = {name: as_array(name, value) for name, value in _values(reader, new, advance)}
+    arrays = {name: as_array(name, reader.get_tensor(item.key)) for name, item in new.items()}
+    advance(sum(item.nbytes for item in new.values()))
     orbax.save(Path(target), arrays, _new_metadata(reader, new)).result()
 
 
@@ -186,8 +204,8 @@ def _user_metadata(reader: Reader) -> dict[str, str]:
     return {key: value for key, value in reader.metadata.items() if not key.startswith("jscope.")}
 
 
-def _values(reader: Reader, new: Mapping[str, Item], advance: Advance) -> Iterator[tuple[str, np.ndarray]]:
+def _values(reader: Reader, new: Mapping[str, Item], advance: Advance) -> Iterator[tuple[str, Any]]:
     # One at a time, so that a checkpoint larger than memory can be converted.
     for name, item in new.items():
-        yield name, reader.get_tensor(item.key)
+        yield name, reader.get_blocks(item.key) if isinstance(reader, ConvertedReader) else reader.get_tensor(item.key)
         advance(item.nbytes)

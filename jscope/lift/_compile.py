@@ -10,7 +10,8 @@ import jax
 
 from jscope import _rng
 from jscope._scope import Scope
-from jscope.lift._pure import commit, explaining, is_collecting, pure, with_values
+from jscope.lift._kept import Body, body_of, giving, may_share
+from jscope.lift._pure import commit, explaining, is_collecting, pure, run_pure, with_values
 from jscope.lift._view import view
 
 
@@ -67,7 +68,32 @@ def jit(
     options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
     }
-    return _finished("jit", function, jax.jit(pure(function), **options), _relative)
+    return _finished("jit", function, _compiling(function, options), _relative)
+
+
+def _compiling(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+    """Returns what runs a compiled function: one for all that are made of the same parts, wherever that may be."""
+    # JAX keeps static arguments as long as the function.
+    static = options["static_argnums"] or options["static_argnames"]
+    body = None if static else body_of(function, run_pure, False)
+    if body is None:
+        return jax.jit(pure(function), **options)
+    shared, own = _shared(body, options["donate_argnums"]), []
+
+    def run(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
+        if may_share(scope):
+            with giving({shared.__wrapped__: function}):
+                return shared(scope, *args, **kwargs)
+        # Made when it is needed, which takes as long as a call, and kept for the next one.
+        own[:] = own or [jax.jit(pure(function), **options)]
+        return own[0](scope, *args, **kwargs)
+
+    return run
+
+
+@functools.lru_cache(maxsize=512)
+def _shared(body: Body, donate_argnums: int | tuple[int, ...]) -> Any:
+    return jax.jit(body, donate_argnums=donate_argnums)
 
 
 def shard_map(

@@ -13,9 +13,10 @@ from jscope import _path
 from jscope._scope import Scope
 from jscope._util._text import scope_at
 from jscope.errors import NativeTransformError, StateError
-from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, with_values
+from jscope.lift._kept import keeping
+from jscope.lift._pure import Effects, commit, explaining, is_collecting, run_pure, with_values
 from jscope.lift._scan import Rng, joined
-from jscope.lift._view import Copies, at_index, copies, lifted_view, shared_streams, view
+from jscope.lift._view import Streams, at_index, copies, lifted_view, shared_streams, sharing, view
 
 
 def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], scope: Scope, *operands: Any) -> Any:
@@ -39,8 +40,8 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], s
         with explaining(scope, "cond"):
             return jax.lax.cond(pred, *_collecting_branches(scope, branches), *operands)
     # All state, since both branches must return the same variables, whichever they write.
-    with explaining(scope, "cond"):
-        out, effects = jax.lax.cond(pred, *(pure(f, all_state=True) for f in branches), scope, *operands)
+    with explaining(scope, "cond"), keeping(scope) as keep:
+        out, effects = jax.lax.cond(pred, *(keep(f, run_pure, True) for f in branches), scope, *operands)
     commit(scope, effects)
     return out
 
@@ -55,8 +56,8 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], scope: Scope, *op
     if is_collecting(scope):
         with explaining(scope, "switch"):
             return jax.lax.switch(index, _collecting_branches(scope, branches), *operands)
-    with explaining(scope, "switch"):
-        out, effects = jax.lax.switch(index, [pure(f, all_state=True) for f in branches], scope, *operands)
+    with explaining(scope, "switch"), keeping(scope) as keep:
+        out, effects = jax.lax.switch(index, [keep(f, run_pure, True) for f in branches], scope, *operands)
     commit(scope, effects)
     return out
 
@@ -75,32 +76,16 @@ def while_loop(
             refusal = "in the condition of a while_loop: create it before the loop"
             reading = lambda val: cond_fn(lifted_view(scope, refusal=refusal), val)  # noqa: E731
             return jax.lax.while_loop(reading, lambda val: body_fn(lifted_view(scope), val), init)
-        # Only state is carried: params do not change, so the loop closes over them.
-        state = dict(_path.items(scope._state))
         # The body first: it draws what the unrolled loop would.
-        body, condition = (copies(scope, tells=False) for _ in range(2))
-
-        def test(loop: tuple[Any, Any, Any]) -> Any:
-            state, i, val = loop
-            # Not `all_state`, so that its effects are what it wrote.
-            out, effects = pure(cond_fn)(_here(scope, condition, state, i, streams), val)
-            if effects.state or effects.sown:
-                written = ", ".join(f"`{_path.join(scope.path, name)}`" for name in [*effects.state, *effects.sown])
-                raise NativeTransformError(
-                    f"The condition of a while_loop over {scope_at(scope.path)} writes {written}.\n"
-                    "Only the body may write: move it there, or before or after the loop."
-                )
-            return out
-
-        def step(loop: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-            state, i, val = loop
-            val, effects = pure(body_fn, all_state=True)(_here(scope, body, state, i, streams), val)
-            _refuse_sown(scope, effects, "while_loop")
-            return effects.state, None if i is None else i + np.uint32(1), val
-
+        places = tuple(view(scope, scope._params, {}, carried=copies(scope, tells=False).carried) for _ in range(2))
         # A loop that draws no keys is the loop that one would write by hand.
         count = jnp.uint32(0) if scope.has_rng else None
-        state, _, val = jax.lax.while_loop(test, step, (state, count, init))
+        loop = places, dict(_path.items(scope._state)), count, init
+        options = streams, scope._context.sharer
+        with keeping(scope) as keep:
+            _, state, _, val = jax.lax.while_loop(
+                keep(cond_fn, _while_condition, *options), keep(body_fn, _while_body, *options), loop
+            )
     commit(scope, Effects(state, {}))
     return val
 
@@ -127,26 +112,51 @@ def fori_loop(
                 lower, upper, lambda i, val: body_fn(lifted_view(scope), i, val), init, unroll=unroll
             )
 
-        body = copies(scope, tells=False)
-
-        def step(i: Any, loop: tuple[Any, Any]) -> tuple[Any, Any]:
-            state, val = loop
-            # `i` may be negative, or of 64 bits; parts of paths are uint32.
-            index = jnp.asarray(i).astype(np.uint32) if scope.has_rng else None
-            val, effects = pure(body_fn, all_state=True)(_here(scope, body, state, index, streams), i, val)
-            _refuse_sown(scope, effects, "fori_loop")
-            return effects.state, val
-
-        loop = (dict(_path.items(scope._state)), init)
-        state, val = jax.lax.fori_loop(lower, upper, step, loop, unroll=unroll)
+        place = view(scope, scope._params, {}, carried=copies(scope, tells=False).carried)
+        loop = place, dict(_path.items(scope._state)), init
+        with keeping(scope) as keep:
+            step = keep(body_fn, _fori_body, streams, scope._context.sharer)
+            _, state, val = jax.lax.fori_loop(lower, upper, step, loop, unroll=unroll)
     commit(scope, Effects(state, {}))
     return val
 
 
-def _here(scope: Scope, copied: Copies, state: dict[str, Any], index: Any, streams: tuple[str, ...] | None) -> Scope:
+# The scope goes through these loops with what they carry, and comes out as it went in, which JAX makes a constant.
+
+
+def _while_condition(cond_fn: Callable[..., Any], streams: Streams, sharer: object, loop: tuple[Any, ...]) -> Any:
+    (_, scope), state, i, val = loop
+    # Not `all_state`, so that its effects are what it wrote.
+    out, effects = run_pure(cond_fn, False, _here(scope, sharer, state, i, streams), val)
+    if effects.state or effects.sown:
+        written = ", ".join(f"`{_path.join(scope.path, name)}`" for name in [*effects.state, *effects.sown])
+        raise NativeTransformError(
+            f"The condition of a while_loop over {scope_at(scope.path)} writes {written}.\n"
+            "Only the body may write: move it there, or before or after the loop."
+        )
+    return out
+
+
+def _while_body(body_fn: Callable[..., Any], streams: Streams, sharer: object, loop: tuple[Any, ...]) -> Any:
+    places, state, i, val = loop
+    val, effects = run_pure(body_fn, True, _here(places[0], sharer, state, i, streams), val)
+    _refuse_sown(places[0], effects, "while_loop")
+    return places, effects.state, None if i is None else i + np.uint32(1), val
+
+
+def _fori_body(body_fn: Callable[..., Any], streams: Streams, sharer: object, i: Any, loop: tuple[Any, ...]) -> Any:
+    place, state, val = loop
+    # `i` may be negative, or of 64 bits; parts of paths are uint32.
+    index = jnp.asarray(i).astype(np.uint32) if place.has_rng else None
+    val, effects = run_pure(body_fn, True, _here(place, sharer, state, index, streams), i, val)
+    _refuse_sown(place, effects, "fori_loop")
+    return place, effects.state, val
+
+
+def _here(scope: Scope, sharer: object, state: dict[str, Any], index: Any, streams: Streams) -> Scope:
     """Returns the scope of one iteration."""
     anchor = None if streams is None else at_index(scope, index, streams)
-    return view(scope, scope._params, joined(state), carried=copied.carried, anchor=anchor)
+    return view(sharing(scope, sharer), scope._params, joined(state), anchor=anchor)
 
 
 def _refuse_sown(scope: Scope, effects: Effects, lift: str) -> None:

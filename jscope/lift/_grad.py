@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jscope import _path
 from jscope._scope import Scope
@@ -120,7 +121,7 @@ def vjp(
     scope = with_values(scope)
     if is_collecting(scope):
         out = function(lifted_view(scope), *args, **kwargs)
-        zeros = (_zero_grads(scope, wrt), *jax.tree.map(jnp.zeros_like, args))
+        zeros = (_zero_grads(scope, wrt), *jax.tree.map(_zero_tangent, args))
         return out, jax.tree_util.Partial(_zeros, zeros)
     chosen, rest = _chosen(scope, wrt)
 
@@ -153,7 +154,7 @@ def jvp(
     scope = with_values(scope)
     if is_collecting(scope):
         out = function(lifted_view(scope), *args)
-        return out, jax.tree.map(jnp.zeros_like, out)
+        return out, jax.tree.map(_zero_tangent, out)
     moving = dict(_path.items(variables or {}))
     params = dict(_path.items(scope._params))
     unknown = [name for name in moving if name not in params]
@@ -209,6 +210,13 @@ def _zero_grads(scope: Scope, wrt: str | None) -> dict[str, Any]:
             # A spec has the axes of the lifts around, of which the body sees none.
             found[name] = frame.placeholder(spec, spec.shape[len(scope._context.stack_of(path)) :])
     return joined(_select(scope, found, wrt))
+
+
+def _zero_tangent(value: Any) -> Any:
+    """Returns a zero of the dtype that JAX gives tangents of `value`: `float0` for an int or a bool."""
+    if jnp.issubdtype(jnp.result_type(value), jnp.inexact):
+        return jnp.zeros_like(value)
+    return np.zeros(jnp.shape(value), jax.dtypes.float0)
 
 
 def _shaped(variables: Any, by_args: tuple[Any, ...], wrt: str | None, argnums: int | tuple[int, ...]) -> Any:

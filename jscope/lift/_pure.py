@@ -89,6 +89,11 @@ class pure(Generic[P, R]):
         return out, Effects(state, sown, reduce, NOTHING if self.all_state else frame.crossing.uses.carried())
 
 
+def run_pure(function: Callable[..., Any], all_state: bool, scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
+    """Runs `pure(function)`: what most lifts make of a function."""
+    return pure(function, all_state)(scope, *args, **kwargs)
+
+
 def commit(scope: Scope, effects: Effects) -> None:
     """Writes what a `pure` function of `scope` wrote."""
     for name, value in effects.state.items():

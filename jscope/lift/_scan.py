@@ -25,9 +25,10 @@ from jscope._uses import indexed
 from jscope._util import _text
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
-from jscope.lift._pure import commit, explaining, is_collecting, pure, with_values
+from jscope.lift._kept import keeping
+from jscope.lift._pure import commit, explaining, is_collecting, run_pure, with_values
 from jscope.lift._slices import Slices, placeholder_slices, stacked_values, with_slices
-from jscope.lift._view import at_index, copies, lifted_view, shared_streams, view
+from jscope.lift._view import at_index, copies, lifted_view, shared_streams, sharing, view
 
 EVERYTHING = ""
 Rng: TypeAlias = "Literal['split', 'shared'] | Collection[str]"
@@ -90,9 +91,7 @@ def scan(
             one = with_slices(scope, placeholder_slices(stacked_values(scope, size, shared)))
             collected = lambda c, x: _pair(scope, body(lifted_view(one, stack, shared=shared), c, x))  # noqa: E731
             return jax.lax.scan(collected, carry, xs, **loop)
-        return _scan(
-            pure(body), scope, carry, xs, divided(scope, shared, size), index_of_copies(scope, size, streams), loop
-        )
+        return _scan(body, scope, carry, xs, divided(scope, shared, size), index_of_copies(scope, size, streams), loop)
 
 
 def _scan(
@@ -107,23 +106,29 @@ def _scan(
     params, own_params, state, own_state, values = variables
     index, streams = place
     copied = None if index is None else copies(scope, tells=True)
-    known = None if copied is None else copied.carried
-
-    def step(loop: tuple[Any, Any], inputs: tuple[Any, ...]) -> tuple[Any, Any]:
-        (carried, carry), (own_params, own_state, own_values, x, i) = loop, inputs
-        trees = joined(params, own_params), joined(carried, own_state)
-        here = view(with_slices(scope, own_values), *trees, carried=known, anchor=at_index(scope, i, streams))
-        out, effects = body(here, carry, x)
-        carry, y = _pair(scope, out)
-        written = {name: value for name, value in effects.state.items() if name not in own_state}
-        stacked = {name: value for name, value in effects.state.items() if name in own_state}
-        return ({**carried, **written}, carry), (y, replace(effects, state=stacked))
-
-    loop_in = (state, carry), (own_params, own_state, values, xs, index)
-    (carried, carry), (ys, effects) = jax.lax.scan(step, *loop_in, **loop)
+    shared = view(scope, joined(params), {}, carried=None if copied is None else copied.carried)
+    # What all iterations share goes in with the carry, and comes out as it went in: JAX makes a constant of it.
+    loop_in = (shared, state, carry), (own_params, own_state, values, xs, index)
+    with keeping(scope) as keep:
+        step = keep(body, _step, streams, scope._context.sharer)
+        (_, carried, carry), (ys, effects) = jax.lax.scan(step, *loop_in, **loop)
     uses = effects.uses if copied is None else indexed(effects.uses, copied.number)
     commit(scope, replace(effects, state={**carried, **effects.state}, uses=uses))
     return carry, ys
+
+
+def _step(
+    body: Callable[..., Any], streams: tuple[str, ...], sharer: object, loop: tuple[Any, ...], inputs: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    """Runs one iteration: the body of JAX's loop."""
+    (place, carried, carry), (own_params, own_state, own_values, x, i) = loop, inputs
+    trees = joined(dict(_path.items(place._params)), own_params), joined(carried, own_state)
+    scope = with_slices(sharing(place, sharer), own_values)
+    out, effects = run_pure(body, False, view(scope, *trees, anchor=at_index(scope, i, streams)), carry, x)
+    carry, y = _pair(scope, out)
+    written = {name: value for name, value in effects.state.items() if name not in own_state}
+    stacked = {name: value for name, value in effects.state.items() if name in own_state}
+    return (place, {**carried, **written}, carry), (y, replace(effects, state=stacked))
 
 
 def index_of_copies(scope: Scope, size: int, streams: tuple[str, ...] | None) -> tuple[Any, tuple[str, ...]]:
@@ -163,9 +168,17 @@ def layers(
     """
 
     def scanned_layers(scope: Scope, x: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return scan(lambda s, x, _: (body(s, x, *args, **kwargs), None), scope, x, length=n, unroll=unroll, axis=axis)[
-            0
-        ]
+        # Arrays among the arguments are operands, like `x`: held by the body, they would make another one of it.
+        flat, structure = jax.tree.flatten((args, kwargs), is_leaf=lambda leaf: isinstance(leaf, Scope))
+        given = {number: leaf for number, leaf in enumerate(flat) if isinstance(leaf, jax.Array)}
+        rest = jax.tree.unflatten(structure, [_Given if n in given else leaf for n, leaf in enumerate(flat)])
+
+        def layer(scope: Scope, carry: Any, _: None) -> Any:
+            args, kwargs = _filled(rest, carry[1])
+            return (body(scope, carry[0], *args, **kwargs), carry[1]), None
+
+        loop = {"length": n, "unroll": unroll, "axis": axis}
+        return scan(layer, scope, (x, list(given.values())), **loop)[0][0]
 
     def unrolled_layers(scope: Scope, x: Any, /, *args: Any, **kwargs: Any) -> Any:
         for i in range(n):
@@ -173,6 +186,17 @@ def layers(
         return x
 
     return scanned_layers if scanned else unrolled_layers
+
+
+class _Given:
+    """Stands where an argument was that is an operand of the loop."""
+
+
+def _filled(tree: Any, arrays: list[Any]) -> Any:
+    """Returns the arguments with their arrays again."""
+    rest = iter(arrays)
+    is_leaf = lambda leaf: isinstance(leaf, Scope)  # noqa: E731
+    return jax.tree.map(lambda leaf: next(rest) if leaf is _Given else leaf, tree, is_leaf=is_leaf)
 
 
 def divided(scope: Scope, shared: str | None, size: Any) -> Divided:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from jscope import _path, _rng
 from jscope._context import Lifted, crossing
@@ -56,6 +56,15 @@ def lifted_view(scope: Scope, *stack: StackAxis, shared: str | None = None, refu
     return Scope(scope._path, scope._params, {}, scope._entry, own)
 
 
+Streams: TypeAlias = "tuple[str, ...] | None"
+"""The random streams that all copies in a loop share; None for all of them."""
+
+
+def sharing(scope: Scope, sharer: object) -> Scope:
+    """Returns the scope with what JAX took from it on the way: which call switched reuse on."""
+    return scope if sharer is None else scope._with(replace(scope._context, sharer=sharer))
+
+
 def uses_below(scope: Scope) -> Carried:
     """Returns what a body has to know, so as to draw the keys that it would draw without the lift."""
     context = scope._context
@@ -98,7 +107,7 @@ def at_index(scope: Scope, index: Any, streams: tuple[str, ...] = ()) -> _rng.An
     return _rng.anchor(scope.path, _rng.extend(scope.lanes(), (index,)), shared)
 
 
-def shared_streams(rng: Any, lift: str) -> tuple[str, ...] | None:
+def shared_streams(rng: Any, lift: str) -> Streams:
     """Returns the random streams that all copies share by an option `rng`: None for all of them."""
     if rng in ("split", "shared"):
         return () if rng == "split" else None

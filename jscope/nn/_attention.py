@@ -145,16 +145,13 @@ def attention(
     sizes = _sizes(scope, x, source, num_heads, num_key_value_heads, key_dim, value_dim)
     _check_options(scope, how, training, cache, context)
     project = _Projections(scope, use_bias, kernel_initializer, bias_initializer, axes)
-    few = (
-        project
-        if axes is None or sizes.groups == sizes.heads
-        else replace(project, axes=(axes[0], "kv_heads", axes[2]))
-    )
+    few = project if sizes.groups == sizes.heads else project.of_groups()
     query_bthk = project.into("query", x, sizes.heads, sizes.key)
     key_bshk = few.into("key", source, sizes.groups, sizes.key)
     value_bshv = few.into("value", source, sizes.groups, sizes.value)
-    queries = positions_of(x, positions, cache)
-    keys = queries if context is None else positions_of(source, None, None)
+    placed = rotary is not None or callable(logit_bias)
+    queries: Any = positions_of(x, positions, cache) if placed or positions is not None else None
+    keys: Any = queries if context is None else positions_of(source, None, None) if placed else None
     if rotary is not None:
         query_bthk, key_bshk = rotary(query_bthk, queries), rotary(key_bshk, keys)
     mask_bhts = None
@@ -167,7 +164,8 @@ def attention(
     mask_bhts = both(mask_bhts, fitting_mask(scope, mask, shape))
     bias_bhts = fitting_bias(scope, logit_bias, queries, keys, shape)
     looked_up = look_up(scope, query_bthk, key_bshk, value_bshv, bias_bhts, mask_bhts, how)
-    out_btu = project.out("attention_output", looked_up, x.shape[-1] if units is None else units)
+    units = x.shape[-1] if units is None else check_size(scope, "attention", "units", units)
+    out_btu = project.out("attention_output", looked_up, units)
     return out_btu if cache is None else (out_btu, cache)
 
 
@@ -232,13 +230,17 @@ def _sizes(
         problem = f"{x.shape[-1]} features cannot be divided among {heads} heads"
         refuse(scope, "attention", problem, "Say the size of a head by `key_dim=`, or take another number of heads.")
     key_dim = x.shape[-1] // heads if key_dim is None else check_size(scope, "attention", "key_dim", key_dim)
-    return _Sizes(heads, groups, key_dim, key_dim if value_dim is None else value_dim)
+    value_dim = key_dim if value_dim is None else check_size(scope, "attention", "value_dim", value_dim)
+    return _Sizes(heads, groups, key_dim, value_dim)
 
 
 def _check_options(scope: Scope, how: How, training: Any, cache: Any, context: Any) -> None:
     """Raises unless the options go together."""
     if how.window is not None:
         check_size(scope, "attention", "sliding_window", how.window)
+    if isinstance(how.soft_cap, int | float) and how.soft_cap <= 0:
+        advice = "It should be positive, the size that logits approach; None for no cap."
+        refuse(scope, "attention", f"`soft_cap` is {how.soft_cap}", advice)
     if how.dropout:
         check_training(scope, "attention", training)
     if cache is not None and context is not None:

@@ -89,14 +89,15 @@ def batch_norm(
         kept = variance * (count / _at_least_one(count - 1)) if unbiased else variance
         _move(scope, "moving_mean", moving_mean, mean, momentum, count)
         _move(scope, "moving_variance", moving_variance, kept, momentum, count)
-    y = (wide - along(mean, x.ndim, axis)) * along(jax.lax.rsqrt(variance + epsilon), x.ndim, axis)
+    centered = jax.lax.sub(wide, along(mean, x.ndim, axis))
+    y = jax.lax.mul(centered, along(jax.lax.rsqrt(variance + epsilon), x.ndim, axis))
     y = affine(scope, y, (axis,), scale, center, gamma_initializer, beta_initializer, axes)
     return cast(y, output_dtype(x))
 
 
 def _move(scope: Scope, name: str, old: jax.Array, new: jax.Array, momentum: float, count: Any) -> None:
     """Moves a statistic towards that of the batch, unless the batch has nothing in it."""
-    moved = (momentum * old.astype(new.dtype) + (1 - momentum) * new).astype(old.dtype)
+    moved = cast(momentum * cast(old, new.dtype) + (1 - momentum) * new, old.dtype)
     if not isinstance(count, int):
         scope.assign(name, jnp.where(count > 0, moved, old))
     elif count > 0:
@@ -130,8 +131,8 @@ def _moments(
         return (total if axis_name is None else jax.lax.psum(total, axis_name)) / _at_least_one(count)
 
     mean = average(x)
-    centered = x - along(mean, x.ndim, axis)
-    return mean, average(centered * centered), count
+    centered = jax.lax.sub(x, along(mean, x.ndim, axis))
+    return mean, average(jax.lax.mul(centered, centered)), count
 
 
 def _at_least_one(count: Any) -> Any:

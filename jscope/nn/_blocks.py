@@ -58,7 +58,7 @@ def mlp(
     """
     options = {"use_bias": use_bias, "kernel_initializer": kernel_initializer, "bias_initializer": bias_initializer}
     x_h = dense(scope / "hidden", x, hidden, activation=activation, axes=axes, **options)
-    return dense(scope / "out", x_h, units or x.shape[-1], axes=axes and axes[::-1], **options)
+    return dense(scope / "out", x_h, x.shape[-1] if units is None else units, axes=axes and axes[::-1], **options)
 
 
 @named
@@ -99,7 +99,7 @@ def glu(
     options = {"use_bias": use_bias, "kernel_initializer": kernel_initializer, "bias_initializer": bias_initializer}
     gate_h = dense(scope / "gate", x, hidden, activation=activation, axes=axes, **options)
     x_h = gate_h * dense(scope / "hidden", x, hidden, axes=axes, **options)
-    return dense(scope / "out", x_h, units or x.shape[-1], axes=axes and axes[::-1], **options)
+    return dense(scope / "out", x_h, x.shape[-1] if units is None else units, axes=axes and axes[::-1], **options)
 
 
 @overload

@@ -18,14 +18,14 @@ from jscope.nn._gates import (
     Pair,
     Start,
     bias_of,
-    checked_carry,
+    checked_pair,
+    checked_state,
     kernels_of,
     lstm_bias,
-    pair_of_zeros,
+    masked,
     remember,
-    zeros_for,
 )
-from jscope.nn._layer import along, in_one_dtype, named
+from jscope.nn._layer import along, cast, in_one_dtype, named, times
 
 
 @named
@@ -37,6 +37,9 @@ def rnn(
     *,
     activation: Activation = jnp.tanh,
     use_bias: bool = True,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    training: bool | None = None,
     kernel_initializer: Start = None,
     recurrent_initializer: Start = None,
     bias_initializer: Start = None,
@@ -60,6 +63,9 @@ def rnn(
       units: The size u of state and output.
       activation: What is applied to the sum.
       use_bias: Whether there is a bias.
+      dropout: The part of the input that is dropped in training; the same in all steps of `recurrent`.
+      recurrent_dropout: The part of `h` that the recurrent kernel does not see in training; the same in all steps.
+      training: Whether this is training; must be said where something is dropped.
       kernel_initializer: How `kernel` starts; None for the scope's default, else Keras's.
       recurrent_initializer: How `recurrent_kernel` starts; None for the scope's default, else Keras's.
       bias_initializer: How `bias` starts; None for zeros.
@@ -69,14 +75,16 @@ def rnn(
       The next carry, and the output, which are the same but for their dtypes.
     """
     kernels = kernels_of(scope, "rnn", x, units, 1, (kernel_initializer, recurrent_initializer), axes)
-    carry = checked_carry(scope, "rnn", carry, zeros_for(x, units))
+    carry = checked_state(scope, "rnn", carry, x, units)
     x, kernel, recurrent_kernel = in_one_dtype(x, *kernels)
-    y = x @ kernel + carry.astype(x.dtype) @ recurrent_kernel
+    x = masked(scope, "rnn", x, dropout, training, "dropout")
+    h = masked(scope, "rnn", cast(carry, x.dtype), recurrent_dropout, training, "recurrent_dropout")
+    y = jax.lax.add(times(x, kernel), times(h, recurrent_kernel))
     if use_bias:
         bias = bias_of(scope, (units,), bias_initializer, initializers.zeros, axes)
-        y = y + along(bias.astype(y.dtype), y.ndim)
+        y = jax.lax.add(y, along(cast(bias, y.dtype), y.ndim))
     y = activation(y)
-    return y.astype(carry.dtype), y
+    return cast(y, carry.dtype), y
 
 
 @named
@@ -90,6 +98,9 @@ def lstm(
     recurrent_activation: Activation = jax.nn.sigmoid,
     use_bias: bool = True,
     unit_forget_bias: bool = True,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    training: bool | None = None,
     kernel_initializer: Start = None,
     recurrent_initializer: Start = None,
     bias_initializer: Start = None,
@@ -116,6 +127,9 @@ def lstm(
       recurrent_activation: Of the gates.
       use_bias: Whether there is a bias.
       unit_forget_bias: Whether the bias of the forget gate starts at 1.
+      dropout: The part of the input that is dropped in training; the same in all steps of `recurrent`.
+      recurrent_dropout: The part of `h` that the recurrent kernel does not see in training; the same in all steps.
+      training: Whether this is training; must be said where something is dropped.
       kernel_initializer: How `kernel` starts; None for the scope's default, else Keras's.
       recurrent_initializer: How `recurrent_kernel` starts; None for the scope's default, else Keras's.
       bias_initializer: How `bias` starts (apart from the forget gate's); None for zeros.
@@ -125,12 +139,14 @@ def lstm(
       The next carry `(h, c)`, and the output, which is `h` in the dtype of `x`.
     """
     kernels = kernels_of(scope, "lstm", x, units, 4, (kernel_initializer, recurrent_initializer), axes)
-    carry = checked_carry(scope, "lstm", carry, pair_of_zeros(x, units))
+    carry = checked_pair(scope, "lstm", carry, x, units)
     x, kernel, recurrent_kernel = in_one_dtype(x, *kernels)
-    gates = x @ kernel + carry[0].astype(x.dtype) @ recurrent_kernel
+    x = masked(scope, "lstm", x, dropout, training, "dropout")
+    h = masked(scope, "lstm", cast(carry[0], x.dtype), recurrent_dropout, training, "recurrent_dropout")
+    gates = jax.lax.add(times(x, kernel), times(h, recurrent_kernel))
     if use_bias:
         bias = lstm_bias(scope, units, bias_initializer, axes, unit_forget_bias)
-        gates = gates + along(bias.astype(gates.dtype), gates.ndim)
+        gates = jax.lax.add(gates, along(cast(bias, gates.dtype), gates.ndim))
     return remember(carry, gates, activation, recurrent_activation)
 
 
@@ -145,6 +161,9 @@ def gru(
     recurrent_activation: Activation = jax.nn.sigmoid,
     use_bias: bool = True,
     reset_after: bool = True,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    training: bool | None = None,
     kernel_initializer: Start = None,
     recurrent_initializer: Start = None,
     bias_initializer: Start = None,
@@ -171,6 +190,9 @@ def gru(
       use_bias: Whether there is a bias.
       reset_after: Whether the state is reset after the product with its kernel (as in cuDNN) rather than before it (as
         in the paper, and in TensorFlow 1).
+      dropout: The part of the input that is dropped in training; the same in all steps of `recurrent`.
+      recurrent_dropout: The part of `h` that the recurrent kernel does not see in training; the same in all steps.
+      training: Whether this is training; must be said where something is dropped.
       kernel_initializer: How `kernel` starts; None for the scope's default, else Keras's.
       recurrent_initializer: How `recurrent_kernel` starts; None for the scope's default, else Keras's.
       bias_initializer: How `bias` starts; None for zeros.
@@ -180,17 +202,19 @@ def gru(
       The next carry, and the output, which are the same but for their dtypes.
     """
     kernels = kernels_of(scope, "gru", x, units, 3, (kernel_initializer, recurrent_initializer), axes)
-    carry = checked_carry(scope, "gru", carry, zeros_for(x, units))
+    carry = checked_state(scope, "gru", carry, x, units)
     x, kernel, recurrent_kernel = in_one_dtype(x, *kernels)
-    h, both = carry.astype(x.dtype), 2 * units
-    from_x = x @ kernel
-    from_h = h @ (recurrent_kernel if reset_after else recurrent_kernel[:, :both])
+    h, both = cast(carry, x.dtype), 2 * units
+    x = masked(scope, "gru", x, dropout, training, "dropout")
+    seen = masked(scope, "gru", h, recurrent_dropout, training, "recurrent_dropout")
+    from_x = times(x, kernel)
+    from_h = times(seen, recurrent_kernel if reset_after else recurrent_kernel[:, :both])
     if use_bias:
         shape = (2, 3 * units) if reset_after else (3 * units,)
-        bias = bias_of(scope, shape, bias_initializer, initializers.zeros, axes).astype(x.dtype)
-        from_x = from_x + along(bias[0] if reset_after else bias, x.ndim)
-        from_h = from_h + along(bias[1], x.ndim) if reset_after else from_h
+        bias = cast(bias_of(scope, shape, bias_initializer, initializers.zeros, axes), x.dtype)
+        from_x = jax.lax.add(from_x, along(bias[0] if reset_after else bias, x.ndim))
+        from_h = jax.lax.add(from_h, along(bias[1], x.ndim)) if reset_after else from_h
     update, reset = jnp.split(recurrent_activation(from_x[..., :both] + from_h[..., :both]), 2, axis=-1)
-    remembered = reset * from_h[..., both:] if reset_after else (reset * h) @ recurrent_kernel[:, both:]
+    remembered = reset * from_h[..., both:] if reset_after else times(reset * seen, recurrent_kernel[:, both:])
     y = update * h + (1 - update) * activation(from_x[..., both:] + remembered)
-    return y.astype(carry.dtype), y
+    return cast(y, carry.dtype), y

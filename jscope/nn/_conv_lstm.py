@@ -8,11 +8,22 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jscope import initializers
 from jscope._scope import Scope
 from jscope._types import Axes
-from jscope.nn._gates import Activation, Pair, Start, checked_carry, lstm_bias, pair_of_zeros, remember
-from jscope.nn._layer import along, check_rank, check_size, in_one_dtype, named, refuse, weight
+from jscope.nn._gates import Activation, Pair, Start, checked_pair, lstm_bias, masked, pair_of_zeros, remember
+from jscope.nn._layer import (
+    GLOROT,
+    ORTHOGONAL,
+    along,
+    cast,
+    check_rank,
+    check_size,
+    in_one_dtype,
+    named,
+    refuse,
+    weight,
+)
+from jscope.nn._spatial import SPATIAL, check_fits, pairs, window
 
 
 @named
@@ -25,10 +36,14 @@ def conv_lstm(
     *,
     strides: int | tuple[int, ...] = 1,
     padding: Literal["valid", "same"] = "valid",
+    dilation: int | tuple[int, ...] = 1,
     activation: Activation = jnp.tanh,
     recurrent_activation: Activation = jax.nn.sigmoid,
     use_bias: bool = True,
     unit_forget_bias: bool = True,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    training: bool | None = None,
     kernel_initializer: Start = None,
     recurrent_initializer: Start = None,
     bias_initializer: Start = None,
@@ -55,10 +70,14 @@ def conv_lstm(
       kernel_size: The size of the window along each axis of space.
       strides: Of the convolution of the input; that of the state has none.
       padding: Of the convolution of the input; that of the state keeps its size.
+      dilation: Of the convolution of the input; that of the state has none.
       activation: Of the candidate and the memory.
       recurrent_activation: Of the gates.
       use_bias: Whether there is a bias.
       unit_forget_bias: Whether the bias of the forget gate starts at 1.
+      dropout: The part of the input that is dropped in training; the same in all steps of `recurrent`.
+      recurrent_dropout: The part of `h` that the recurrent kernel does not see in training; the same in all steps.
+      training: Whether this is training; must be said where something is dropped.
       kernel_initializer: How `kernel` starts; None for the scope's default, else Keras's.
       recurrent_initializer: How `recurrent_kernel` starts; None for the scope's default, else Keras's.
       bias_initializer: How `bias` starts (apart from the forget gate's); None for zeros.
@@ -68,42 +87,58 @@ def conv_lstm(
       The next carry `(h, c)`, and the output, which is `h` in the dtype of `x`.
     """
     check_rank(scope, "conv_lstm", x, "(batch, *space, channels)", 3, 4, 5)
-    _check(scope, x, filters, kernel_size, padding)
-    space, orthogonal = (None,) * len(kernel_size), initializers.orthogonal()
+    _check(scope, x, filters, kernel_size, padding, strides, dilation)
+    space = (None,) * len(kernel_size)
     names = (None, None) if axes is None else ((*space, *axes), (*space, None, axes[-1]))
     shapes = [(*kernel_size, channels, 4 * filters) for channels in (x.shape[-1], filters)]
-    kernel = weight(scope, "kernel", shapes[0], kernel_initializer, initializers.glorot_uniform(), names[0])
-    recurrent_kernel = weight(scope, "recurrent_kernel", shapes[1], recurrent_initializer, orthogonal, names[1])
-    carry = checked_carry(scope, "conv_lstm", carry, zero_image(x, filters, kernel_size, strides, padding))
+    kernel = weight(scope, "kernel", shapes[0], kernel_initializer, GLOROT, names[0])
+    recurrent_kernel = weight(scope, "recurrent_kernel", shapes[1], recurrent_initializer, ORTHOGONAL, names[1])
     x, kernel, recurrent_kernel = in_one_dtype(x, kernel, recurrent_kernel)
-    gates = _conv(x, kernel, strides, padding) + _conv(carry[0].astype(x.dtype), recurrent_kernel, 1, "same")
+    x = masked(scope, "conv_lstm", x, dropout, training, "dropout")
+    gates = _conv(x, kernel, strides, padding, dilation)
+    carry = checked_pair(scope, "conv_lstm", carry, gates, filters)
+    h = masked(scope, "conv_lstm", cast(carry[0], x.dtype), recurrent_dropout, training, "recurrent_dropout")
+    gates = jax.lax.add(gates, _conv(h, recurrent_kernel, 1, "same", 1))
     if use_bias:
         bias = lstm_bias(scope, filters, bias_initializer, axes, unit_forget_bias)
-        gates = gates + along(bias.astype(gates.dtype), gates.ndim)
+        gates = jax.lax.add(gates, along(cast(bias, gates.dtype), gates.ndim))
     return remember(carry, gates, activation, recurrent_activation)
 
 
 def zero_image(
-    x: Any, filters: int, kernel_size: tuple[int, ...], strides: int | tuple[int, ...] = 1, padding: str = "valid"
+    x: Any,
+    filters: int,
+    kernel_size: tuple[int, ...],
+    strides: int | tuple[int, ...] = 1,
+    padding: str = "valid",
+    dilation: int | tuple[int, ...] = 1,
 ) -> Pair:
     """Returns a state and a memory to start with: zeros of the shape of the output."""
     kernel = jax.ShapeDtypeStruct((*kernel_size, x.shape[-1], filters), x.dtype)
     image = jax.ShapeDtypeStruct(x.shape, x.dtype)
-    out = jax.eval_shape(functools.partial(_conv, strides=strides, padding=padding), image, kernel)
+    out = jax.eval_shape(functools.partial(_conv, strides=strides, padding=padding, dilation=dilation), image, kernel)
     return pair_of_zeros(jax.ShapeDtypeStruct(out.shape, x.dtype), filters)
 
 
-def _conv(x: jax.Array, kernel: jax.Array, strides: int | tuple[int, ...], padding: str) -> jax.Array:
-    space = "HWD"[: x.ndim - 2]
+def _conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: int | tuple[int, ...],
+    padding: str,
+    dilation: int | tuple[int, ...],
+) -> jax.Array:
+    space = SPATIAL[: x.ndim - 2]
     numbers = (f"N{space}C", f"{space}IO", f"N{space}C")
-    steps = (strides,) * len(space) if isinstance(strides, int) else tuple(strides)
-    return jax.lax.conv_general_dilated(x, kernel, steps, padding.upper(), dimension_numbers=numbers)
+    steps, gaps = ((each,) * len(space) if isinstance(each, int) else tuple(each) for each in (strides, dilation))
+    return jax.lax.conv_general_dilated(x, kernel, steps, padding.upper(), rhs_dilation=gaps, dimension_numbers=numbers)
 
 
-def _check(scope: Scope, x: jax.Array, filters: int, kernel_size: Any, padding: Any) -> None:
+def _check(scope: Scope, x: jax.Array, filters: int, kernel_size: Any, padding: Any, *steps: Any) -> None:
     check_size(scope, "conv_lstm", "filters", filters)
     if not isinstance(kernel_size, tuple) or len(kernel_size) != x.ndim - 2:
         problem = f"`kernel_size` is {kernel_size!r}, and the input has shape {x.shape}"
         refuse(scope, "conv_lstm", problem, f"It should be a tuple of {x.ndim - 2} ints, one for each axis of space.")
     if padding not in ("valid", "same"):
         refuse(scope, "conv_lstm", f"`padding` is {padding!r}", 'It should be "valid" or "same".')
+    over = window(scope, "conv_lstm", x, kernel_size, *steps)
+    check_fits(scope, "conv_lstm", x, over, pairs(scope, "conv_lstm", x, over, padding, ("valid", "same")))

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 
 from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
+from jscope.nn._equation import Equation, equation_of
 from jscope.nn._layer import (
     GLOROT,
     Activation,
     add_bias,
+    cast,
     check_rank,
     check_size,
     in_one_dtype,
     named,
     refuse,
+    spread,
+    times,
     vector,
     weight,
 )
@@ -53,7 +56,7 @@ def dense(
     shape = (x.shape[-1], check_size(scope, "dense", "units", units))
     kernel = weight(scope, "kernel", shape, kernel_initializer, GLOROT, axes)
     x, kernel = in_one_dtype(x, kernel)
-    y = jnp.matmul(x, kernel, precision=precision)
+    y = times(x, kernel, precision)
     if use_bias:
         y = add_bias(scope, y, bias_initializer, axes)
     return y if activation is None else activation(y)
@@ -104,67 +107,34 @@ def einsum(
     outputs, and axes that all three have (one kernel per expert) are neither; `bias` with the axes `bias_axes` of the
     output, zeros. (Keras's `EinsumDense`, except for the fans, which Keras takes from the last two axes.)
     """
-    inputs, letters, out = _parsed(scope, equation, x)
-    known = dict(zip(inputs.replace("...", ""), _named_sizes(inputs, x), strict=True))
-    new = [letter for letter in letters if letter not in known]
+    said = equation_of(scope, equation)
+    known = said.sizes(scope, x.shape)
     sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
-    if len(sizes) != len(new):
-        problem = f"the kernel of {equation!r} has {len(new)} axes that the input lacks ({''.join(new) or 'none'})"
+    if len(sizes) != len(said.new):
+        problem = f"the kernel of {equation!r} has {len(said.new)} axes that the input lacks ({said.new or 'none'})"
         refuse(scope, "einsum", f"{problem}, but `sizes` is {sizes}", "Give one size for each of them, in that order.")
-    known |= {letter: check_size(scope, "einsum", "sizes", size) for letter, size in zip(new, sizes, strict=True)}
-    keras = initializers.glorot_uniform(
-        tuple(i for i, letter in enumerate(letters) if letter not in out),
-        tuple(i for i, letter in enumerate(letters) if letter in new),
-        tuple(i for i, letter in enumerate(letters) if letter in out and letter not in new),
-    )
-    shape = tuple(known[letter] for letter in letters)
-    kernel = weight(scope, "kernel", shape, kernel_initializer, keras, axes)
+    for letter, size in zip(said.new, sizes, strict=True):
+        known[letter] = check_size(scope, "einsum", "sizes", size)
+    shape = tuple([known[letter] for letter in said.kernel])
+    kernel = weight(scope, "kernel", shape, kernel_initializer, said.keras, axes)
     x, kernel = in_one_dtype(x, kernel)
-    y = jnp.einsum(equation, x, kernel, precision=precision)
+    y = said.of(x, kernel, precision)
     if bias_axes is not None:
-        y = y + _einsum_bias(scope, y, out, bias_axes, bias_initializer, dict(zip(letters, axes or (), strict=False)))
+        y = jax.lax.add(y, _einsum_bias(scope, y, said, bias_axes, bias_initializer, axes))
     return y if activation is None else activation(y)
 
 
 def _einsum_bias(
-    scope: Scope,
-    y: jax.Array,
-    out: str,
-    letters: str,
-    given: Initializer | Off | None,
-    names: dict[str, str | None],
+    scope: Scope, y: jax.Array, said: Equation, letters: str, given: Initializer | Off | None, axes: Axes | None
 ) -> jax.Array:
     """Returns the bias along the axes `letters` of the output, with axes of size 1 for the others."""
-    # Axes of an ellipsis come first or last; a space stands for each, so that letters and axes have the same places.
-    places = out.replace("...", " " * (y.ndim - len(out.replace("...", ""))))
-    if not letters or not set(letters) <= set(out.replace("...", "")):
+    if not letters or not set(letters) <= set(said.out.replace("...", "")):
         advice = "Name those axes of the output that the bias is to have."
-        refuse(scope, "einsum", f"`bias_axes` is {letters!r}, but the output has the axes {out!r}", advice)
-    own = [i for i, letter in enumerate(places) if letter in letters]
-    axes = tuple(names.get(places[i]) for i in own) if names else None
-    b = vector(scope, "bias", tuple(y.shape[i] for i in own), given, initializers.zeros, axes)
-    return jnp.expand_dims(b.astype(y.dtype), tuple(i for i in range(y.ndim) if i not in own))
-
-
-def _parsed(scope: Scope, equation: str, x: jax.Array) -> tuple[str, str, str]:
-    """Returns the axes of the input, the kernel and the output."""
-    sides, arrow, out = equation.replace(" ", "").partition("->")
-    inputs, _, letters = sides.partition(",")
-    named = inputs.replace("...", "")
-    plain = bool(arrow) and letters.isalpha() and (named + out.replace("...", "")).isalpha()
-    if not plain or any(len(set(part)) < len(part) for part in (named, letters, out.replace("...", ""))):
-        advice = "Write the axes of the input, the kernel and the output, each once: `btd,dhk->bthk`, `...d,df->...f`."
-        refuse(scope, "einsum", f"the equation is {equation!r}", advice)
-    if lost := sorted({*letters} - {*named, *out}) + sorted({*out.replace("...", "")} - {*named, *letters}):
-        advice = "Each axis of the kernel is in the input, the output or both; each of the output in one of the others."
-        refuse(scope, "einsum", f"in {equation!r}, the axis `{lost[0]}` stands by itself", advice)
-    if len(named) > x.ndim or (len(named) < x.ndim and "..." not in inputs):
-        advice = "Write one letter for each axis, with `...` for those that are only passed on."
-        refuse(scope, "einsum", f"the input has shape {x.shape}, but in {equation!r} the axes {inputs!r}", advice)
-    return inputs, letters, out
-
-
-def _named_sizes(inputs: str, x: jax.Array) -> tuple[int, ...]:
-    """Returns the sizes of the axes of the input that have letters."""
-    before, dots, after = inputs.partition("...")
-    return (*x.shape[: len(before)], *x.shape[x.ndim - len(after) :]) if dots else x.shape
+        refuse(scope, "einsum", f"`bias_axes` is {letters!r}, but the output has the axes {said.out!r}", advice)
+    places = said.places(letters, y.ndim)
+    names = None
+    if axes is not None:
+        named, after = dict(zip(said.kernel, axes, strict=False)), said.out.replace("...", "")
+        names = tuple(named.get(letter) for letter in after if letter in letters)
+    b = vector(scope, "bias", tuple(y.shape[i] for i in places), given, initializers.zeros, names)
+    return spread(cast(b, y.dtype), y.ndim, places)

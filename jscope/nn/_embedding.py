@@ -5,11 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import check_rank, check_size, in_one_dtype, named, refuse, weight
+from jscope.nn._layer import UNIFORM, check_rank, check_size, in_one_dtype, named, refuse, times, weight
 
 
 @named
@@ -34,12 +33,12 @@ def embedding(
 
     Variables: `embeddings` (input_dim, d), uniform from -0.05 to 0.05. (Keras's `Embedding`.)
     """
-    if not jnp.issubdtype(ids.dtype, jnp.integer):
+    if ids.dtype.kind != "i" and not jnp.issubdtype(ids.dtype, jnp.integer):
         advice = "Give ints, such as `ids.astype(jnp.int32)`. For one-hot vectors, use `nn.dense` without a bias."
         refuse(scope, "embedding", f"the ids are {ids.dtype.name}", advice)
-    sizes = ("input_dim", input_dim), ("output_dim", output_dim)
-    shape = tuple(check_size(scope, "embedding", name, size) for name, size in sizes)
-    table = weight(scope, "embeddings", shape, embeddings_initializer, initializers.uniform(-0.05, 0.05), axes)
+    rows = check_size(scope, "embedding", "input_dim", input_dim)
+    shape = (rows, check_size(scope, "embedding", "output_dim", output_dim))
+    table = weight(scope, "embeddings", shape, embeddings_initializer, UNIFORM, axes)
     return jnp.take(table, ids, axis=0)
 
 
@@ -58,6 +57,7 @@ def unembed(scope: Scope, x: jax.Array, input_dim: int, *, precision: jax.lax.Pr
     """
     check_rank(scope, "unembed", x, "(..., features)", least=1)
     shape = (check_size(scope, "unembed", "input_dim", input_dim), x.shape[-1])
-    table = scope.with_defaults(reuse=True).get_variable("embeddings", shape)
+    # In `apply`, what is not there is an error in any case.
+    table = (scope.with_defaults(reuse=True) if scope.collecting else scope).get_variable("embeddings", shape)
     x, table = in_one_dtype(x, table)
-    return jnp.matmul(x, table.T, precision=precision)
+    return times(x, table.T, precision)

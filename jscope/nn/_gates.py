@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,12 @@ from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, DType, Initializer, Key, Shape
-from jscope.nn._layer import check_rank, check_size, refuse, vector, weight
+from jscope.nn._layer import GLOROT, ORTHOGONAL, cast, check_rank, check_size, refuse, vector, weight
+from jscope.nn._noise import dropped
 
 Activation: TypeAlias = Callable[[jax.Array], jax.Array]
 Start: TypeAlias = Initializer | Off | None
 Pair: TypeAlias = tuple[jax.Array, jax.Array]
-Carry = TypeVar("Carry", jax.Array, Pair)
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -41,9 +41,17 @@ def kernels_of(
     if axes is not None and len(axes) != 2:
         refuse(scope, layer, f"axes={axes!r} does not name two axes", 'Name those of `kernel`: ("embed", "mlp").')
     width, state_axes = gates * units, None if axes is None else (None, axes[1])
-    kernel = weight(scope, "kernel", (x.shape[-1], width), starts[0], initializers.glorot_uniform(), axes)
-    orthogonal = initializers.orthogonal()
-    return kernel, weight(scope, "recurrent_kernel", (units, width), starts[1], orthogonal, state_axes)
+    kernel = weight(scope, "kernel", (x.shape[-1], width), starts[0], GLOROT, axes)
+    return kernel, weight(scope, "recurrent_kernel", (units, width), starts[1], ORTHOGONAL, state_axes)
+
+
+MASKS = ("dropout", "recurrent_dropout")
+"""Streams of random keys, for what is dropped of inputs and of states: `recurrent` has all steps draw the same."""
+
+
+def masked(scope: Scope, layer: str, x: jax.Array, rate: float, training: bool | None, stream: str) -> jax.Array:
+    """Returns an input or a state as the kernels see it: in training, a part of it is dropped."""
+    return x if rate.__class__ is float and rate == 0 else dropped(scope, layer, x, rate, training, x.shape, stream)
 
 
 def bias_of(scope: Scope, shape: Shape, start: Start, keras: Initializer, axes: Axes | None) -> jax.Array:
@@ -66,9 +74,9 @@ def remember(
     h, c = carry
     write, keep, candidate, show = jnp.split(gates, 4, axis=-1)
     written = recurrent_activation(write) * activation(candidate)
-    c = recurrent_activation(keep).astype(c.dtype) * c + written.astype(c.dtype)
-    y = recurrent_activation(show) * activation(c).astype(gates.dtype)
-    return (y.astype(h.dtype), c), y
+    c = cast(recurrent_activation(keep), c.dtype) * c + cast(written, c.dtype)
+    y = recurrent_activation(show) * cast(activation(c), gates.dtype)
+    return (cast(y, h.dtype), c), y
 
 
 def zeros_for(x: Any, units: int) -> jax.Array:
@@ -83,11 +91,24 @@ def pair_of_zeros(x: Any, units: int) -> Pair:
     return zeros, zeros
 
 
-def checked_carry(scope: Scope, layer: str, carry: Carry | None, start: Carry) -> Carry:
-    """Returns the carry, or what to start with if there is none, after checking that it has the shape of that."""
+def checked_state(scope: Scope, layer: str, carry: jax.Array | None, x: jax.Array, units: int) -> jax.Array:
+    """Returns the state of a cell, or one to start with if there is none."""
     if carry is None:
-        return start
-    found, wanted = (jax.tree.map(jnp.shape, tree) for tree in (carry, start))
+        return zeros_for(x, units)
+    _check_carry(scope, layer, carry, (*x.shape[:-1], units))
+    return carry
+
+
+def checked_pair(scope: Scope, layer: str, carry: Pair | None, x: Any, units: int) -> Pair:
+    """Returns the state and the memory of a cell, or those to start with if there are none."""
+    if carry is None:
+        return pair_of_zeros(x, units)
+    _check_carry(scope, layer, carry, ((*x.shape[:-1], units),) * 2)
+    return carry
+
+
+def _check_carry(scope: Scope, layer: str, carry: Any, wanted: Any) -> None:
+    found = jax.tree.map(jnp.shape, carry)
     if found != wanted:
         refuse(
             scope,
@@ -95,4 +116,3 @@ def checked_carry(scope: Scope, layer: str, carry: Carry | None, start: Carry) -
             f"the carry has the shape {found}, where {wanted} is needed",
             "It is what the step before returned; None stands for zeros.",
         )
-    return carry

@@ -31,6 +31,12 @@ Activation: TypeAlias = Callable[[jax.Array], jax.Array]
 GLOROT = initializers.glorot_uniform()
 """How Keras's kernels start; made once, since to make it takes longer than to read a variable."""
 
+UNIFORM = initializers.uniform(-0.05, 0.05)
+"""How Keras's embeddings start."""
+
+ORTHOGONAL = initializers.orthogonal()
+"""How Keras's recurrent kernels start."""
+
 
 def weight(
     scope: Scope, name: str, shape: Shape, given: Initializer | Off | None, keras: Initializer, axes: Axes | None = None
@@ -61,9 +67,14 @@ def in_one_dtype(x: jax.Array, *variables: jax.Array) -> tuple[jax.Array, ...]:
     What is not floating is taken to the dtype of the first variable, and what is real to complex where that is needed.
     So an input in bfloat16 gives an output in bfloat16, in whatever dtype the variables are stored.
     """
-    if x.dtype.kind == "f" and all(variable.dtype == x.dtype for variable in variables):
-        return (x, *variables)  # Nearly always; what follows takes as long to trace as the layer itself.
-    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else variables[0].dtype
+    dtype = x.dtype
+    if dtype.kind == "f":
+        for variable in variables:
+            if variable.dtype != dtype:
+                break
+        else:  # Nearly always; what follows takes as long to trace as the layer itself.
+            return (x, *variables)
+    dtype = dtype if jnp.issubdtype(dtype, jnp.inexact) else variables[0].dtype
     for variable in variables:
         if jnp.issubdtype(variable.dtype, jnp.complexfloating):
             dtype = np.promote_types(dtype, variable.dtype)
@@ -75,17 +86,35 @@ def cast(x: jax.Array, dtype: DType) -> jax.Array:
     return x if x.dtype == dtype else x.astype(dtype)
 
 
+def times(x: jax.Array, kernel: jax.Array, precision: jax.lax.PrecisionLike = None) -> jax.Array:
+    """Returns `jnp.matmul(x, kernel)` of one dtype and a matrix: the same equation, in two thirds of the time."""
+    contracted = (((x.ndim - 1,), (0,)), ((), ()))
+    return jax.lax.dot_general(x, kernel, contracted, precision=precision, preferred_element_type=x.dtype)
+
+
 def along(vector: jax.Array, ndim: int, axis: int = -1) -> jax.Array:
     """Returns a vector with axes of size 1 around it, so that it lies along one axis of an array of rank `ndim`."""
-    axis %= ndim
-    return jnp.expand_dims(vector, tuple(i for i in range(ndim) if i != axis))
+    return spread(vector, ndim, (axis % ndim,))
+
+
+def spread(array: jax.Array, ndim: int, axes: tuple[int, ...]) -> jax.Array:
+    """Returns an array with axes of size 1 between its own, which become `axes` (in order) of an array of rank `ndim`.
+
+    This is the equation that `jnp.expand_dims` makes, in half the time: layers add a bias in each trace.
+    """
+    if len(axes) == ndim:
+        return array
+    shape = [1] * ndim
+    for axis, size in zip(axes, array.shape, strict=True):
+        shape[axis] = size
+    return jax.lax.broadcast_in_dim(array, shape, axes)
 
 
 def add_bias(scope: Scope, y: jax.Array, given: Initializer | Off | None, axes: Axes | None) -> jax.Array:
     """Adds `bias` along the last axis; its logical name is the last of the kernel's."""
     b = vector(scope, "bias", y.shape[-1:], given, initializers.zeros, None if axes is None else tuple(axes)[-1:])
     y, b = in_one_dtype(y, b)
-    return y + along(b, y.ndim)
+    return jax.lax.add(y, along(b, y.ndim))
 
 
 def refuse(scope: Scope | None, layer: str, problem: str, advice: str) -> NoReturn:
@@ -104,6 +133,8 @@ def check_rank(scope: Scope | None, layer: str, x: jax.Array, form: str, *ranks:
 
 def check_size(scope: Scope | None, layer: str, name: str, size: Any, least: int = 1) -> int:
     """Returns a size as an int, after checking that it is one and at least `least`."""
+    if size.__class__ is int and size >= least:
+        return size
     if not isinstance(size, Integral) or isinstance(size, bool) or int(size) < least:
         refuse(scope, layer, f"`{name}` is {size!r}", f"It should be an int of at least {least}.")
     return int(size)

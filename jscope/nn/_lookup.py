@@ -123,7 +123,7 @@ def fitting_mask(scope: Scope, mask: jax.Array | None, shape: tuple[int, ...]) -
     if mask.dtype != bool:
         advice = "It should be booleans, True where a token may be seen; what is added to logits is a `logit_bias`."
         refuse(scope, "attention", f"the mask has dtype {mask.dtype}", advice)
-    full = {2: mask[None, None], 3: mask[:, None], 4: mask}[mask.ndim] if mask.ndim in (2, 3, 4) else None
+    full = mask[None, None] if mask.ndim == 2 else mask[:, None] if mask.ndim == 3 else mask
     return _fitting(scope, "mask", mask, full, shape, "(t, s), (b, t, s) or (b, heads, t, s)")
 
 
@@ -134,13 +134,13 @@ def fitting_bias(
     if bias is None:
         return None
     array = bias(queries, keys) if callable(bias) else bias
-    return _fitting(scope, "bias of the logits", array, array if array.ndim == 4 else None, shape, "(b, heads, t, s)")
+    return _fitting(scope, "bias of the logits", array, array, shape, "(b, heads, t, s)")
 
 
 def _fitting(
-    scope: Scope, what: str, found: jax.Array, full: jax.Array | None, shape: tuple[int, ...], forms: str
+    scope: Scope, what: str, found: jax.Array, full: jax.Array, shape: tuple[int, ...], forms: str
 ) -> jax.Array:
-    if full is None or any(size not in (1, whole) for size, whole in zip(full.shape, shape, strict=True)):
+    if full.ndim != 4 or any(size not in (1, whole) for size, whole in zip(full.shape, shape, strict=True)):
         problem = f"the {what} has shape {found.shape}, and (b, heads, t, s) is {shape}"
         refuse(scope, "attention", problem, f"Its shape should be {forms}, or have 1 instead of any of these.")
     return full

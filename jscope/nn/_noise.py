@@ -29,7 +29,7 @@ def dropout(
     """
     shared = {checked_axis(scope, "dropout", axis, x.ndim) for axis in broadcast_axes}
     shape = tuple(1 if i in shared else size for i, size in enumerate(x.shape))
-    return _dropped(scope, "dropout", x, rate, training, shape)
+    return dropped(scope, "dropout", x, rate, training, shape)
 
 
 @named
@@ -46,7 +46,7 @@ def drop_path(scope: Scope, x: jax.Array, rate: float, *, training: bool) -> jax
     (Stochastic depth: Huang et al., 2016, https://arxiv.org/abs/1603.09382)
     """
     check_rank(scope, "drop_path", x, "(batch, ...)", least=1)
-    return _dropped(scope, "drop_path", x, rate, training, (x.shape[0], *(1,) * (x.ndim - 1)))
+    return dropped(scope, "drop_path", x, rate, training, (x.shape[0], *(1,) * (x.ndim - 1)))
 
 
 @named
@@ -68,14 +68,23 @@ def gaussian_noise(scope: Scope, x: jax.Array, stddev: float, *, training: bool)
     return x + stddev * jax.random.normal(scope.rng(), x.shape, x.dtype)
 
 
-def _dropped(scope: Scope, layer: str, x: jax.Array, rate: float, training: bool, shape: tuple[int, ...]) -> jax.Array:
-    """Returns the input, in training with a mask of this shape."""
+def dropped(
+    scope: Scope,
+    layer: str,
+    x: jax.Array,
+    rate: float,
+    training: Any,
+    shape: tuple[int, ...],
+    stream: str = "default",
+) -> jax.Array:
+    """Returns the input, in training with a mask of this shape. The stream of its key is called as the rate is."""
     check_training(scope, layer, training)
     if not _is_traced(rate) and not 0 <= rate <= 1:
-        refuse(scope, layer, f"`rate` is {rate!r}", "It is the probability to be dropped, from 0 to 1.")
+        name = "rate" if stream == "default" else stream
+        refuse(scope, layer, f"`{name}` is {rate!r}", "It is the probability to be dropped, from 0 to 1.")
     if not training or (not _is_traced(rate) and rate == 0):
         return x
-    key = scope.rng()
+    key = scope.rng(stream)
     if not _is_traced(rate) and rate == 1:
         # What is kept would be divided by zero, and the gradient would be NaN.
         return jnp.zeros_like(x)

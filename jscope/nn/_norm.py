@@ -12,7 +12,7 @@ from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, DType, Initializer
-from jscope.nn._layer import cast, check_rank, check_size, checked_axis, named, refuse, vector
+from jscope.nn._layer import cast, check_rank, check_size, checked_axis, named, refuse, spread, vector
 
 
 @named
@@ -41,8 +41,8 @@ def layer_norm(
     over = _over(scope, "layer_norm", x, axis)
     wide = cast(x, statistics_dtype(x))
     mean = jnp.mean(wide, over, keepdims=True)
-    centered = wide - mean
-    y = centered * jax.lax.rsqrt(jnp.mean(centered * centered, over, keepdims=True) + epsilon)
+    centered = jax.lax.sub(wide, mean)
+    y = jax.lax.mul(centered, jax.lax.rsqrt(jnp.mean(jax.lax.mul(centered, centered), over, keepdims=True) + epsilon))
     y = affine(scope, y, over, scale, center, gamma_initializer, beta_initializer, axes)
     return cast(y, output_dtype(x))
 
@@ -69,9 +69,9 @@ def rms_norm(
     """
     over = _over(scope, "rms_norm", x, axis)
     wide = cast(x, statistics_dtype(x))
-    y = wide * jax.lax.rsqrt(jnp.mean(wide * wide, over, keepdims=True) + epsilon)
+    y = jax.lax.mul(wide, jax.lax.rsqrt(jnp.mean(jax.lax.mul(wide, wide), over, keepdims=True) + epsilon))
     factor = _vector_over(scope, "scale", y, over, scale_initializer, initializers.ones, axes)
-    return cast(y * factor, output_dtype(x))
+    return cast(jax.lax.mul(y, factor), output_dtype(x))
 
 
 @named
@@ -170,9 +170,9 @@ def affine(
 ) -> jax.Array:
     """Multiplies by `gamma` and adds `beta`, which lie along the axes `over`."""
     if scale:
-        y = y * _vector_over(scope, "gamma", y, over, gamma_initializer, initializers.ones, axes)
+        y = jax.lax.mul(y, _vector_over(scope, "gamma", y, over, gamma_initializer, initializers.ones, axes))
     if center:
-        y = y + _vector_over(scope, "beta", y, over, beta_initializer, initializers.zeros, axes)
+        y = jax.lax.add(y, _vector_over(scope, "beta", y, over, beta_initializer, initializers.zeros, axes))
     return y
 
 
@@ -187,12 +187,14 @@ def _vector_over(
 ) -> jax.Array:
     """Returns a param along the axes `over`, with axes of size 1 for the others."""
     value = vector(scope, name, tuple(y.shape[i] for i in over), given, keras, axes)
-    return jnp.expand_dims(cast(value, y.dtype), tuple(i for i in range(y.ndim) if i not in over))
+    return spread(cast(value, y.dtype), y.ndim, over)
 
 
 def _over(scope: Scope | None, layer: str, x: jax.Array, axis: int | Sequence[int]) -> tuple[int, ...]:
     """Returns the axes to normalize over, counted from the front, in order."""
     check_rank(scope, layer, x, "(..., features)", least=1)
+    if axis.__class__ is int and axis == -1:
+        return (x.ndim - 1,)
     given = tuple(axis) if isinstance(axis, Sequence) else (axis,)
     over = {checked_axis(scope, layer, each, x.ndim) for each in given}
     if len(over) < len(given) or not over:
@@ -225,7 +227,7 @@ def _grouped(
     split = wide.reshape(*x.shape[:axis], groups, channels // groups, *x.shape[axis + 1 :])
     over = tuple(i for i in range(1, split.ndim) if i != axis)
     mean = jnp.mean(split, over, keepdims=True)
-    centered = split - mean
-    y = centered * jax.lax.rsqrt(jnp.mean(centered * centered, over, keepdims=True) + epsilon)
+    centered = jax.lax.sub(split, mean)
+    y = jax.lax.mul(centered, jax.lax.rsqrt(jnp.mean(jax.lax.mul(centered, centered), over, keepdims=True) + epsilon))
     y = affine(scope, y.reshape(x.shape), (axis,), scale, center, gamma_initializer, beta_initializer, axes)
     return cast(y, output_dtype(x))

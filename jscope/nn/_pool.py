@@ -109,7 +109,7 @@ def upsample(
     first = x.ndim - 1 - len(times)
     if interpolation == "nearest":
         for axis, count in enumerate(times, first):
-            x = jnp.repeat(x, count, axis)
+            x = jnp.repeat(x, count, axis) if count > 1 else x
         return x
     if interpolation != "bilinear":
         refuse(None, "upsample", f"`interpolation` is {interpolation!r}", "It should be 'nearest' or 'bilinear'.")

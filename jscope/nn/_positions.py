@@ -8,15 +8,15 @@ it stands for `0, 1, ..., length - 1`. All angles are computed in float32: bfloa
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import along, check_rank, check_size, named, refuse, weight
+from jscope.nn._layer import UNIFORM, along, cast, check_rank, check_size, named, refuse, weight
 
 
 def rotary(
@@ -57,11 +57,13 @@ def rotary(
         refuse(None, "rotary", problem, "Positions have shape (tokens,) or (batch, tokens).")
     angles_bt1n = _angles(jnp.atleast_2d(positions), turning // 2, base)[:, :, None]
     sin_bt1n, cos_bt1n = jnp.sin(angles_bt1n), jnp.cos(angles_bt1n)
-    x32_bthk = x_bthk[..., :turning].astype(jnp.float32)
+    whole = turning == x_bthk.shape[-1]
+    x32_bthk = cast(x_bthk if whole else x_bthk[..., :turning], jnp.float32)
     a_bthn, b_bthn = (x32_bthk[..., 0::2], x32_bthk[..., 1::2]) if interleaved else jnp.split(x32_bthk, 2, axis=-1)
     pair = a_bthn * cos_bt1n - b_bthn * sin_bt1n, b_bthn * cos_bt1n + a_bthn * sin_bt1n
     turned = jnp.stack(pair, axis=-1).reshape(x32_bthk.shape) if interleaved else jnp.concatenate(pair, axis=-1)
-    return jnp.concatenate([turned.astype(x_bthk.dtype), x_bthk[..., turning:]], axis=-1)
+    turned = cast(turned, x_bthk.dtype)
+    return turned if whole else jnp.concatenate([turned, x_bthk[..., turning:]], axis=-1)
 
 
 def sinusoidal(positions: jax.Array | int, dim: int, *, base: float = 10000.0) -> jax.Array:
@@ -138,24 +140,25 @@ def relative_bias(
     """
     check_size(scope, "relative_bias", "num_buckets", num_buckets, 4 if bidirectional else 2)
     distance_bts = _distances("relative_bias", queries, keys)
-    keras, shape = initializers.uniform(-0.05, 0.05), (num_buckets, check_size(scope, "relative_bias", "heads", heads))
-    embeddings_nh = weight(scope, "embeddings", shape, embeddings_initializer, keras, axes)
+    shape = (num_buckets, check_size(scope, "relative_bias", "heads", heads))
+    embeddings_nh = weight(scope, "embeddings", shape, embeddings_initializer, UNIFORM, axes)
     buckets_bts = _bucket(distance_bts, num_buckets, max_distance, bidirectional)
     return jnp.moveaxis(embeddings_nh[buckets_bts], -1, 1)
 
 
 def _bucket(distance: jax.Array, num_buckets: int, max_distance: int, bidirectional: bool) -> jax.Array:
     """Returns the number of the bucket of each distance (key minus query)."""
-    first = jnp.zeros_like(distance)
     if bidirectional:
         num_buckets //= 2
-        first, distance = jnp.where(distance > 0, num_buckets, 0), jnp.abs(distance)
+        first: Any = jnp.where(distance > 0, num_buckets, 0)
+        distance = jnp.abs(distance)
     else:
-        distance = jnp.maximum(-distance, 0)
+        first, distance = 0, jnp.maximum(-distance, 0)
     exact = num_buckets // 2
     ratio = jnp.log(jnp.maximum(distance, 1).astype(jnp.float32) / exact) / math.log(max_distance / exact)
     far = exact + (ratio * (num_buckets - exact)).astype(distance.dtype)
-    return first + jnp.where(distance < exact, distance, jnp.minimum(far, num_buckets - 1))
+    bucket = jnp.where(distance < exact, distance, jnp.minimum(far, num_buckets - 1))
+    return first + bucket if bidirectional else bucket
 
 
 def _slopes(heads: int) -> list[float]:

@@ -17,7 +17,7 @@ from jscope._scope import Scope
 from jscope.lift import scan
 from jscope.nn._cells import gru, lstm, rnn
 from jscope.nn._conv_lstm import conv_lstm, zero_image
-from jscope.nn._gates import pair_of_zeros, zeros_for
+from jscope.nn._gates import MASKS, pair_of_zeros, zeros_for
 from jscope.nn._layer import check_rank, refuse
 
 Merge = Literal["concat", "sum", "mul", "ave"]
@@ -44,7 +44,9 @@ def recurrent(
     ((2, 7, 5), (2, 5), (3, 20))
 
     Args:
-      cell: `nn.lstm`, `nn.gru`, `nn.rnn`, `nn.conv_lstm`, a `functools.partial` of one, or a function of your own.
+      cell: `nn.lstm`, `nn.gru`, `nn.rnn`, `nn.conv_lstm`, a `functools.partial` of one, or a function of your own. All
+        steps draw the same random keys from the streams `"dropout"` and `"recurrent_dropout"`, so that what these cells
+        drop is the same in all steps (Gal and Ghahramani, 2016, https://arxiv.org/abs/1512.05287); others differ.
       scope: That of the cell; all steps share its variables.
       xs: The inputs, of shape (batch, time, ...).
       *args: What the cell takes after its input, such as `units`.
@@ -60,21 +62,24 @@ def recurrent(
     """
     check_rank(scope, "recurrent", xs, "(batch, time, ...)", least=2)
     _check_lengths(scope, xs, lengths)
-    if initial is None:
-        initial = zero_carry(scope, cell, jax.ShapeDtypeStruct((xs.shape[0], *xs.shape[2:]), xs.dtype), args, options)
 
-    def step(scope: Scope, carry: Any, inputs: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
-        x, time = inputs
-        after, y = cell(scope, carry, x, *args, **options)
+    def step(scope: Scope, carry: Any, x: Any) -> tuple[Any, Any]:
         if lengths is None:
-            return after, y
+            return cell(scope, carry, x, *args, **options)
+        x, time = x
+        after, y = cell(scope, carry, x, *args, **options)
         counts = time < lengths
         kept = jax.tree.map(lambda new, old: _where(counts, new, old), after, carry)
         return kept, jax.tree.map(lambda y: _where(counts, y, jnp.zeros_like(y)), y)
 
-    inputs = jnp.moveaxis(xs, 1, 0), jnp.arange(xs.shape[1], dtype=jnp.int32)
-    carry, ys = scan(step, scope, initial, inputs, reverse=reverse, unroll=unroll, shared="")
-    return jax.tree.map(lambda y: jnp.moveaxis(y, 0, 1), ys), carry
+    with scope:
+        if initial is None:
+            one = jax.ShapeDtypeStruct((xs.shape[0], *xs.shape[2:]), xs.dtype)
+            initial = zero_carry(scope, cell, one, args, options)
+        steps = jnp.moveaxis(xs, 1, 0)
+        inputs = steps if lengths is None else (steps, jnp.arange(len(steps), dtype=jnp.int32))
+        carry, ys = scan(step, scope, initial, inputs, reverse=reverse, unroll=unroll, shared="", rng=MASKS)
+        return jax.tree.map(lambda y: jnp.moveaxis(y, 0, 1), ys), carry
 
 
 def bidirectional(
@@ -116,9 +121,10 @@ def bidirectional(
     if merge_mode is not None and merge_mode not in _MERGE:
         refuse(scope, "bidirectional", f"`merge_mode` is {merge_mode!r}", f"It should be one of {[*_MERGE, None]}.")
     run = functools.partial(recurrent, cell, lengths=lengths, unroll=unroll)
-    ys, last = run(scope / "forward", xs, *args, initial=initial[0], **options)
-    zs, first = run(scope / "backward", xs, *args, initial=initial[1], reverse=True, **options)
-    merged = (ys, zs) if merge_mode is None else jax.tree.map(_MERGE[merge_mode], ys, zs)
+    with scope:
+        ys, last = run(scope / "forward", xs, *args, initial=initial[0], **options)
+        zs, first = run(scope / "backward", xs, *args, initial=initial[1], reverse=True, **options)
+        merged = (ys, zs) if merge_mode is None else jax.tree.map(_MERGE[merge_mode], ys, zs)
     return merged, (last, first)
 
 
@@ -144,7 +150,7 @@ _ZEROS: dict[Callable[..., Any], tuple[Callable[..., Any], tuple[str, ...]]] = {
     rnn: (zeros_for, ("units",)),
     gru: (zeros_for, ("units",)),
     lstm: (pair_of_zeros, ("units",)),
-    conv_lstm: (zero_image, ("filters", "kernel_size", "strides", "padding")),
+    conv_lstm: (zero_image, ("filters", "kernel_size", "strides", "padding", "dilation")),
 }
 """How the carry of each cell starts, and what of the cell's arguments it depends on."""
 

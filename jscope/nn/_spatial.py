@@ -34,6 +34,8 @@ class Window:
 
     @property
     def extent(self) -> tuple[int, ...]:
+        if max(self.dilation) == 1:
+            return self.size
         return tuple((size - 1) * gap + 1 for size, gap in zip(self.size, self.dilation, strict=True))
 
     def __len__(self) -> int:
@@ -55,16 +57,21 @@ def window(
         problem = f"`{name}` is {size!r} and the input has shape {x.shape}"
         advice = "The input should be (batch..., spatial..., channels), with one entry of 1 to 3 for each spatial axis."
         refuse(scope, layer, problem, advice)
-    given = (name, size), ("strides", strides), ("dilation", dilation)
-    return Window(*(per_axis(scope, layer, what, value, count) for what, value in given))
+    return Window(
+        per_axis(scope, layer, name, size, count),
+        per_axis(scope, layer, "strides", strides, count),
+        per_axis(scope, layer, "dilation", dilation, count),
+    )
 
 
 def per_axis(scope: Scope | None, layer: str, name: str, value: Any, count: int) -> tuple[int, ...]:
     """Returns one int for each spatial axis."""
+    if value.__class__ is int and value > 0:
+        return (value,) * count
     values = tuple(value) if isinstance(value, Sequence) else (value,) * count
     if len(values) != count:
         refuse(scope, layer, f"`{name}` is {value!r}", f"Give one int, or one for each of the {count} spatial axes.")
-    return tuple(check_size(scope, layer, name, each) for each in values)
+    return tuple([check_size(scope, layer, name, each) for each in values])
 
 
 def pairs(
@@ -87,7 +94,7 @@ def check_fits(scope: Scope | None, layer: str, x: jax.Array, over: Window, padd
     """Raises unless the window has room in the padded input."""
     spatial = x.shape[-1 - len(over) : -1]
     for i, (size, pair, extent) in enumerate(zip(spatial, padding, over.extent, strict=True)):
-        if size + sum(pair) < extent:
+        if size + pair[0] + pair[1] < extent:
             problem = f"a window of {extent} does not fit spatial axis {i} of size {size} with padding {pair}"
             refuse(scope, layer, f"{problem} (input {x.shape})", 'Choose a smaller window, or `padding="same"`.')
 
@@ -98,7 +105,14 @@ def _by_name(x: jax.Array, over: Window, padding: str) -> Pairs:
     if padding == "causal":
         return tuple((extent - 1, 0) for extent in over.extent)
     spatial = x.shape[-1 - len(over) : -1]
-    return tuple(jax.lax.padtype_to_pads(spatial, over.extent, over.strides, "SAME"))
+    if not all(size.__class__ is int for size in spatial):  # Sizes may be symbolic, in `jax.export`.
+        return tuple(jax.lax.padtype_to_pads(spatial, over.extent, over.strides, "SAME"))
+    # What JAX computes with arrays: as many outputs as strides begin in the input, and what they lack on both sides.
+    lacks = [
+        max(0, (-(-size // stride) - 1) * stride + extent - size)
+        for size, extent, stride in zip(spatial, over.extent, over.strides, strict=True)
+    ]
+    return tuple([(lack // 2, lack - lack // 2) for lack in lacks])
 
 
 def wrapped(x: jax.Array, padding: Pairs) -> jax.Array:

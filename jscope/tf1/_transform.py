@@ -173,7 +173,8 @@ def current_scope() -> Scope:
     here: VariableScope = ambient.memory.variable_scope
     # What is left of the name begins with a slash, or with several, by which the core's scopes cannot be entered.
     root = ambient.core_scope
-    below = here.name[len(root.path) :].lstrip(_path.SEPARATOR) if here.name.startswith(root.path) else here.name
+    below = _path.relative(here.name, root.path)
+    below = here.name if below is None else below.lstrip(_path.SEPARATOR)
     scope = root / below if below else root
     return scope.with_defaults(**_core_defaults(here))
 

@@ -73,6 +73,37 @@ def test_a_process_that_ends_has_saved(tmp_path):
             assert all((array == step).all() for array in saved.values()), ending
 
 
+KERNEL = """
+import numpy as np
+from jscope.checkpoint import Checkpointer
+checkpoints = Checkpointer({directory!r}, store={store!r})
+checkpoints.save(1, w=np.full(1 << 21, 1))
+checkpoints.wait()
+checkpoints.save(2, w=np.full(1 << 21, 2))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("now", [False, True])
+def test_a_kernel_that_is_restarted_has_saved(tmp_path, store, now):
+    """A kernel that is asked to end has saved; one that is killed leaves the new step whole or not at all."""
+    client = pytest.importorskip("jupyter_client")
+    pytest.importorskip("ipykernel")
+    manager, kernel = client.manager.start_new_kernel(env=ENV)
+    try:
+        done = kernel.execute_interactive(KERNEL.format(directory=str(tmp_path), store=store), timeout=120)
+        assert done["content"]["status"] == "ok", done
+        manager.restart_kernel(now=now)
+        steps = Checkpointer(tmp_path).steps()
+        assert steps == [1, 2] or (now and store == "orbax" and steps == [1])
+        for step in steps:
+            assert (Checkpointer(tmp_path).restore(step)["w"] == step).all()
+    finally:
+        kernel.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
 FULL = """
 import resource, sys, jax.numpy as jnp, numpy as np, pytest
 from jscope import checkpoint

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
+
+import jscope
+from jscope._util import _lazy
 
 ROOT = Path(__file__).parents[2]
 NAMED = re.findall(r"`(tests/[\w/]+\.py)`: ((?:`test_\w+`(?:, )?)+)", (ROOT / "docs/how_it_works.md").read_text("utf8"))
@@ -17,3 +22,38 @@ def test_tests_that_a_document_names_exist(file, names):
     source = (ROOT / file).read_text("utf8")
     missing = [name for name in re.findall(r"\w+", names) if f"def {name}(" not in source]
     assert not missing
+
+
+def table(path, *first):
+    """The rows of the table in a document whose first columns are these: `{column: first word}`, by their names."""
+    lines = iter((ROOT / path).read_text("utf8").splitlines())
+    columns = next(
+        cells for line in lines if line.startswith("|") and (cells := split(line))[1 : 1 + len(first)] == [*first]
+    )
+    rows = [split(line) for line in takewhile(lambda line: line.startswith("|"), lines)]
+    return {row[0]: {name: cell.split(" ")[0] for name, cell in zip(columns[1:], row[1:], strict=True)} for row in rows}
+
+
+def split(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.parametrize(
+    ("row", "measured"),
+    [("trace `apply`", "trace, apply, transformer-96"), ("first `init` of a process", "init, cold, transformer-96")],
+)
+def test_the_readme_has_the_figures_of_the_benchmarks(row, measured):
+    """After a new run, change them."""
+    shown = table("README.md", "jscope", "Equinox")[row]
+    assert shown.items() <= table("docs/benchmarks.md", "JAX by hand", "jscope", "jscope.tf1")[measured].items()
+
+
+def test_the_reference_has_all_that_is_public():
+    """A page for each namespace, and on that of `jscope` each of its names, once in a table and once in full."""
+    pages = re.findall(r"^reference/(\w+)$", (ROOT / "docs/api.md").read_text("utf8"), re.MULTILINE)
+    assert sorted(pages) == sorted(["jscope", *_lazy.NAMESPACES])
+    text = (ROOT / "docs/reference/jscope.md").read_text("utf8")
+    listed = [name for line in re.findall(r"names:: jscope\n\n {3}(.*)", text) for name in line.split()]
+    told = re.findall(r"auto\w+:: jscope\.(\w+)$", text, re.MULTILINE)
+    public = [name for name, value in vars(jscope).items() if name[0] != "_" and not inspect.ismodule(value)]
+    assert sorted(listed) == sorted(told) == sorted({*public} - {"TYPE_CHECKING"})

@@ -3,6 +3,7 @@ from __future__ import annotations
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jscope
@@ -107,6 +108,25 @@ def test_jvp_pushes_variables_and_arguments_forward():
 
     chex.assert_trees_all_close(jscope.apply(model, PARAMS, 3.0), (30.0, 15.0 + 10.0))
     assert jscope.tree.names(jscope.init(model, KEY(0), 3.0)) == ["a/w", "a/v"]
+
+
+@pytest.mark.parametrize("derivative", ["vjp", "jvp"])
+def test_zeros_of_collecting_have_the_dtypes_of_derivatives(derivative):
+    """An int has a tangent of `float0` when collecting, too, as an argument or as an output."""
+
+    def model(s, x, n):
+        mixed = lambda s, x, n: (x * s.get_variable("w", ()) * n, n)  # noqa: E731
+        if derivative == "jvp":
+            return jscope.jvp(lambda s, x: mixed(s, x, n), s, (x,), (x,))
+        out, pullback = jscope.vjp(mixed, s, x, n)
+        return pullback((out[0], np.zeros((), jax.dtypes.float0)))
+
+    seen = []
+    told = lambda s, *args: seen.append(jax.tree.map(jnp.result_type, model(s, *args)))  # noqa: E731
+    params = jscope.init(told, KEY(0), jnp.ones(()), 2)
+    jscope.apply(told, params, jnp.ones(()), 2)
+    assert seen[0] == seen[1]
+    assert jax.dtypes.float0 in jax.tree.leaves(seen[0])
 
 
 def with_rules(backward):

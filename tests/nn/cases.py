@@ -76,7 +76,7 @@ class Case:
         return given | ({"mask": wave(self.shape[:-1], 2) > 0} if self.mask else {})
 
 
-def _case(keras, shape, function, *args, given=None, **options):
+def case_of(keras, shape, function, *args, given=None, **options):
     """Returns a case where both sides have the same options, those of ours by the names in `given`."""
     renamed = {{"dilation_rate": "dilation"}.get(name, name): value for name, value in options.items()}
     fields = {name: renamed.pop(name) for name in ("ids", "training", "mask", "rename") if name in renamed}
@@ -112,14 +112,14 @@ def conv_cases():
         )
         for options in several:
             given = {"filters": 4, "kernel_size": size}
-            yield _case(f"Conv{rank}D", shape, nn.conv, 4, size, given=given, **options)
+            yield case_of(f"Conv{rank}D", shape, nn.conv, 4, size, given=given, **options)
     for options in (
         {"padding": "causal"},
         {"padding": "causal", "dilation_rate": 2},
         {"padding": "causal", "strides": 2},
     ):
         given = {"filters": 3, "kernel_size": (3,)}
-        yield _case("Conv1D", (2, 6, 2), nn.conv, 3, (3,), given=given, **options)
+        yield case_of("Conv1D", (2, 6, 2), nn.conv, 3, (3,), given=given, **options)
 
 
 def transpose_cases():
@@ -128,16 +128,23 @@ def transpose_cases():
         for size, strides in ((1, 2), (2, 1), (2, 3), (3, 1), (3, 2), (4, 2)):
             given = {"filters": 2, "kernel_size": (size,)}
             options = {"strides": strides, "padding": padding}
-            yield _case("Conv1DTranspose", (1, 4, 3), nn.conv_transpose, 2, (size,), given=given, **options)
+            yield case_of("Conv1DTranspose", (1, 4, 3), nn.conv_transpose, 2, (size,), given=given, **options)
         given = {"filters": 2, "kernel_size": (3, 2)}
-        yield _case(
+        yield case_of(
             "Conv2DTranspose", (1, 3, 2, 3), nn.conv_transpose, 2, (3, 2), given=given, strides=(2, 1), padding=padding
         )
-        yield _case(
+        yield case_of(
             "Conv2DTranspose", (1, 3, 2, 3), nn.conv_transpose, 2, (3, 2), given=given, dilation_rate=2, padding=padding
         )
+        for size, strides, end in ((2, 3, 0), (3, 2, 1), (4, 3, 2), (1, 2, 1), (3, 1, 0)):
+            given = {"filters": 2, "kernel_size": (size,)}
+            options = {"strides": strides, "padding": padding, "output_padding": end}
+            yield case_of("Conv1DTranspose", (1, 4, 3), nn.conv_transpose, 2, (size,), given=given, **options)
+        given = {"filters": 2, "kernel_size": (3, 2)}
+        options = {"strides": (2, 3), "padding": padding, "output_padding": (0, 2)}
+        yield case_of("Conv2DTranspose", (1, 3, 2, 3), nn.conv_transpose, 2, (3, 2), given=given, **options)
         given = {"filters": 2, "kernel_size": (2, 1, 2)}
-        yield _case("Conv3DTranspose", (1, 2, 2, 2, 1), nn.conv_transpose, 2, (2, 1, 2), given=given, padding=padding)
+        yield case_of("Conv3DTranspose", (1, 2, 2, 2, 1), nn.conv_transpose, 2, (2, 1, 2), given=given, padding=padding)
 
 
 def separable_cases():
@@ -151,32 +158,32 @@ def separable_cases():
             ):
                 given = {**given, "kernel_size": kernel}
                 rename = {"kernel": "depthwise_kernel"} if not args else {}
-                yield _case(keras, shape, layer, *args, kernel, given=given, rename=rename, **options)
+                yield case_of(keras, shape, layer, *args, kernel, given=given, rename=rename, **options)
 
 
 def norm_cases():
     """Yields norms."""
     for options in ({}, {"axis": [1, 2]}, {"epsilon": 1e-5, "center": False}, {"scale": False}):
-        yield _case("LayerNormalization", (2, 3, 4), nn.layer_norm, **options)
+        yield case_of("LayerNormalization", (2, 3, 4), nn.layer_norm, **options)
     for options in ({}, {"axis": [1, 2]}, {"epsilon": 1e-3}):
-        yield _case("RMSNormalization", (2, 3, 4), nn.rms_norm, **options)
+        yield case_of("RMSNormalization", (2, 3, 4), nn.rms_norm, **options)
     for groups, shape, options in (
         (2, (2, 3, 2, 6), {}),
         (3, (2, 5, 6), {"epsilon": 1e-5}),
         (2, (2, 4, 3), {"axis": 1}),
         (2, (2, 4), {"center": False}),
     ):
-        yield _case("GroupNormalization", shape, nn.group_norm, groups, given={"groups": groups}, **options)
-    yield _case("GroupNormalization", (2, 3, 3, 4), nn.instance_norm, given={"groups": -1})
-    yield _case("UnitNormalization", (2, 3, 4), nn.l2_normalize)
+        yield case_of("GroupNormalization", shape, nn.group_norm, groups, given={"groups": groups}, **options)
+    yield case_of("GroupNormalization", (2, 3, 3, 4), nn.instance_norm, given={"groups": -1})
+    yield case_of("UnitNormalization", (2, 3, 4), nn.l2_normalize)
     for shape, options in (
         ((4, 3), {}),
         ((2, 3, 2, 3), {"momentum": 0.9, "epsilon": 1e-5}),
         ((2, 3, 4), {"axis": 1, "center": False}),
     ):
         for training in (True, False):
-            yield _case("BatchNormalization", shape, nn.batch_norm, training=training, **options)
-    yield _case("BatchNormalization", (2, 5, 3), nn.batch_norm, training=True, mask=True)
+            yield case_of("BatchNormalization", shape, nn.batch_norm, training=training, **options)
+    yield case_of("BatchNormalization", (2, 5, 3), nn.batch_norm, training=True, mask=True)
 
 
 def pool_cases():
@@ -185,28 +192,28 @@ def pool_cases():
         for kind, layer in (("Max", nn.max_pool), ("Average", nn.avg_pool)):
             for options in ({"strides": 3}, {"padding": "same"}, {"padding": "same", "strides": 1}):
                 name = f"{kind}Pooling{len(size)}D"
-                yield _case(name, shape, layer, size, given={"pool_size": size}, **options)
+                yield case_of(name, shape, layer, size, given={"pool_size": size}, **options)
         for kind, layer in (("Max", nn.global_max_pool), ("Average", nn.global_avg_pool)):
-            yield _case(
+            yield case_of(
                 f"Global{kind}Pooling{len(size)}D", shape, layer, **({"keepdims": True} if len(size) == 2 else {})
             )
-    yield _case("GlobalAveragePooling1D", (2, 4, 2), nn.global_avg_pool, mask=True)
-    yield _case("UpSampling1D", (1, 3, 2), nn.upsample, (2,), given={"size": 2})
-    yield _case("UpSampling2D", (1, 2, 3, 2), nn.upsample, (2, 3), given={"size": (2, 3)})
-    yield _case("UpSampling2D", (1, 2, 3, 1), nn.upsample, (2, 3), given={"size": (2, 3)}, interpolation="bilinear")
-    yield _case("UpSampling3D", (1, 2, 1, 2, 1), nn.upsample, (2, 1, 3), given={"size": (2, 1, 3)})
-    yield _case("ops.depth_to_space", (1, 2, 3, 8), nn.pixel_shuffle, 2, given={"block_size": 2})
+    yield case_of("GlobalAveragePooling1D", (2, 4, 2), nn.global_avg_pool, mask=True)
+    yield case_of("UpSampling1D", (1, 3, 2), nn.upsample, (2,), given={"size": 2})
+    yield case_of("UpSampling2D", (1, 2, 3, 2), nn.upsample, (2, 3), given={"size": (2, 3)})
+    yield case_of("UpSampling2D", (1, 2, 3, 1), nn.upsample, (2, 3), given={"size": (2, 3)}, interpolation="bilinear")
+    yield case_of("UpSampling3D", (1, 2, 1, 2, 1), nn.upsample, (2, 1, 3), given={"size": (2, 1, 3)})
+    yield case_of("ops.depth_to_space", (1, 2, 3, 8), nn.pixel_shuffle, 2, given={"block_size": 2})
 
 
 DENSE = [
-    _case("Dense", (2, 3), nn.dense, 4, given={"units": 4}),
-    _case("Dense", (2, 2, 3), nn.dense, 4, given={"units": 4}, use_bias=False),
+    case_of("Dense", (2, 3), nn.dense, 4, given={"units": 4}),
+    case_of("Dense", (2, 2, 3), nn.dense, 4, given={"units": 4}, use_bias=False),
     einsum_case((2, 3, 4), "btd,dhk->bthk", (None, 2, 3), (2, 3), bias_axes="hk"),
     einsum_case((2, 3, 2, 3), "bthk,hkd->btd", (None, 4), 4, bias_axes="d"),
     einsum_case((2, 3, 4), "...x,xy->...y", 5, 5),
     einsum_case((2, 3, 4), "bed,edf->bef", (3, 2), 2),
 ]
-EMBEDDING = [_case("Embedding", (2, 3), nn.embedding, 5, 4, given={"input_dim": 5, "output_dim": 4}, ids=5)]
+EMBEDDING = [case_of("Embedding", (2, 3), nn.embedding, 5, 4, given={"input_dim": 5, "output_dim": 4}, ids=5)]
 FAMILIES = {
     "dense": DENSE,
     "conv": [*conv_cases(), *transpose_cases(), *separable_cases()],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,15 @@ from jscope import nn
 
 @dataclass(frozen=True)
 class Start:
-    """A variable: in Keras as (class, options, input shape, name), and here as (function of a scope, name)."""
+    """A variable: in Keras as (class, options, input shape, name), and here as (function of a scope, name).
+
+    `ends` is by how much the smallest and the largest of many values may differ, in parts of them.
+    """
 
     keras: tuple[str, dict[str, Any], tuple[int, ...], str]
     ours: Any
     name: str
+    ends: float = 0.02
 
 
 def _f(layer, shape, *args, dtype=jnp.float32, **options):
@@ -37,6 +42,33 @@ _SEPARABLE = ("SeparableConv2D", {"filters": 70, "kernel_size": (5, 5), "depth_m
 _BATCH = ("BatchNormalization", {}, _IMAGE)
 _batch = _f(nn.batch_norm, _IMAGE, training=False)
 _separable = _f(nn.separable_conv, _IMAGE, 70, (5, 5), depth_multiplier=8)
+
+_STEPS, _IMAGES = (1, 3, 80), (1, 3, 6, 6, 16)
+
+
+def _cell(cell, shape, *sizes):
+    return lambda scope: nn.recurrent(cell, scope, jnp.zeros(shape), *sizes)
+
+
+def _attention(scope):
+    return nn.attention(scope, jnp.zeros((1, 3, 60)), 5, key_dim=12)
+
+
+_CELLS = {
+    "lstm": ("LSTM", {"units": 40}, _STEPS, _cell(nn.lstm, _STEPS, 40)),
+    "gru": ("GRU", {"units": 40}, _STEPS, _cell(nn.gru, _STEPS, 40)),
+    "rnn": ("SimpleRNN", {"units": 40}, _STEPS, _cell(nn.rnn, _STEPS, 40)),
+    "conv lstm": (
+        "ConvLSTM2D",
+        {"filters": 10, "kernel_size": (3, 3)},
+        _IMAGES,
+        _cell(nn.conv_lstm, _IMAGES, 10, (3, 3)),
+    ),
+}
+_WIDER = ("Dense", {"units": 160}, _WIDE)
+_PRODUCT = ("Dense", {"units": 60}, (1, 60))
+_NARROWER = ("Dense", {"units": 80}, (1, 160))
+_TABLE = ("Embedding", {"input_dim": 100, "output_dim": 80}, (1, 2), "embeddings")
 
 STARTS = {
     "dense kernel": Start((*_DENSE, "kernel"), _f(nn.dense, _WIDE, 100), "kernel"),
@@ -66,4 +98,27 @@ STARTS = {
     "group norm gamma": Start(
         ("GroupNormalization", {"groups": 4}, _IMAGE, "gamma"), _f(nn.group_norm, _IMAGE, 4), "gamma"
     ),
+    # The entries of orthogonal matrices have no bound but 1: their ends vary.
+    **{
+        f"{cell} {name}": Start((*keras, name), ours, name, 0.3 if name == "recurrent_kernel" else 0.02)
+        for cell, (*keras, ours) in _CELLS.items()
+        for name in ("kernel", "recurrent_kernel", "bias")
+    },
+    **{f"mlp {name}": Start((*_WIDER, name), _f(nn.mlp, _WIDE, 160), f"hidden/{name}") for name in ("kernel", "bias")},
+    "mlp out": Start((*_NARROWER, "kernel"), _f(nn.mlp, _WIDE, 160), "out/kernel"),
+    **{
+        f"glu {name}": Start((*_WIDER, "kernel"), _f(nn.glu, _WIDE, 160), f"{name}/kernel")
+        for name in ("gate", "hidden")
+    },
+    "router": Start(
+        (*_DENSE, "kernel"),
+        _f(nn.mixture_of_experts, _WIDE, functools.partial(nn.dense, units=2), 100),
+        "router/kernel",
+    ),
+    "relative bias": Start(_TABLE, lambda scope: nn.relative_bias(scope, 80, 2, 2, num_buckets=100), "embeddings"),
+    # Keras takes the fans of the projections from the last two axes; these are products of 60 features, and 60 more.
+    **{
+        f"attention {name}": Start((*_PRODUCT, "kernel"), _attention, f"{name}/kernel")
+        for name in ("query", "key", "value", "attention_output")
+    },
 }

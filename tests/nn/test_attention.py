@@ -191,6 +191,9 @@ BAD = {
     "the positions have dtype float32": {"num_heads": 4, "positions": jnp.arange(6.0)},
     "a cache continues `x` itself": {"num_heads": 4, "context": X, "cache": nn.KVCache.zeros(2, 6, 4, 2)},
     r"the context has shape \(1, 6, 8\)": {"num_heads": 4, "context": X[:1]},
+    "`soft_cap` is 0": {"num_heads": 4, "soft_cap": 0.0},
+    "`value_dim` is 0": {"num_heads": 4, "value_dim": 0},
+    "`units` is 0": {"num_heads": 4, "units": 0},
     "`sliding_window` is 0": {"num_heads": 4, "sliding_window": 0},
 }
 

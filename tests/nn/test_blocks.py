@@ -136,6 +136,48 @@ def test_a_block_drops_in_training_only():
         jax.eval_shape(model.apply, params, X)
 
 
+@pytest.mark.parametrize("which", ["dropout", "recurrent_dropout"])
+def test_a_recurrent_network_drops_the_same_in_all_steps(which):
+    """Of inputs or of states, which one identity matrix passes on: what is kept is doubled, once or in each step."""
+    eye, zeros = jnp.eye(8), jnp.zeros((8, 8))
+    kernels = (eye, zeros) if which == "dropout" else (zeros, eye)
+    params = dict(zip(("kernel", "recurrent_kernel"), kernels, strict=True))
+    options = {"activation": lambda x: x, "use_bias": False, which: 0.5}
+    run = partial(nn.recurrent, nn.rnn, initial=jnp.ones((2, 8)), **options)
+    model = jscope.transform(lambda scope, xs, **options: run(scope, xs, 8, **options)[0])
+    xs = jnp.ones((2, 3, 8))
+    ys, others = (model.with_rng(jax.random.key(i)).apply(params, xs, training=True) for i in (1, 2))
+    steps = [2, 2, 2] if which == "dropout" else [2, 4, 8]
+    np.testing.assert_array_equal(ys, (ys[:, :1] / 2) * jnp.asarray(steps, jnp.float32)[None, :, None])
+    assert set(np.unique(ys[:, 0])) == {0.0, 2.0}
+    assert (ys != others).any()
+    np.testing.assert_array_equal(model.apply(params, xs, training=False), jnp.ones((2, 3, 8)))
+
+
+@pytest.mark.parametrize("cell", [nn.rnn, nn.lstm, nn.gru, partial(nn.gru, reset_after=False), nn.conv_lstm])
+def test_cells_drop_in_training_only(cell):
+    """Inputs and states, with a key each; and say what is missing."""
+    x, size = (X.reshape(2, 4, 2, 2, 2), (5, (2, 1))) if cell is nn.conv_lstm else (X, (5,))
+    options = {"padding": "same"} if cell is nn.conv_lstm else {}
+    run = lambda scope, x, **more: nn.recurrent(cell, scope, x, *size, **options, **more)[0]  # noqa: E731
+    model, params = jscope.transform(run), filled(jscope.specs(run, x))
+    for rates in ({"dropout": 0.5}, {"recurrent_dropout": 0.5}):
+        plain, dropped = jax.jit(
+            lambda params, x, rates=rates: (
+                model.apply(params, x, training=False, **rates),
+                model.with_rng(KEY).apply(params, x, training=True, **rates),
+            )
+        )(params, x)
+        np.testing.assert_array_equal(plain, model.apply(params, x))
+        assert (plain != dropped).any()
+        with pytest.raises(MissingRngError):
+            jax.eval_shape(partial(model.apply, training=True, **rates), params, x)
+        with pytest.raises(InvalidArgumentError, match="`training` is None"):
+            jax.eval_shape(partial(model.apply, **rates), params, x)
+    with pytest.raises(InvalidArgumentError, match="`recurrent_dropout` is 2"):
+        jax.eval_shape(partial(model.apply, training=False, recurrent_dropout=2), params, x)
+
+
 def test_carries_keep_their_dtype():
     """A memory in float32 sums up exactly in a network in bfloat16; and a cell of one's own has to bring a carry."""
     x = jnp.ones((2, 3), jnp.bfloat16)
@@ -155,6 +197,9 @@ BAD = {
     "nothing says what the carry of `own` is": lambda s: nn.recurrent(own, s, X, 5),
     "`merge_mode` is 'both'": lambda s: nn.bidirectional(nn.gru, s, X, 5, merge_mode="both"),
     r"`kernel_size` is \(3, 3\), and the input has shape": lambda s: nn.conv_lstm(s, None, X, 5, (3, 3)),
+    "a window of 5 does not fit spatial axis 0 of size 2": lambda s: nn.conv_lstm(s, None, X[:, :2], 5, (5,)),
+    "`strides` is 0": lambda s: nn.conv_lstm(s, None, X, 5, (3,), strides=0),
+    r"`nn\.dense` in the scope `a/out`: `units` is 0": lambda s: nn.mlp(s, X, 5, 0),
     "`padding` is 'circular'": lambda s: nn.conv_lstm(s, None, X, 5, (3,), padding="circular"),
 }
 

@@ -93,6 +93,16 @@ def test_a_transposed_convolution_cuts_off_pairs():
     assert np.allclose(cut, whole[:, 1:-2], atol=1e-6)
 
 
+@pytest.mark.parametrize("given", [2, -1, (0,), "one"])
+def test_outputs_at_the_end_are_fewer_than_a_stride(given):
+    """Scope, found and asked, and what to do."""
+    with pytest.raises(InvalidArgumentError, match=r"`nn\.conv_transpose` in the scope `c`: `output_padding` is"):
+        jscope.specs(
+            lambda scope, x: nn.conv_transpose(scope / "c", x, 2, (3, 3), strides=2, output_padding=given),
+            jnp.ones((1, 4, 4, 3)),
+        )
+
+
 def test_fans_of_a_default_are_those_of_the_layer():
     """A scope's `he_normal()` counts the inputs of a transposed kernel where they are; axes that it names stay."""
 

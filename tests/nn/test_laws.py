@@ -14,7 +14,8 @@ import pytest
 
 import jscope
 from jscope import getters, nn
-from tests.nn.layers import LAYERS, X
+from tests.crossed import mostly_slow
+from tests.nn.layers import FUNCTIONS, LAYERS, X
 
 KEY = jax.random.key(0)
 
@@ -54,6 +55,7 @@ def test_layer_is_the_program_by_hand(name):
     """The jaxprs are equal, and so are the names that stand beside each equation."""
     layer = LAYERS[name]
     model, params, state = start(lambda scope, x: layer(scope / "block/layer", x))
+    model = model if layer.random else model.with_rng(None)
 
     def by_hand(params, state, x):
         x = layer.prepare(x)
@@ -62,8 +64,13 @@ def test_layer_is_the_program_by_hand(name):
             return layer.hand(ours, x, None)
 
     def with_a_key(scope, x):
+        scope, x = scope / "block/layer", layer.prepare(x)
+        v = jscope.tree.map_with_path(
+            lambda path, leaf: scope.get_variable(path, leaf.shape),
+            (params or {"block": {"layer": {}}})["block"]["layer"],
+        )
         with jax.named_scope("block/layer"):
-            return layer.hand({}, x, (scope / "block/layer").rng())
+            return layer.hand(v, x, scope.rng)
 
     if layer.random:
         by_hand = jscope.transform_with_state(with_a_key).with_rng(jax.random.key(1)).apply
@@ -73,12 +80,22 @@ def test_layer_is_the_program_by_hand(name):
         return (y, after["block"]["layer"]) if layer.stateful else y
 
     def hand(params, state, x):
-        return by_hand(params, state, x)[0] if layer.random else by_hand(params, state, x)
+        y = by_hand(params, state, x)
+        y, after = y if layer.random or layer.stateful else (y, None)
+        return (layer.finish(y), after) if layer.stateful else layer.finish(y)
 
     with jax.numpy_rank_promotion("allow"):
         found, expected = (jax.make_jaxpr(f)(params, state, X) for f in (scoped, hand))
     show = functools.partial(type(found).pretty_print, name_stack=True, use_color=False)
     assert show(found) == show(expected)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function_is_the_program_by_hand(name):
+    """The same holds for layers without variables."""
+    with jax.numpy_rank_promotion("allow"):
+        function, hand = (str(jax.make_jaxpr(f)(X)) for f in FUNCTIONS[name])
+    assert function == hand
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -154,8 +171,8 @@ def test_scanned_layers_are_the_unrolled_ones():
     chex.assert_trees_all_equal(unstack(scanned[1]), unrolled[1])
 
 
-def traced(function, dtype=jnp.float32):
-    """Returns the shapes of the variables, of what the layers give and of the gradients, without compiling anything."""
+def traced(function, dtype=jnp.float32, *, backwards=True):
+    """Returns the shapes of the variables, of the gradients and of what the layers give, without compiling anything."""
     model = jscope.transform_with_state(function).with_rng(jax.random.key(1))
     x = jax.ShapeDtypeStruct(X.shape, dtype)
     specs = model.specs(x)
@@ -165,23 +182,59 @@ def traced(function, dtype=jnp.float32):
         return sum(jnp.sum(y.astype(jnp.float32)) for y in ys.values()), (ys, after)
 
     params, state = specs.params.shape_dtype(), specs.state.shape_dtype()
-    return params, state, *jax.eval_shape(jax.grad(loss, has_aux=True), params, state, x)
+    return params, state, *jax.eval_shape(jax.grad(loss, has_aux=True) if backwards else loss, params, state, x)
 
 
 TRACED = {
     **LIFTS,
     "scan": lambda f, s, x: jscope.scan(lambda s, c, x: (c, f(s, x)), s, 0, x[None])[1],
     "vmap": lambda f, s, x: jscope.vmap(f)(s, x[None]),
+    "map": lambda f, s, x: jscope.map(f, s, x[None]),
+    "switch": lambda f, s, x: jscope.switch(1, [f, f], s, x),
+    "jvp": lambda f, s, x: jscope.jvp(f, s, (x,), (x,))[0],
+    "value_and_grad": lambda f, s, x: jscope.value_and_grad(with_outputs(f), has_aux=True)(s, x)[0][1],
+    "shard_map": lambda f, s, x: jscope.shard_map(
+        f, mesh=one_device(), in_specs=(jax.P(),), out_specs=jax.P(), check_vma=False
+    )(s, x),
+    "while_loop": lambda f, s, x: once(jscope.while_loop, f, s, x),
+    "fori_loop": lambda f, s, x: once(jscope.fori_loop, f, s, x),
 }
 
 
-@pytest.mark.parametrize("lift", TRACED)
+def with_outputs(f):
+    """Returns a loss, with the outputs on the side."""
+
+    def loss(s, x):
+        ys = f(s, x)
+        return sum(jnp.sum(y.astype(jnp.float32)) for y in ys.values()), ys
+
+    return loss
+
+
+def one_device():
+    return jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def once(loop, f, s, x):
+    """Runs the body of a loop one time; what it carries has the shape of the input."""
+    zeros = dict.fromkeys(LAYERS, jnp.zeros(x.shape, x.dtype))
+    if loop is jscope.fori_loop:
+        return loop(0, 1, lambda s, i, ys: f(s, x), s, zeros)
+    return loop(lambda s, carry: carry[0] < 1, lambda s, carry: (carry[0] + 1, f(s, x)), s, (0, zeros))[1]
+
+
+@pytest.mark.parametrize("lift", mostly_slow(TRACED, "cond in remat in jit", "scan", "vmap"))
 def test_every_layer_goes_under_every_lift(lift):
     """Forwards and backwards; variables have the names and shapes of the plain ones, with one more axis if stacked."""
-    params, state, grads, (ys, after) = traced(lambda scope, x: TRACED[lift](everything, scope / "a", x))
+    # JAX does not differentiate a loop whose length is not known backwards.
+    backwards = lift != "while_loop"
+    f = lambda scope, x: TRACED[lift](everything, scope / "a", x)  # noqa: E731
+    params, state, grads, (ys, after) = traced(f, backwards=backwards)
+    grads = grads if backwards else params
     chex.assert_trees_all_equal_shapes_and_dtypes((grads, after), (params, state))
     stack = (1,) if lift in ("scan", "vmap") else ()
-    assert {name: y.shape for name, y in ys.items()} == dict.fromkeys(LAYERS, (*stack, *X.shape))
+    more = (1,) if lift in ("scan", "vmap", "map") else ()
+    assert {name: y.shape for name, y in ys.items()} == dict.fromkeys(LAYERS, (*more, *X.shape))
     expected = traced(lambda scope, x: everything(scope / "a", x))[:2]
     assert (params, state) == jax.tree.map(lambda x: x.update(shape=(*stack, *x.shape)), expected)
 
@@ -191,10 +244,13 @@ GETTERS = {
     "lora": getters.lora(2),
     "ema": getters.ema(0.9),
     "weight_norm": getters.weight_norm(),
+    "spectral_norm": getters.spectral_norm(training=True),
+    "freeze": getters.freeze("kernel$"),
+    "substitute": getters.substitute({}),
 }
 
 
-@pytest.mark.parametrize("name", GETTERS)
+@pytest.mark.parametrize("name", mostly_slow(GETTERS, "cast", "lora", "ema"))
 def test_every_layer_takes_every_getter(name):
     """Outputs have the shape and the dtype of the input; gradients and state those of the variables."""
     dtype = jnp.bfloat16 if name == "cast" else jnp.float32
@@ -204,12 +260,22 @@ def test_every_layer_takes_every_getter(name):
     assert {name: (y.shape, y.dtype) for name, y in ys.items()} == dict.fromkeys(LAYERS, (X.shape, dtype))
 
 
+def test_every_layer_reads_kernels_of_eight_bits():
+    """Outputs are those of the same layers; there is no gradient by integers."""
+    int8 = getters.quantized(jnp.int8)
+    f = lambda scope, x: everything(scope.with_defaults(custom_getter=int8), x)  # noqa: E731
+    params, _, _, (ys, _) = traced(f, backwards=False)
+    kernels = [leaf for name, leaf in jscope.tree.flatten(params).items() if name.endswith("kernel")]
+    assert {kernel.dtype for kernel in kernels} == {jnp.dtype(jnp.int8)}
+    assert {name: (y.shape, y.dtype) for name, y in ys.items()} == dict.fromkeys(LAYERS, (X.shape, X.dtype))
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 def test_outputs_have_the_dtype_of_the_input(dtype):
     """Variables and state stay in float32. Only an embedding has the dtype of its table."""
     params, state, _, (ys, after) = traced(everything, dtype)
     assert {leaf.dtype for leaf in jax.tree.leaves((params, state, after))} == {jnp.dtype(jnp.float32)}
-    assert {name for name, y in ys.items() if y.dtype != dtype} <= {"embedding"}
+    assert {name for name, y in ys.items() if y.dtype != dtype} <= {"embedding", "unembed"}
 
 
 def test_narrow_inputs_give_nearly_the_same():

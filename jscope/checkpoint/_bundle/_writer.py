@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jscope.checkpoint._blocks import Blocks
 from jscope.checkpoint._bundle import _dtypes, _state, _strings
 from jscope.checkpoint._bundle._crc32c import crc32c, mask
 from jscope.checkpoint._bundle._entries import Entry, Index, parse
@@ -103,13 +105,40 @@ def _write_arrays(file: IO[bytes], items: Iterable[tuple[str, Any]]) -> dict[str
     entries: dict[str, Entry] = {}
     end = 0
     for name, value in items:
-        shape, number, raw, crc = _encoded_value(name, value)
         offset = -(-end // _ALIGNMENT) * _ALIGNMENT
         file.write(bytes(offset - end))
+        if isinstance(value, Blocks):
+            end = offset + value.nbytes
+            entries[name] = Entry(
+                _number_of(name, value.dtype), value.shape, 0, offset, value.nbytes, _write_blocks(file, value)
+            )
+            continue
+        shape, number, raw, crc = _encoded_value(name, value)
         file.write(raw)
         end = offset + len(raw)
         entries[name] = Entry(number, shape, 0, offset, len(raw), crc)
     return entries
+
+
+def _write_blocks(file: IO[bytes], blocks: Blocks) -> int:
+    """Writes an array that is made while it is written; returns its masked checksum."""
+    crc = 0
+    for block in blocks:
+        data = block if sys.byteorder == "little" else block.view(blocks.dtype).byteswap().view(np.uint8)
+        file.write(data.data)
+        crc = crc32c(data, crc)
+    return mask(crc)
+
+
+def _number_of(name: str, dtype: np.dtype) -> int:
+    """Returns TensorFlow's number of a dtype, or raises an error that names the array."""
+    number = _dtypes.number_of(dtype.newbyteorder("="))
+    if number is None:
+        raise UnsupportedCheckpointError(
+            f"`{name}` is of dtype {dtype.name}, which TensorFlow does not have.\nCast it to one that it has, or save "
+            "it as `safetensors`."
+        )
+    return number
 
 
 def _encoded_value(name: str, value: Any) -> tuple[tuple[int, ...], int, Any, int]:
@@ -118,12 +147,7 @@ def _encoded_value(name: str, value: Any) -> tuple[tuple[int, ...], int, Any, in
     if array.dtype.kind in "OSU":
         raw, crc = _strings.encode_strings(array)
         return array.shape, _dtypes.STRING, raw, crc
-    number = _dtypes.number_of(array.dtype.newbyteorder("="))
-    if number is None:
-        raise UnsupportedCheckpointError(
-            f"`{name}` is of dtype {array.dtype.name}, which TensorFlow does not have.\nCast it to one that it has, or "
-            "save it as `safetensors`."
-        )
+    number = _number_of(name, array.dtype)
     # The files are little-endian on every machine.
     raw = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
     return array.shape, number, raw.data, mask(crc32c(raw))

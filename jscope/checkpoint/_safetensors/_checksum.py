@@ -15,7 +15,7 @@ import numpy as np
 
 from jscope.checkpoint._bundle._crc32c import crc32c, extend
 
-_FUNCTIONS: Mapping[str, Callable[[Any], int]] = {"crc32c": crc32c, "crc32": zlib.crc32}
+_FUNCTIONS: Mapping[str, Callable[..., int]] = {"crc32c": crc32c, "crc32": zlib.crc32}
 # With numpy, CRC-32C takes ten times as long as zlib's CRC-32 does: it is only read then.
 _OWN = "crc32" if extend is None else "crc32c"
 UNKNOWN = f"{_OWN}:{0:08x}"
@@ -32,6 +32,15 @@ def checksum(data: np.ndarray) -> str:
     True
     """
     return _labelled(_OWN, data)
+
+
+def going_on(data: Any, before: str = UNKNOWN) -> str:
+    """Returns the digest of all that came before, whose digest is given, and then these bytes.
+
+    >>> going_on(b"6789", going_on(b"12345")) == checksum(np.frombuffer(b"123456789", np.uint8))
+    True
+    """
+    return f"{_OWN}:{_FUNCTIONS[_OWN](data, int(before.partition(':')[2], 16)):08x}"
 
 
 def agrees(data: np.ndarray, expected: str) -> bool:

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import json
 import math
-import operator
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -38,26 +36,27 @@ _NONE = "0" * 32
 """What stands in the place of the header's digest while that is computed."""
 
 
-class Entry(NamedTuple):  # A tuple, since a file may have 100,000 of them.
-    """One array.
+class Kind(NamedTuple):
+    """What arrays of one dtype and shape have in common.
 
     Attributes:
-      dtype: Its dtype.
-      shape: Its shape.
-      code: The dtype it is stored as.
-      begin: Where its bytes begin, counted from the end of the header.
-      end: Where they end.
+      dtype: Their dtype.
+      shape: Their shape.
+      code: The dtype they are stored as.
+      size: The number of their bytes, None where that is not known.
     """
 
     dtype: np.dtype
     shape: Shape
     code: str
-    begin: int
-    end: int
+    size: int | None
 
 
-_BEGIN, _END = operator.attrgetter("begin"), operator.attrgetter("end")
-_new = tuple.__new__  # What `Entry(...)` calls, in half its time.
+Entry: TypeAlias = tuple[Kind, int, int]
+"""One array: its kind, and where its bytes begin and end, counted from the end of the header.
+
+A plain tuple, since a file may have 100,000 of them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +71,15 @@ class Header:
 
 def encode_header(entries: Mapping[str, Entry], digests: Mapping[str, str], metadata: Mapping[str, str]) -> bytes:
     """Returns the bytes of a file before the first array."""
-    rows = {name: _row(entry) for name, entry in entries.items()}
-    dtypes = {name: real for name, entry in entries.items() if (real := _dtypes.view_of(entry.dtype))}
+    rows = {
+        name: {
+            "dtype": kind.code,
+            "shape": _dtypes.stored_shape(kind.shape, kind.dtype),
+            "data_offsets": (begin, end),
+        }
+        for name, (kind, begin, end) in entries.items()
+    }
+    dtypes = {name: real for name, (kind, _, _) in entries.items() if (real := _dtypes.view_of(kind.dtype))}
     # The digest comes first: it must be the first place in the file where these characters stand.
     own = {DIGEST: _NONE, **metadata, DIGESTS: json.dumps(digests)}
     own |= {DTYPES: json.dumps(dtypes)} if dtypes else {}
@@ -129,69 +135,62 @@ def _checked_header(text: bytes, size: int) -> Header:
 
 def _checked_entries(table: Any, dtypes: Any) -> dict[str, Entry]:
     """Returns the entries, each checked; those of one dtype and shape share what that costs."""
-    known: dict[tuple[Any, str, Any], tuple[np.dtype, Shape, int | None]] = {}
+    kinds: dict[tuple[Any, str, Any], Kind] = {}
     entries = {}
     for name, row in table.items():
         code, shape, (begin, end) = row["dtype"], row["shape"], row["data_offsets"]
         # By its text: `[true]` and `[1.0]` are equal to `[1]`, but are not a shape.
         key = code, str(shape), dtypes.get(name) if dtypes else None
-        meaning = known.get(key)
-        if meaning is None:
-            meaning = known[key] = _checked_meaning(name, code, shape, key[2])
-        dtype, meant, size = meaning
+        kind = kinds.get(key)
+        if kind is None:
+            kind = kinds[key] = _checked_kind(name, code, shape, key[2])
         if type(begin) is not int or type(end) is not int or not 0 <= begin <= end:
             raise ValueError(f"`{name}` has the offsets {begin} and {end}")
-        if size is not None and end - begin != size:
-            raise ValueError(f"`{name}` has {code}{shape}, so {size:,} bytes, but offsets for {end - begin:,}")
-        entries[name] = _new(Entry, (dtype, meant, code, begin, end))
+        if end - begin != kind.size is not None:
+            raise ValueError(f"`{name}` has {code}{shape}, so {kind.size:,} bytes, but offsets for {end - begin:,}")
+        entries[name] = kind, begin, end
     return entries
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    shape = _dtypes.stored_shape(entry.shape, entry.dtype)
-    return {"dtype": entry.code, "shape": list(shape), "data_offsets": [entry.begin, entry.end]}
-
-
-def _checked_meaning(name: str, code: Any, shape: Any, real: str | None) -> tuple[np.dtype, Shape, int | None]:
-    """Returns the dtype and shape of what has a code and a stored shape, and its number of bytes, if that is known."""
+def _checked_kind(name: str, code: Any, shape: Any, real: str | None) -> Kind:
+    """Returns the kind of what has a code and a stored shape, and a `real` dtype where the code stands for one."""
     # `type(n) is int`, since JSON's true is an int to Python; the bound keeps products within 64 bits for NumPy.
     if len(shape) > 64 or not all(type(n) is int and 0 <= n < 2**62 for n in shape):
         raise ValueError(f"`{name}` has the shape {shape}")
     if not isinstance(code, str) or not code.isidentifier():
         raise ValueError(f"`{name}` has the dtype {code!r}")
     if code not in _dtypes.CODES:  # Such as F4: the others can be read, so this is not the file's fault.
-        return _dtypes.unreadable(code), tuple(shape), None
+        return Kind(_dtypes.unreadable(code), tuple(shape), code, None)
     stored = _dtypes.dtype_of(code)
     meant = (stored, tuple(shape)) if real is None else _dtypes.real(real, code, tuple(shape))
     if meant is None:
         raise ValueError(f"`{name}` is {code}{shape}, which no {real} is stored as")
     dtype, shape = meant
-    return dtype, shape, math.prod(shape) * dtype.itemsize
+    return Kind(dtype, shape, code, math.prod(shape) * dtype.itemsize)
 
 
 def _check_layout(entries: Mapping[str, Entry], size: int) -> None:
     """Raises unless the arrays lie side by side and fill the file."""
-    bounds = sorted(zip(map(_BEGIN, entries.values()), map(_END, entries.values()), strict=True))
+    bounds = sorted([(begin, end) for _, begin, end in entries.values()])
     ends = [end for _, end in bounds]
     if [begin for begin, _ in bounds] == [0, *ends[:-1]][: len(bounds)] and (ends[-1:] or [0]) == [size]:
         return
     end, before = 0, "the header"
-    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
-        if entry.begin != end:
-            what = "overlap" if entry.begin < end else "leave a hole"
-            raise ValueError(f"`{name}` begins at {entry.begin}, but {before} ends at {end}: they {what}")
-        end, before = entry.end, f"`{name}`"
+    for name, (_, begin, its_end) in sorted(entries.items(), key=lambda item: item[1][1:]):
+        if begin != end:
+            what = "overlap" if begin < end else "leave a hole"
+            raise ValueError(f"`{name}` begins at {begin}, but {before} ends at {end}: they {what}")
+        end, before = its_end, f"`{name}`"
     raise ValueError(f"the arrays take {end:,} bytes, and the file has {size:,} for them")
 
 
 def _check_unique(text: bytes, table: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Raises where a name is there twice, which a dict does not tell."""
+    # Between two quotes each, there are the names of rows, what they consist of and their codes, and the metadata.
     rows = [row for row in table.values() if isinstance(row, dict)]
-    names = len(table) + sum(map(len, rows)) + len(metadata) + bool(metadata)
-    # A quote and a colon end a name, but within a string, where the quote is escaped. Where names may be written in
-    # other ways, or the numbers differ, they are looked at one by one, which takes much longer.
-    plain = b"\\u" not in text and re.search(rb'"\s', text) is None
-    if not plain or text.count(b'":') - text.count(b'\\":') != names:
+    strings = len(table) + sum(map(len, rows)) + len(rows) + 2 * len(metadata) + bool(metadata)
+    # Where there are more, or quotes may be escaped, they are looked at one by one, which takes much longer.
+    if b"\\" in text or np.count_nonzero(np.frombuffer(text, np.uint8) == ord('"')) != 2 * strings:
         json.loads(text, object_pairs_hook=_without_duplicates)
 
 

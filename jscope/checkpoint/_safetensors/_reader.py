@@ -44,11 +44,11 @@ class SafetensorsReader:
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
         """Returns the shape of each array, by name."""
-        return {name: list(entry.shape) for name, entry in self._header.entries.items()}
+        return {name: list(kind.shape) for name, (kind, _, _) in self._header.entries.items()}
 
     def get_variable_to_dtype_map(self) -> dict[str, np.dtype]:
         """Returns the dtype of each array, by name."""
-        return {name: entry.dtype for name, entry in self._header.entries.items()}
+        return {name: kind.dtype for name, (kind, _, _) in self._header.entries.items()}
 
     def has_tensor(self, name: str) -> bool:
         """Whether there is an array of this name."""
@@ -61,14 +61,14 @@ class SafetensorsReader:
     def get_arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Returns several arrays; the digests of large ones are computed in threads."""
         found = {name: self._entry(name) for name in names}
-        for name, entry in found.items():
-            if entry.dtype.names:
+        for name, (kind, _, _) in found.items():
+            if kind.dtype.names:
                 raise UnsupportedCheckpointError(
-                    f"`{name}` in `{self.path}` has the dtype {entry.code}, which NumPy lacks; there are "
+                    f"`{name}` in `{self.path}` has the dtype {kind.code}, which NumPy lacks; there are "
                     f"{', '.join(CODES)}.\nLeave it out with `select=`; the others can be read."
                 )
         pending = [name for name in found if name not in self._verified] if self._verify_once else []
-        in_threads(self._verify, pending, [found[name].end - found[name].begin for name in pending])
+        in_threads(self._verify, pending, [found[name][0].size or 0 for name in pending])
         return {name: self._view(name, entry) for name, entry in found.items()}
 
     def close(self) -> None:
@@ -99,7 +99,8 @@ class SafetensorsReader:
     def _raw(self, entry: Entry) -> np.ndarray:
         if self._bytes is None:
             raise CheckpointError(f"`{self.path}` was closed. Open it again to read from it.")
-        return self._bytes[self._header.start + entry.begin : self._header.start + entry.end]
+        _, begin, end = entry
+        return self._bytes[self._header.start + begin : self._header.start + end]
 
     def _verify(self, name: str) -> None:
         digest = self._digests.get(name)
@@ -121,12 +122,12 @@ class SafetensorsReader:
         return digests
 
     def _view(self, name: str, entry: Entry) -> np.ndarray:
-        raw = self._raw(entry)
+        kind, raw = entry[0], self._raw(entry)
         # NumPy takes any byte for a bool, and then `x + x` and `x & x` disagree about it.
-        if entry.code == "BOOL" and raw.size and raw.max() > 1:
+        if kind.code == "BOOL" and raw.size and raw.max() > 1:
             raise CorruptCheckpointError(f"`{name}` in `{self.path}` is bool, but holds bytes other than 0 and 1.")
         try:
-            return raw.view(entry.dtype).reshape(entry.shape)
+            return raw.view(kind.dtype).reshape(kind.shape)
         except ValueError as error:  # Sizes whose product is zero may each be beyond what NumPy takes.
             raise CorruptCheckpointError(f"`{name}` in `{self.path}` has a shape beyond NumPy: {error}.") from error
 

@@ -17,10 +17,11 @@ import jax
 import numpy as np
 
 from jscope._util._gc import gc_paused
+from jscope.checkpoint._blocks import Blocks
 from jscope.checkpoint._errors import UnsupportedCheckpointError
 from jscope.checkpoint._safetensors import _dtypes
-from jscope.checkpoint._safetensors._checksum import UNKNOWN, checksum
-from jscope.checkpoint._safetensors._header import ALIGNMENT, METADATA, OWN, Entry, encode_header
+from jscope.checkpoint._safetensors._checksum import UNKNOWN, checksum, going_on
+from jscope.checkpoint._safetensors._header import ALIGNMENT, METADATA, OWN, Entry, Kind, encode_header
 from jscope.errors import InvalidArgumentError
 
 BUFFER, CHUNK = 1 << 20, 1 << 26
@@ -31,21 +32,23 @@ BUFFER, CHUNK = 1 << 20, 1 << 26
 def write_file(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Writes a new file, and waits until it is on the disk."""
     _check_metadata(metadata)
-    codes = {name: _code_of_array(name, array) for name, array in arrays.items()}
+    kinds = {name: _kind_of(name, array) for name, array in arrays.items()}
     for array in arrays.values():
         if isinstance(array, jax.Array):
             array.copy_to_host_async()  # All at once; the next line waits for one at a time.
-    data = {name: _native_bytes(array) for name, array in arrays.items()}
+    data = {name: array if isinstance(array, Blocks) else _native_bytes(array) for name, array in arrays.items()}
     # The digests of large arrays are computed while they are written: see below.
-    digests = {name: UNKNOWN if each.nbytes >= BUFFER else checksum(each) for name, each in data.items()}
-    sizes = {name: each.nbytes for name, each in data.items()}
-    order = sorted(arrays, key=lambda name: (sizes[name] % ALIGNMENT != 0, -_dtypes.dtype_of(codes[name]).itemsize))
-    entries, end = {}, 0
+    digests = {
+        name: UNKNOWN if isinstance(each, Blocks) or each.nbytes >= BUFFER else checksum(each)
+        for name, each in data.items()
+    }
+    order = sorted(kinds, key=lambda name: (data[name].nbytes % ALIGNMENT != 0, -kinds[name].dtype.itemsize))
+    placed: dict[str, Entry] = {}
+    end = 0
     for name in order:
-        begin, end = end, end + sizes[name]
-        dtype, shape = arrays[name].dtype, tuple(arrays[name].shape)
-        entries[name] = Entry(np.dtype(dtype), shape, codes[name], begin, end)
-    entries = {name: entries[name] for name in arrays}
+        begin, end = end, end + data[name].nbytes
+        placed[name] = kinds[name], begin, end
+    entries = {name: placed[name] for name in arrays}
     header = encode_header(entries, digests, metadata)
     with path.open("wb", BUFFER) as file:
         _reserve(file.fileno(), len(header) + end)
@@ -58,15 +61,20 @@ def write_file(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str
         os.fsync(file.fileno())
 
 
-def _write_arrays(file: BinaryIO, data: Mapping[str, np.ndarray]) -> dict[str, str]:
+def _write_arrays(file: BinaryIO, data: Mapping[str, np.ndarray | Blocks]) -> dict[str, str]:
     """Writes arrays; meanwhile, threads have them go to the disk, and compute the digests of large ones, to return."""
     digests: dict[str, Future[str]] = {}
+    known: dict[str, str] = {}
     syncs, unsynced = [], 0
     with ThreadPoolExecutor(2) as pool:
         for name, each in data.items():
-            if each.nbytes >= BUFFER:
+            if isinstance(each, Blocks):
+                known[name] = _write_blocks(file, each)
+            elif each.nbytes >= BUFFER:
                 digests[name] = pool.submit(checksum, each)
-            file.write(each.data)
+                file.write(each.data)
+            else:
+                file.write(each.data)
             unsynced += each.nbytes
             # The disk works while arrays are copied; the last `fsync` then finds little left to do.
             if unsynced >= CHUNK:
@@ -75,7 +83,16 @@ def _write_arrays(file: BinaryIO, data: Mapping[str, np.ndarray]) -> dict[str, s
                 unsynced = 0
         for sync in syncs:
             sync.result()
-        return {name: each.result() for name, each in digests.items()}
+        return known | {name: each.result() for name, each in digests.items()}
+
+
+def _write_blocks(file: BinaryIO, blocks: Blocks) -> str:
+    """Writes an array that is made while it is written; returns its digest."""
+    digest = UNKNOWN
+    for block in blocks:
+        file.write(block.data)
+        digest = going_on(block, digest)
+    return digest
 
 
 def _sync(descriptor: int) -> None:
@@ -93,16 +110,17 @@ def _reserve(descriptor: int, size: int) -> None:
                 raise
 
 
-def _code_of_array(name: str, array: Any) -> str:
-    code = _dtypes.code_of(np.dtype(array.dtype))
+def _kind_of(name: str, array: Any) -> Kind:
+    dtype = array.dtype
+    code = _dtypes.code_of(dtype)
     if code is None or name == METADATA:
         what = (
-            f"{array.dtype}{list(array.shape)}, a dtype that the format cannot hold"
+            f"{dtype}{list(array.shape)}, a dtype that the format cannot hold"
             if code is None
             else "named as the metadata"
         )
         raise UnsupportedCheckpointError(f"`{name}` cannot be stored as safetensors: it is {what}.")
-    return code
+    return Kind(dtype, array.shape, code, array.nbytes)
 
 
 def _native_bytes(array: Any) -> np.ndarray:

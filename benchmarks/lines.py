@@ -1,0 +1,102 @@
+"""How many lines the same two models take in each library: `python -m benchmarks.lines` prints the table of the docs.
+
+The models are in `benchmarks/written/`, as users of each library write them, from the layers that it has. A line counts
+if it is neither blank nor a comment, and not part of a docstring or an import, after `ruff format` at 120 columns.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+MODELS = {"resnet": "ResNet-50", "gpt": "GPT-2"}
+LIBRARIES = {"jscope": "jscope", "haiku": "Haiku", "nnx": "Flax NNX", "equinox": "Equinox"}
+SMALL = {
+    "resnet": {"stages": (1, 2), "width": 4, "classes": 5},
+    "gpt": {"layers": 2, "heads": 2, "dim": 8, "vocab": 11},
+}
+
+
+def count(model, library):
+    """Returns how many lines of code a model has in a library."""
+    source = (Path(__file__).parent / "written" / f"{model}_{library}.py").read_text("utf8")
+    skipped = set()
+    for node in ast.walk(ast.parse(source)):
+        text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        if text or isinstance(node, ast.Import | ast.ImportFrom):
+            skipped |= set(range(node.lineno, node.end_lineno + 1))
+    lines = enumerate(source.splitlines(), start=1)
+    return sum(bool(line.strip()) and not line.strip().startswith("#") and i not in skipped for i, line in lines)
+
+
+def table():
+    """Returns the table in Markdown."""
+    rows = [["", *LIBRARIES.values()], ["---", *("--:" for _ in LIBRARIES)]]
+    rows += [[MODELS[model], *(str(count(model, library)) for library in LIBRARIES)] for model in MODELS]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def inputs(model, small=False):
+    """Returns a batch for a model."""
+    if model == "gpt":
+        return jnp.arange(10).reshape(2, 5)
+    return jnp.ones((2, 16, 16, 3) if small else (1, 224, 224, 3))
+
+
+def run(model, library, training, **sizes):
+    """Makes a model and calls it; returns the number of its parameters, and the output."""
+    name = f"benchmarks.written.{model}_{library}"
+    return globals()[f"_{library}"](import_module(name), model, inputs(model, bool(sizes)), training, sizes)
+
+
+def size(tree):
+    """Returns the number of elements of all arrays."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree) if hasattr(leaf, "size"))
+
+
+def _jscope(module, model, x, training, sizes):
+    import jscope
+
+    bound = jscope.transform_with_state(partial(getattr(module, model), **sizes))
+    params, state = bound.init(jax.random.key(0), x, training=training)
+    return size(params), bound.with_rng(jax.random.key(1)).apply(params, state, x, training=training)[0]
+
+
+def _haiku(module, model, x, training, sizes):
+    import haiku as hk
+
+    transformed = hk.transform_with_state(partial(getattr(module, model), **sizes))
+    params, state = transformed.init(jax.random.key(0), x, training=True)
+    return size(params), transformed.apply(params, state, jax.random.key(1), x, training=training)[0]
+
+
+def _nnx(module, model, x, training, sizes):
+    from flax import nnx
+
+    made = {"resnet": "ResNet", "gpt": "GPT"}[model]
+    network = getattr(module, made)(nnx.Rngs(0), **sizes)
+    network.train() if training else network.eval()
+    return size(nnx.state(network, nnx.Param)), network(x)
+
+
+def _equinox(module, model, x, training, sizes):
+    import equinox as eqx
+
+    made = {"resnet": "ResNet", "gpt": "GPT"}[model]
+    network, state = eqx.nn.make_with_state(getattr(module, made))(jax.random.key(0), **sizes)
+    called = eqx.nn.inference_mode(network, not training)
+    params = size(eqx.filter(network, eqx.is_inexact_array))
+    if model == "gpt":
+        keys = jax.random.split(jax.random.key(1), len(x)) if training else None
+        return params, jax.vmap(called)(x, keys)
+    images = jnp.moveaxis(x, -1, 1)
+    return params, jax.vmap(called, (0, None), (0, None), axis_name="batch")(images, state)[0]
+
+
+if __name__ == "__main__":
+    print(table())
