@@ -143,6 +143,11 @@ def tensor(value: Any, name: str | None = None) -> Any:
     return Tensor(value, None if name is None else _below_name_scope(name))
 
 
+def as_array(value: Any) -> Any:
+    """Returns an array of JAX's; where it is one already, at once, which `jnp.asarray` does not."""
+    return value if isinstance(value, jax.Array) else jnp.asarray(value)
+
+
 def is_static(value: Any) -> bool:
     """Whether a value is known while JAX traces."""
     return not isinstance(value, jax.Array)
@@ -174,14 +179,18 @@ def operands(one: Any, other: Any) -> tuple[Any, Any]:
     """Returns two arrays that fit each other as TensorFlow would have them: constants take the dtype of tensors."""
     x = one.operand() if isinstance(one, TensorLike) else unwrap(one)
     y = other.operand() if isinstance(other, TensorLike) else unwrap(other)
-    x, y = _constant(one, x, y), _constant(other, y, x)
+    return of_one_rank(_constant(one, x, y), _constant(other, y, x))
+
+
+def of_one_rank(x: Any, y: Any) -> tuple[Any, Any]:
+    """Returns two arrays with as many axes in front of the smaller one as JAX asks for."""
     rank, wanted = np.ndim(x), np.ndim(y)
-    # JAX may be set to refuse what TensorFlow does of itself: to add axes in front.
-    if 0 < rank < wanted:
-        x = x.reshape((1,) * (wanted - rank) + np.shape(x))
-    elif 0 < wanted < rank:
-        y = y.reshape((1,) * (rank - wanted) + np.shape(y))
-    return x, y
+    # TensorFlow adds axes of itself. So does JAX, unless it is set to refuse; then it is done here.
+    if rank == wanted or not rank or not wanted or jax.config.jax_numpy_rank_promotion == "allow":
+        return x, y
+    if rank < wanted:
+        return x.reshape((1,) * (wanted - rank) + np.shape(x)), y
+    return x, y.reshape((1,) * (rank - wanted) + np.shape(y))
 
 
 def _constant(given: Any, value: Any, other: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._ops._shaping import sizes_of
+from jscope.tf1._tensors import as_array, of_one_rank
 
 _SPATIAL = "DHW"
 
@@ -53,7 +54,7 @@ def margins(padding: Any, rank: int, data_format: str | None) -> Any:
 
 def conv(x: Any, kernel: Any, strides: Any, padding: Any, data_format: Any, dilations: Any, groups: int = 1) -> Any:
     """A convolution (in fact a correlation) over as many axes as the kernel has."""
-    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+    x, kernel = as_array(x), as_array(kernel)
     rank = kernel.ndim - 2
     return jax.lax.conv_general_dilated(
         x,
@@ -84,7 +85,7 @@ def atrous_conv2d(x: Any, kernel: Any, rate: Any, padding: Any) -> Any:
 
 def depthwise(x: Any, kernel: Any, strides: Any, padding: Any, rate: Any, data_format: Any) -> Any:
     """A convolution of each channel by itself."""
-    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+    x, kernel = as_array(x), as_array(kernel)
     channels = kernel.shape[-2]
     kernel = kernel.reshape((*kernel.shape[:-2], 1, channels * kernel.shape[-1]))
     return conv(x, kernel, strides, padding, data_format, rate, channels)
@@ -104,7 +105,7 @@ def conv_transpose(
     x: Any, kernel: Any, output_shape: Any, strides: Any, padding: Any, data_format: Any, dilations: Any
 ) -> Any:
     """The gradient of a convolution by its input: that convolution takes `output_shape` to the shape of `x`."""
-    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+    x, kernel = as_array(x), as_array(kernel)
     rank = kernel.ndim - 2
     names = layout(rank, data_format)
     axes = [names[0].index(axis) for axis in _SPATIAL[-rank:]]
@@ -137,14 +138,14 @@ def atrous_transpose(x: Any, kernel: Any, output_shape: Any, rate: Any, padding:
 
 def max_pool(x: Any, ksize: Any, strides: Any, padding: Any, data_format: Any) -> Any:
     """The largest number in each window."""
-    x = jnp.asarray(x)
+    x = as_array(x)
     low = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
     return _reduce(x, low, jax.lax.max, *_windows(x, ksize, strides, padding, data_format, None))
 
 
 def avg_pool(x: Any, ksize: Any, strides: Any, padding: Any, data_format: Any, dilations: Any = None) -> Any:
     """The mean of each window; margins don't count."""
-    x = jnp.asarray(x)
+    x = as_array(x)
     how = _windows(x, ksize, strides, padding, data_format, dilations)
     total = _reduce(x, 0, jax.lax.add, *how)
     if how[2] == "VALID":
@@ -160,7 +161,7 @@ def pool(
     x: Any, window_shape: Any, pooling_type: str, padding: Any, dilations: Any, strides: Any, data_format: Any
 ) -> Any:
     """`max_pool` or `avg_pool`, with its arguments as in `tf.nn.pool`."""
-    x = jnp.asarray(x)
+    x = as_array(x)
     if pooling_type == "AVG":
         return avg_pool(x, window_shape, strides, padding, data_format, dilations)
     how = _windows(x, window_shape, strides, padding, data_format, dilations)
@@ -169,7 +170,7 @@ def pool(
 
 def local_response(x: Any, radius: Any, bias: Any, alpha: Any, beta: Any) -> Any:
     """Each number divided by what stands in the channels around it."""
-    x = jnp.asarray(x)
+    x = as_array(x)
     spans, ones = (1,) * (x.ndim - 1) + (2 * int(radius) + 1,), (1,) * x.ndim
     squares = jax.lax.reduce_window(jnp.square(x), 0.0, jax.lax.add, spans, ones, "SAME")
     return x / (bias + alpha * squares) ** beta
@@ -177,15 +178,15 @@ def local_response(x: Any, radius: Any, bias: Any, alpha: Any, beta: Any) -> Any
 
 def bias_add(x: Any, bias: Any, data_format: Any) -> Any:
     """A bias for each channel, added."""
-    x, bias = jnp.asarray(x), jnp.asarray(bias)
-    channels_first = str(data_format or "").startswith("NC")
-    shape = (1, -1) + (1,) * (x.ndim - 2) if channels_first else (1,) * (x.ndim - 1) + (-1,)
-    return x + bias.reshape(shape)
+    x, bias = as_array(x), as_array(bias)
+    if str(data_format or "").startswith("NC"):
+        return x + bias.reshape((1, -1) + (1,) * (x.ndim - 2))
+    return jnp.add(*of_one_rank(x, bias))
 
 
 def patches(x: Any, ksizes: Any, strides: Any, rates: Any, padding: Any) -> Any:
     """The windows of an image, each as channels."""
-    x = jnp.asarray(x)
+    x = as_array(x)
     spans, steps, holes = (window(numbers, 2, "NHWC") for numbers in (ksizes, strides, rates))
     names = ("NHWC", "HWIO", "NHWC")
     found = jax.lax.conv_general_dilated_patches(

@@ -21,6 +21,7 @@ from jscope.tf1 import _dtypes
 from jscope.tf1._ambient import current_or_none
 from jscope.tf1._ops._call import never_static
 from jscope.tf1._ops._shaping import sizes_of
+from jscope.tf1._tensors import as_array
 from jscope.tf1._transform import current_scope
 from jscope.tf1.initializers import DRAWING
 
@@ -112,13 +113,13 @@ def uniform(shape: Any, minval: Any, maxval: Any, dtype: Any, seed: Any) -> Any:
 @never_static
 def shuffle(value: Any, seed: Any) -> Any:
     """The rows in a random order."""
-    return jax.random.permutation(next_key(seed), jnp.asarray(value))
+    return jax.random.permutation(next_key(seed), as_array(value))
 
 
 @never_static
 def categorical(logits: Any, num_samples: Any, dtype: Any, seed: Any) -> Any:
     """Classes drawn with these logits, `num_samples` for each row."""
-    logits, count = jnp.asarray(logits), int(num_samples)
+    logits, count = as_array(logits), int(num_samples)
     drawn = jax.random.categorical(next_key(seed), logits[:, None], -1, shape=(logits.shape[0], count))
     return drawn.astype(_float(dtype or _dtypes.int64))
 
@@ -135,14 +136,14 @@ def gamma(shape: Any, alpha: Any, beta: Any, dtype: Any, seed: Any) -> Any:
 @never_static
 def poisson(lam: Any, shape: Any, dtype: Any, seed: Any) -> Any:
     """Numbers of a Poisson distribution; `shape` of them for each `lam`."""
-    lam = jnp.asarray(lam)
+    lam = as_array(lam)
     return jax.random.poisson(next_key(seed), lam, (*sizes_of(shape), *lam.shape)).astype(_float(dtype))
 
 
 @never_static
 def crop(value: Any, size: Any, seed: Any) -> Any:
     """A box of the array, of this size, somewhere."""
-    value, sizes = jnp.asarray(value), sizes_of(size)
+    value, sizes = as_array(value), sizes_of(size)
     room = np.asarray(value.shape) - np.asarray(sizes) + 1
     return jax.lax.dynamic_slice(value, jax.random.randint(next_key(seed), room.shape, 0, room), sizes)
 
@@ -150,7 +151,7 @@ def crop(value: Any, size: Any, seed: Any) -> Any:
 @never_static
 def dropout(x: Any, keep_prob: Any, noise_shape: Any, seed: Any, rate: Any) -> Any:
     """The numbers, of which a share of `rate` is 0 and the others are larger by as much."""
-    x = jnp.asarray(x)
+    x = as_array(x)
     keep = keep_prob if rate is None else 1 - rate if isinstance(rate, int | float) else jnp.subtract(1, rate)
     # All code calls it, training or not; where nothing is dropped, no key is needed.
     if isinstance(keep, int | float | np.ndarray | np.generic) and keep == 1:
@@ -169,7 +170,7 @@ def flip(axis: int) -> Any:
     """Returns the kernel that turns an image, or each of a batch, round along an axis from the end, or does not."""
 
     def kernel(image: Any, seed: Any) -> Any:
-        image = jnp.asarray(image)
+        image = as_array(image)
         shape = (image.shape[0],) + (1,) * 3 if image.ndim == 4 else ()
         turned = jax.random.bernoulli(next_key(seed), 0.5, shape)
         return jnp.where(turned, jnp.flip(image, axis), image)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jscope.tf1 import _dtypes
 from jscope.tf1._ops._call import takes_tensors
-from jscope.tf1._tensors import operands
+from jscope.tf1._tensors import as_array, operands
 
 
 def of_two(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -24,18 +24,18 @@ def of_two(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 def of_one(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Returns a kernel of one array of numbers, which may be given as a list."""
-    return lambda x: function(jnp.asarray(x))
+    return lambda x: function(as_array(x))
 
 
 def add_n(inputs: Any) -> Any:
     """The sum of arrays of one shape."""
     inputs = inputs if isinstance(inputs, list) else [inputs]
-    return sum(map(jnp.asarray, inputs[1:]), jnp.asarray(inputs[0]))
+    return sum(map(as_array, inputs[1:]), jnp.asarray(inputs[0]))
 
 
 def cast(x: Any, dtype: Any) -> Any:
     """The same numbers in another dtype; fractions are cut off."""
-    wanted, x = _dtypes.canonical(_dtypes.as_dtype(dtype)), jnp.asarray(x)
+    wanted, x = _dtypes.canonical(_dtypes.as_dtype(dtype)), as_array(x)
     if jnp.issubdtype(x.dtype, jnp.complexfloating) and not jnp.issubdtype(wanted, jnp.complexfloating):
         x = x.real
     return x.astype(wanted)
@@ -43,14 +43,14 @@ def cast(x: Any, dtype: Any) -> Any:
 
 def saturate_cast(x: Any, dtype: Any) -> Any:
     """As `cast`, with what does not fit at the limits of the dtype."""
-    wanted, x = _dtypes.canonical(_dtypes.as_dtype(dtype)), jnp.asarray(x)
+    wanted, x = _dtypes.canonical(_dtypes.as_dtype(dtype)), as_array(x)
     limits: Any = jnp.iinfo(wanted) if jnp.issubdtype(wanted, jnp.integer) else jnp.finfo(wanted)
     return jnp.clip(x, jnp.asarray(limits.min).astype(x.dtype), jnp.asarray(limits.max).astype(x.dtype)).astype(wanted)
 
 
 def bitcast(x: Any, dtype: Any) -> Any:
     """The same bits as another dtype."""
-    return jax.lax.bitcast_convert_type(jnp.asarray(x), _dtypes.canonical(_dtypes.as_dtype(dtype)))
+    return jax.lax.bitcast_convert_type(as_array(x), _dtypes.canonical(_dtypes.as_dtype(dtype)))
 
 
 def div(x: Any, y: Any) -> Any:
@@ -60,7 +60,7 @@ def div(x: Any, y: Any) -> Any:
 
 def div_no_nan(x: Any, y: Any) -> Any:
     """`x / y`, 0 where `y` is 0."""
-    y = jnp.asarray(y)
+    y = as_array(y)
     safe = jnp.where(y == 0, jnp.ones_like(y), y)
     return jnp.where(y == 0, jnp.zeros((), jnp.result_type(x, y)), x / safe)
 
@@ -72,12 +72,12 @@ def multiply_no_nan(x: Any, y: Any) -> Any:
 
 def truncatediv(x: Any, y: Any) -> Any:
     """Division of integers, rounded towards 0."""
-    return jax.lax.div(*jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(y)))
+    return jax.lax.div(*jnp.broadcast_arrays(as_array(x), as_array(y)))
 
 
 def truncatemod(x: Any, y: Any) -> Any:
     """The remainder of `truncatediv`, with the sign of `x`."""
-    return jax.lax.rem(*jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(y)))
+    return jax.lax.rem(*jnp.broadcast_arrays(as_array(x), as_array(y)))
 
 
 def maximum(x: Any, y: Any) -> Any:
@@ -97,7 +97,7 @@ def squared_difference(x: Any, y: Any) -> Any:
 
 def clip_by_value(t: Any, low: Any, high: Any) -> Any:
     """Each number of `t`, but not below `low` nor above `high`."""
-    t = jnp.asarray(t)
+    t = as_array(t)
     return minimum(maximum(t, jnp.asarray(low, t.dtype)), jnp.asarray(high, t.dtype))
 
 
@@ -111,27 +111,27 @@ def is_finite_or_raises(tensor: Any, message: str) -> Any:
 
 def leaky_relu(features: Any, alpha: Any) -> Any:
     """`features`, times `alpha` where they are negative."""
-    features = jnp.asarray(features)
+    features = as_array(features)
     return jnp.where(features > 0, features, features * jnp.asarray(alpha, features.dtype))
 
 
 def crelu(features: Any, axis: int) -> Any:
     """ReLU of the features and of their negatives, side by side."""
-    features = jnp.asarray(features)
+    features = as_array(features)
     return jax.nn.relu(jnp.concatenate([features, -features], axis))
 
 
 def swish(features: Any, beta: Any) -> Any:
     """`features * sigmoid(beta * features)`."""
-    features = jnp.asarray(features)
+    features = as_array(features)
     return features * jax.nn.sigmoid(jnp.asarray(beta, features.dtype) * features)
 
 
 def softmax(logits: Any, axis: Any) -> Any:
     """The softmax along an axis, the last if None."""
-    return jax.nn.softmax(jnp.asarray(logits), -1 if axis is None else int(axis))
+    return jax.nn.softmax(as_array(logits), -1 if axis is None else int(axis))
 
 
 def log_softmax(logits: Any, axis: Any) -> Any:
     """The logarithm of the softmax."""
-    return jax.nn.log_softmax(jnp.asarray(logits), -1 if axis is None else int(axis))
+    return jax.nn.log_softmax(as_array(logits), -1 if axis is None else int(axis))

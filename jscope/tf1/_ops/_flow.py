@@ -21,7 +21,7 @@ from jscope.tf1._arrays import ArrayLike
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError
 from jscope.tf1._ops._call import as_tensors, never_static, plain, takes_tensors
 from jscope.tf1._ops._drawing import key_for_loop, loop_key
-from jscope.tf1._tensors import Tensor, tensor
+from jscope.tf1._tensors import Tensor, as_array, tensor
 
 _UNROLLED = 64
 """How many steps of a loop run in Python at most, if their number is known and JAX could run the loop as well."""
@@ -256,7 +256,7 @@ def identity(value: Any) -> Any:
 
 def _plain_or_array(value: Any) -> Any:
     found = plain(value)
-    return found if isinstance(found, jax.Array | np.ndarray) else jnp.asarray(found)
+    return found if isinstance(found, jax.Array | np.ndarray) else as_array(found)
 
 
 @takes_tensors

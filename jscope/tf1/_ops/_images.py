@@ -15,6 +15,7 @@ import numpy as np
 from jscope.tf1 import _dtypes
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._ops._shaping import sizes_of
+from jscope.tf1._tensors import as_array
 
 
 def _places(old: int, new: int, align_corners: bool, half_pixel_centers: bool) -> np.ndarray:
@@ -30,7 +31,7 @@ def _along(weights: np.ndarray, axis: int) -> np.ndarray:
 
 def resize_bilinear(images: Any, size: Any, align_corners: bool, half_pixel_centers: bool) -> Any:
     """Images of another size; each pixel is a mean of the four around it. Always float32."""
-    images = jnp.asarray(images).astype(jnp.float32)
+    images = as_array(images).astype(jnp.float32)
     for axis, new in zip((-3, -2), sizes_of(size), strict=True):
         old = images.shape[axis]
         places = _places(old, new, align_corners, half_pixel_centers)
@@ -44,7 +45,7 @@ def resize_bilinear(images: Any, size: Any, align_corners: bool, half_pixel_cent
 
 def resize_nearest(images: Any, size: Any, align_corners: bool, half_pixel_centers: bool) -> Any:
     """Images of another size; each pixel is one of the old ones."""
-    images = jnp.asarray(images)
+    images = as_array(images)
     for axis, new in zip((-3, -2), sizes_of(size), strict=True):
         old = images.shape[axis]
         scale = np.float32((old - 1) / (new - 1) if align_corners and new > 1 else old / new)
@@ -56,7 +57,7 @@ def resize_nearest(images: Any, size: Any, align_corners: bool, half_pixel_cente
 
 def resize_images(images: Any, size: Any, method: Any, align_corners: bool, preserve_aspect_ratio: bool) -> Any:
     """Images of another size: bilinear (0) or the nearest pixel (1)."""
-    images, new = jnp.asarray(images), sizes_of(size)
+    images, new = as_array(images), sizes_of(size)
     if preserve_aspect_ratio:
         height, width = images.shape[-3:-1]
         scale = min(new[0] / height, new[1] / width)
@@ -81,47 +82,47 @@ class ResizeMethod:
 
 def flip(axis: int) -> Callable[[Any], Any]:
     """Returns the kernel that turns images round along an axis, counted from the end."""
-    return lambda image: jnp.flip(jnp.asarray(image), axis)
+    return lambda image: jnp.flip(as_array(image), axis)
 
 
 def transpose(image: Any) -> Any:
     """Images with height and width exchanged."""
-    return jnp.swapaxes(jnp.asarray(image), -3, -2)
+    return jnp.swapaxes(as_array(image), -3, -2)
 
 
 def rot90(image: Any, k: Any) -> Any:
     """Images, turned by a quarter `k` times, against the clock."""
-    return jnp.rot90(jnp.asarray(image), int(k), (-3, -2))
+    return jnp.rot90(as_array(image), int(k), (-3, -2))
 
 
 def adjust_brightness(image: Any, delta: Any) -> Any:
     """Images with `delta` added."""
-    image = jnp.asarray(image)
+    image = as_array(image)
     return image + jnp.asarray(delta, image.dtype)
 
 
 def adjust_contrast(images: Any, factor: Any) -> Any:
     """Images whose pixels are `factor` times as far from the mean of their channel."""
-    images = jnp.asarray(images)
+    images = as_array(images)
     middle = jnp.mean(images, (-3, -2), keepdims=True)
     return (images - middle) * jnp.asarray(factor, images.dtype) + middle
 
 
 def rgb_to_grayscale(images: Any) -> Any:
     """Images with one channel for brightness."""
-    images = jnp.asarray(images)
+    images = as_array(images)
     weights = jnp.asarray([0.2989, 0.587, 0.114], images.dtype)
     return jnp.sum(images * weights.reshape((1,) * (images.ndim - 1) + (3,)), -1, keepdims=True)
 
 
 def grayscale_to_rgb(images: Any) -> Any:
     """Images whose one channel is three times there."""
-    return jnp.repeat(jnp.asarray(images), 3, -1)
+    return jnp.repeat(as_array(images), 3, -1)
 
 
 def central_crop(image: Any, fraction: Any) -> Any:
     """The middle of images: this share of height and width."""
-    image = jnp.asarray(image)
+    image = as_array(image)
     boxes = []
     for size in image.shape[-3:-1]:
         start = int((size - size * float(fraction)) / 2)
@@ -131,7 +132,7 @@ def central_crop(image: Any, fraction: Any) -> Any:
 
 def per_image_standardization(image: Any) -> Any:
     """Images with mean 0 and variance 1."""
-    image = jnp.asarray(image).astype(jnp.float32)
+    image = as_array(image).astype(jnp.float32)
     count = np.prod(image.shape[-3:])
     middle = jnp.mean(image, (-3, -2, -1), keepdims=True)
     deviation = jnp.sqrt(jnp.mean(jnp.square(image - middle), (-3, -2, -1), keepdims=True))
@@ -141,12 +142,12 @@ def per_image_standardization(image: Any) -> Any:
 def crop_to_box(image: Any, top: Any, left: Any, height: Any, width: Any) -> Any:
     """A box of images."""
     top, left = int(top), int(left)
-    return jnp.asarray(image)[..., top : top + int(height), left : left + int(width), :]
+    return as_array(image)[..., top : top + int(height), left : left + int(width), :]
 
 
 def pad_to_box(image: Any, top: Any, left: Any, height: Any, width: Any) -> Any:
     """Images with zeros around them."""
-    image, top, left = jnp.asarray(image), int(top), int(left)
+    image, top, left = as_array(image), int(top), int(left)
     old = image.shape[-3:-1]
     margins = [(top, int(height) - top - old[0]), (left, int(width) - left - old[1]), (0, 0)]
     return jnp.pad(image, [(0, 0)] * (image.ndim - 3) + margins)
@@ -154,7 +155,7 @@ def pad_to_box(image: Any, top: Any, left: Any, height: Any, width: Any) -> Any:
 
 def crop_or_pad(image: Any, height: Any, width: Any) -> Any:
     """Images of another size: their middle, or with zeros around them."""
-    image, wanted = jnp.asarray(image), (int(height), int(width))
+    image, wanted = as_array(image), (int(height), int(width))
     for axis, new in zip((-3, -2), wanted, strict=True):
         old = image.shape[axis]
         if old > new:
@@ -169,7 +170,7 @@ def crop_or_pad(image: Any, height: Any, width: Any) -> Any:
 
 def convert_dtype(image: Any, dtype: Any) -> Any:
     """Images in another dtype, of which the integers reach from 0 to their largest, the fractions from 0 to 1."""
-    image, wanted = jnp.asarray(image), _dtypes.canonical(_dtypes.as_dtype(dtype))
+    image, wanted = as_array(image), _dtypes.canonical(_dtypes.as_dtype(dtype))
     whole = [jnp.issubdtype(d, jnp.integer) for d in (image.dtype, wanted)]
     if image.dtype == wanted or not any(whole):
         return image.astype(wanted)
@@ -185,7 +186,7 @@ def convert_dtype(image: Any, dtype: Any) -> Any:
 
 def total_variation(images: Any) -> Any:
     """How much neighbours differ, summed up for each image."""
-    images = jnp.asarray(images)
+    images = as_array(images)
     down = jnp.abs(images[..., 1:, :, :] - images[..., :-1, :, :])
     right = jnp.abs(images[..., :, 1:, :] - images[..., :, :-1, :])
     return jnp.sum(down, (-3, -2, -1)) + jnp.sum(right, (-3, -2, -1))

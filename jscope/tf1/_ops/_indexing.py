@@ -13,11 +13,12 @@ from jax.core import Tracer
 from jscope.tf1 import _dtypes
 from jscope.tf1._ops._call import never_static
 from jscope.tf1._ops._shaping import alike, known, sizes_of
+from jscope.tf1._tensors import as_array
 
 
 def gather(params: Any, indices: Any, axis: Any, batch_dims: Any) -> Any:
     """The slices of `params` along an axis that the indices say."""
-    params, indices, batch = jnp.asarray(params), jnp.asarray(indices), int(batch_dims or 0)
+    params, indices, batch = as_array(params), as_array(indices), int(batch_dims or 0)
     batch = batch + indices.ndim if batch < 0 else batch
     axis = batch if axis is None else int(axis)
     axis = axis + params.ndim if axis < 0 else axis
@@ -37,7 +38,7 @@ def gather_nd(params: Any, indices: Any, batch_dims: Any) -> Any:
     take: Callable[..., Any] = lambda p, i: p[tuple(jnp.moveaxis(i, -1, 0))]  # noqa: E731
     for _ in range(int(batch_dims)):
         take = jax.vmap(take)
-    return take(jnp.asarray(params), jnp.asarray(indices))
+    return take(as_array(params), as_array(indices))
 
 
 def embedding_lookup(params: Any, ids: Any, max_norm: Any) -> Any:
@@ -48,7 +49,7 @@ def embedding_lookup(params: Any, ids: Any, max_norm: Any) -> Any:
         longest = max(part.shape[0] for part in table)
         padded = [jnp.pad(p, [(0, longest - p.shape[0])] + [(0, 0)] * (p.ndim - 1)) for p in table]
         table = jnp.stack(padded, 1).reshape((-1, *table[0].shape[1:]))
-    rows = jnp.take(jnp.asarray(table), jnp.asarray(ids), 0)
+    rows = jnp.take(as_array(table), as_array(ids), 0)
     if max_norm is None:
         return rows
     axes = tuple(range(np.ndim(ids), rows.ndim))
@@ -58,7 +59,7 @@ def embedding_lookup(params: Any, ids: Any, max_norm: Any) -> Any:
 
 def slice_(x: Any, begin: Any, size: Any) -> Any:
     """A box of the array; a size of -1 reaches to the end. Where it begins may be computed, how large it is may not."""
-    x, begin = jnp.asarray(x), begin if isinstance(begin, list) else list(begin)
+    x, begin = as_array(x), begin if isinstance(begin, list) else list(begin)
     sizes = sizes_of(size)
     if not any(isinstance(each, Tracer) for each in begin):
         return x[tuple(slice(int(b), None if s == -1 else int(b) + s) for b, s in zip(begin, sizes, strict=True))]
@@ -81,20 +82,20 @@ def strided_slice(
             index.append(start)
         else:
             index.append(slice(None if begin_mask >> i & 1 else start, None if end_mask >> i & 1 else stop, step))
-    return jnp.asarray(x)[tuple(index)]
+    return as_array(x)[tuple(index)]
 
 
 def boolean_mask(tensor: Any, mask: Any, axis: Any) -> Any:
     """What stands where the mask is true. How much that is must be known."""
     places = np.nonzero(known(mask, "`tf.boolean_mask(x, mask)`"))
-    return jnp.asarray(tensor)[(slice(None),) * int(axis or 0) + places]
+    return as_array(tensor)[(slice(None),) * int(axis or 0) + places]
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
     """`x` where the condition is true, otherwise `y`; without them, the places where it is true."""
     if x is None and y is None:
         return np.argwhere(known(condition, "`tf.where(condition)`")).astype(_dtypes.canonical("int64"))
-    condition = jnp.asarray(condition)
+    condition = as_array(condition)
     x, y = alike_pair(x, y)
     # A vector chooses rows, which only this version of `where` does.
     if condition.ndim == 1 and x.ndim > 1 and x.shape == y.shape:
@@ -104,7 +105,7 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 
 def where_v2(condition: Any, x: Any, y: Any) -> Any:
     """As `where`, but all three broadcast."""
-    return where(condition, x, y) if x is None else _select(jnp.asarray(condition), *alike_pair(x, y))
+    return where(condition, x, y) if x is None else _select(as_array(condition), *alike_pair(x, y))
 
 
 def _select(condition: Any, x: Any, y: Any) -> Any:
@@ -126,7 +127,7 @@ def one_hot(indices: Any, depth: Any, on: Any, off: Any, axis: Any, dtype: Any) 
     if dtype is None:
         dtype = _dtypes.float32 if given is None else _dtypes.as_constant(given).dtype
     dtype = _dtypes.canonical(_dtypes.as_dtype(dtype))
-    indices, place = jnp.asarray(indices), -1 if axis is None else int(axis)
+    indices, place = as_array(indices), -1 if axis is None else int(axis)
     hot = jnp.expand_dims(indices, place if place >= 0 else indices.ndim)
     shape = [1] * hot.ndim
     shape[place] = int(depth)
@@ -137,29 +138,29 @@ def one_hot(indices: Any, depth: Any, on: Any, off: Any, axis: Any, dtype: Any) 
 def sequence_mask(lengths: Any, maxlen: Any, dtype: Any) -> Any:
     """Whether the place in the sequence is before its end."""
     longest = int(np.max(known(lengths, "`tf.sequence_mask` without `maxlen`"))) if maxlen is None else int(maxlen)
-    lengths = jnp.asarray(lengths)
+    lengths = as_array(lengths)
     mask = jnp.arange(longest, dtype=lengths.dtype).reshape((1,) * lengths.ndim + (-1,)) < lengths[..., None]
     return mask.astype(_dtypes.canonical(_dtypes.as_dtype(dtype)))
 
 
 def _places(indices: Any) -> tuple[Any, ...]:
-    return tuple(jnp.moveaxis(jnp.asarray(indices), -1, 0))
+    return tuple(jnp.moveaxis(as_array(indices), -1, 0))
 
 
 def scatter_nd(indices: Any, updates: Any, shape: Any) -> Any:
     """Zeros, with the updates added at the indices."""
-    updates = jnp.asarray(updates)
+    updates = as_array(updates)
     return jnp.zeros(sizes_of(shape), updates.dtype).at[_places(indices)].add(updates)
 
 
 def scattering(how: str) -> Callable[[Any, Any, Any], Any]:
     """Returns the kernel that puts updates at indices: by `set`, `add`, `subtract`, `min` or `max`."""
-    return lambda x, indices, updates: getattr(jnp.asarray(x).at[_places(indices)], how)(jnp.asarray(updates))
+    return lambda x, indices, updates: getattr(as_array(x).at[_places(indices)], how)(as_array(updates))
 
 
 def sparse_to_dense(indices: Any, shape: Any, values: Any, default: Any) -> Any:
     """The default value, with the values at the indices."""
-    values, indices = jnp.asarray(values), jnp.asarray(indices)
+    values, indices = as_array(values), as_array(indices)
     indices = indices.reshape(-1, 1) if indices.ndim < 2 else indices
     return jnp.full(sizes_of(shape), jnp.asarray(default, values.dtype)).at[_places(indices)].set(values)
 
@@ -168,7 +169,7 @@ def segments(how: str, *, sorted_ids: bool) -> Callable[..., Any]:
     """Returns the kernel of `tf.segment_<how>` (ids sorted, their number known) or `tf.unsorted_segment_<how>`."""
 
     def unsorted(data: Any, ids: Any, count: Any) -> Any:
-        data, ids, count = jnp.asarray(data), jnp.asarray(ids), int(count)
+        data, ids, count = as_array(data), as_array(ids), int(count)
         data = data.reshape((-1, *data.shape[ids.ndim :]))
         if how != "mean":
             found = getattr(jax.ops, f"segment_{how}")(data, ids.reshape(-1), count)
@@ -200,32 +201,30 @@ class TopKV2(NamedTuple):
 
 def top_k(x: Any, k: Any, index_type: Any) -> TopKV2:
     """The `k` largest values along the last axis, largest first."""
-    values, indices = jax.lax.top_k(jnp.asarray(x), int(k))
+    values, indices = jax.lax.top_k(as_array(x), int(k))
     return TopKV2(values, indices.astype(_dtypes.canonical(_dtypes.as_dtype(index_type))))
 
 
 def sort(values: Any, axis: Any, direction: str) -> Any:
     """The values in order."""
-    return jnp.sort(jnp.asarray(values), int(axis), descending=direction == "DESCENDING")
+    return jnp.sort(as_array(values), int(axis), descending=direction == "DESCENDING")
 
 
 def argsort(values: Any, axis: Any, direction: str) -> Any:
     """The places of the values in order; of equal ones the first comes first."""
-    return jnp.argsort(jnp.asarray(values), int(axis), stable=True, descending=direction == "DESCENDING").astype(
-        jnp.int32
-    )
+    return jnp.argsort(as_array(values), int(axis), stable=True, descending=direction == "DESCENDING").astype(jnp.int32)
 
 
 def invert_permutation(x: Any) -> Any:
     """The permutation that undoes another one."""
-    x = jnp.asarray(x)
+    x = as_array(x)
     return jnp.zeros_like(x).at[x].set(jnp.arange(x.size, dtype=x.dtype))
 
 
 def searchsorted(sequence: Any, values: Any, side: str, out_type: Any) -> Any:
     """Where the values would have to stand in rows that are sorted."""
     find: Callable[..., Any] = lambda s, v: jnp.searchsorted(s, v, side=side)  # noqa: E731
-    sequence, values = jnp.asarray(sequence), jnp.asarray(values)
+    sequence, values = as_array(sequence), as_array(values)
     for _ in range(sequence.ndim - 1):
         find = jax.vmap(find)
     return find(sequence, values).astype(_dtypes.canonical(_dtypes.as_dtype(out_type)))
@@ -252,7 +251,7 @@ def confusion_matrix(labels: Any, predictions: Any, num_classes: Any, dtype: Any
         num_classes = max(int(np.max(known(v, "`tf.confusion_matrix`"))) for v in (labels, predictions)) + 1
     dtype = _dtypes.canonical(_dtypes.as_dtype(dtype))
     counts = jnp.ones(np.shape(labels), dtype) if weights is None else jnp.asarray(weights, dtype)
-    return jnp.zeros((int(num_classes),) * 2, dtype).at[jnp.asarray(labels), jnp.asarray(predictions)].add(counts)
+    return jnp.zeros((int(num_classes),) * 2, dtype).at[as_array(labels), as_array(predictions)].add(counts)
 
 
 def bincount(arr: Any, weights: Any, minlength: Any, maxlength: Any, dtype: Any) -> Any:
@@ -260,5 +259,5 @@ def bincount(arr: Any, weights: Any, minlength: Any, maxlength: Any, dtype: Any)
     largest = int(np.max(known(arr, "`tf.bincount`"), initial=-1)) + 1
     size = max(largest, int(minlength or 0))
     size = size if maxlength is None else min(size, int(maxlength))
-    counted = jnp.bincount(jnp.asarray(arr).reshape(-1), None if weights is None else jnp.ravel(weights), length=size)
+    counted = jnp.bincount(as_array(arr).reshape(-1), None if weights is None else jnp.ravel(weights), length=size)
     return counted.astype(_dtypes.canonical(_dtypes.as_dtype(dtype)) if weights is None else counted.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._ops._call import call, takes_tensors
-from jscope.tf1._tensors import operands
+from jscope.tf1._tensors import as_array, operands
 
 
 @takes_tensors
@@ -24,7 +24,7 @@ def matmul(a: Any, b: Any, transpose_a: bool, transpose_b: bool, adjoint_a: bool
 def operands_of_matmul(a: Any, b: Any) -> tuple[Any, Any]:
     """Returns both arrays, in one dtype."""
     x, y = operands(a, b)
-    return jnp.asarray(x), jnp.asarray(y)
+    return as_array(x), as_array(y)
 
 
 def _turned(x: Any, transpose: bool, adjoint: bool) -> Any:
@@ -34,31 +34,31 @@ def _turned(x: Any, transpose: bool, adjoint: bool) -> Any:
 
 def matvec(a: Any, b: Any, transpose_a: bool, adjoint_a: bool) -> Any:
     """The product of matrices and vectors."""
-    return jnp.matmul(_turned(jnp.asarray(a), transpose_a, adjoint_a), jnp.asarray(b)[..., None])[..., 0]
+    return jnp.matmul(_turned(as_array(a), transpose_a, adjoint_a), as_array(b)[..., None])[..., 0]
 
 
 def tensordot(a: Any, b: Any, axes: Any) -> Any:
     """The sum of products over axes."""
     sums = np.asarray(axes, object).tolist()
     sums = [np.asarray(each).tolist() for each in sums] if isinstance(sums, list) else int(sums)
-    return jnp.tensordot(jnp.asarray(a), jnp.asarray(b), sums)
+    return jnp.tensordot(as_array(a), as_array(b), sums)
 
 
 def einsum(equation: str, *inputs: Any, **kwargs: Any) -> Any:
     """TensorFlow's `tf.einsum`."""
-    kernel = lambda *arrays: jnp.einsum(equation.replace(" ", ""), *map(jnp.asarray, arrays))  # noqa: E731
+    kernel = lambda *arrays: jnp.einsum(equation.replace(" ", ""), *map(as_array, arrays))  # noqa: E731
     return call(kernel, inputs, kwargs.get("name") or "einsum")
 
 
 def meshgrid(*inputs: Any, **kwargs: Any) -> Any:
     """TensorFlow's `tf.meshgrid`."""
-    kernel = lambda *arrays: list(jnp.meshgrid(*map(jnp.asarray, arrays), indexing=kwargs.get("indexing", "xy")))  # noqa: E731
+    kernel = lambda *arrays: list(jnp.meshgrid(*map(as_array, arrays), indexing=kwargs.get("indexing", "xy")))  # noqa: E731
     return call(kernel, inputs, kwargs.get("name") or "meshgrid")
 
 
 def band_part(x: Any, lower: Any, upper: Any) -> Any:
     """The matrix with zeros outside a band; a negative number keeps all of that side."""
-    x = jnp.asarray(x)
+    x = as_array(x)
     row, column = jnp.arange(x.shape[-2])[:, None], jnp.arange(x.shape[-1])[None]
     inside = ((lower < 0) | (row - column <= lower)) & ((upper < 0) | (column - row <= upper))
     return jnp.where(jnp.broadcast_to(inside, x.shape), x, jnp.zeros_like(x))
@@ -66,7 +66,7 @@ def band_part(x: Any, lower: Any, upper: Any) -> Any:
 
 def matrix_diag(diagonal: Any, k: Any, rows: Any, columns: Any) -> Any:
     """Matrices with these diagonals, `k` places above the middle."""
-    diagonal, k = jnp.asarray(diagonal), _one_diagonal(k)
+    diagonal, k = as_array(diagonal), _one_diagonal(k)
     size = diagonal.shape[-1]
     least = size - min(k, 0), size + max(k, 0)
     # A square, unless one of both sizes is given.
@@ -79,12 +79,12 @@ def matrix_diag(diagonal: Any, k: Any, rows: Any, columns: Any) -> Any:
 
 def matrix_diag_part(x: Any, k: Any) -> Any:
     """The diagonals of matrices, `k` places above the middle."""
-    return jnp.diagonal(jnp.asarray(x), _one_diagonal(k), -2, -1)
+    return jnp.diagonal(as_array(x), _one_diagonal(k), -2, -1)
 
 
 def matrix_set_diag(x: Any, diagonal: Any, k: Any) -> Any:
     """Matrices with other diagonals, `k` places above the middle."""
-    x, diagonal, k = jnp.asarray(x), jnp.asarray(diagonal), _one_diagonal(k)
+    x, diagonal, k = as_array(x), as_array(diagonal), _one_diagonal(k)
     places = jnp.arange(diagonal.shape[-1])
     return x.at[..., places - min(k, 0), places + max(k, 0)].set(diagonal)
 
@@ -97,66 +97,66 @@ def _one_diagonal(k: Any) -> int:
 
 def diag(diagonal: Any) -> Any:
     """An array of twice as many axes with these numbers on its diagonal."""
-    diagonal = jnp.asarray(diagonal)
+    diagonal = as_array(diagonal)
     return jnp.diag(diagonal.reshape(-1)).reshape(diagonal.shape * 2)
 
 
 def diag_part(x: Any) -> Any:
     """What stands on the diagonal, as `diag` puts it there."""
-    x = jnp.asarray(x)
+    x = as_array(x)
     shape = x.shape[: x.ndim // 2]
     return jnp.diagonal(x.reshape(int(np.prod(shape)), -1)).reshape(shape)
 
 
 def trace(x: Any) -> Any:
     """The sums of diagonals."""
-    return jnp.trace(jnp.asarray(x), axis1=-2, axis2=-1)
+    return jnp.trace(as_array(x), axis1=-2, axis2=-1)
 
 
 def matrix_inverse(x: Any, adjoint: bool) -> Any:
     """The inverses of matrices."""
-    return jnp.linalg.inv(_turned(jnp.asarray(x), False, adjoint))
+    return jnp.linalg.inv(_turned(as_array(x), False, adjoint))
 
 
 def matrix_solve(matrix: Any, rhs: Any, adjoint: bool) -> Any:
     """The solution of a linear system."""
-    return jnp.linalg.solve(_turned(jnp.asarray(matrix), False, adjoint), jnp.asarray(rhs))
+    return jnp.linalg.solve(_turned(as_array(matrix), False, adjoint), as_array(rhs))
 
 
 def triangular_solve(matrix: Any, rhs: Any, lower: bool, adjoint: bool) -> Any:
     """The solution of a linear system with a triangular matrix."""
-    matrix, rhs = jnp.asarray(matrix), jnp.asarray(rhs)
+    matrix, rhs = as_array(matrix), as_array(rhs)
     return jax.scipy.linalg.solve_triangular(matrix, rhs, lower=lower, trans="C" if adjoint else "N")
 
 
 def svd(x: Any, full_matrices: bool, compute_uv: bool) -> Any:
     """Singular values, and singular vectors as columns."""
     if not compute_uv:
-        return jnp.linalg.svd(jnp.asarray(x), compute_uv=False)
-    u, s, v = jnp.linalg.svd(jnp.asarray(x), full_matrices)
+        return jnp.linalg.svd(as_array(x), compute_uv=False)
+    u, s, v = jnp.linalg.svd(as_array(x), full_matrices)
     return s, u, jnp.conj(jnp.swapaxes(v, -1, -2))
 
 
 def eigh(x: Any) -> tuple[Any, Any]:
     """Eigenvalues of a symmetric matrix, and eigenvectors as columns."""
-    values, vectors = jnp.linalg.eigh(jnp.asarray(x))
+    values, vectors = jnp.linalg.eigh(as_array(x))
     return values, vectors
 
 
 def qr(x: Any, full_matrices: bool) -> tuple[Any, Any]:
     """An orthogonal and a triangular matrix whose product is the matrix."""
-    q, r = jnp.linalg.qr(jnp.asarray(x), "complete" if full_matrices else "reduced")
+    q, r = jnp.linalg.qr(as_array(x), "complete" if full_matrices else "reduced")
     return q, r
 
 
 def cross(a: Any, b: Any) -> Any:
     """The vectors that stand on both."""
-    return jnp.cross(jnp.asarray(a), jnp.asarray(b))
+    return jnp.cross(as_array(a), as_array(b))
 
 
 def polyval(coeffs: Any, x: Any) -> Any:
     """The value of a polynomial, whose highest coefficient comes first."""
-    value = jnp.zeros_like(jnp.asarray(x))
+    value = jnp.zeros_like(as_array(x))
     for each in coeffs:
         value = value * x + each
     return value

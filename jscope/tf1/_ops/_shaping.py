@@ -14,6 +14,7 @@ from jscope.tf1 import _dtypes
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError
 from jscope.tf1._ops._call import never_static, plain, takes_tensors
 from jscope.tf1._shapes import TensorShape, as_shape
+from jscope.tf1._tensors import as_array
 
 _SMALL = 256
 """Up to how many integers `zeros`, `ones` and `fill` return as static values."""
@@ -75,34 +76,34 @@ def ensure_shape(x: Any, shape: Any) -> Any:
     wanted = as_shape(shape)
     if wanted is not None and not wanted.is_compatible_with(np.shape(x)):
         raise ArgumentError(f"Shape of tensor {np.shape(x)} is not compatible with expected shape {wanted}.")
-    return jnp.asarray(x)
+    return as_array(x)
 
 
 def reshape(x: Any, shape: Any) -> Any:
     """The same elements in another shape, of which one dimension may be -1."""
-    return jnp.reshape(jnp.asarray(x), sizes_of(shape))
+    return jnp.reshape(as_array(x), sizes_of(shape))
 
 
 def transpose(x: Any, perm: Any, conjugate: bool) -> Any:
     """The axes in another order; reversed if none is given."""
-    x = jnp.transpose(jnp.asarray(x), None if perm is None else sizes_of(perm))
+    x = jnp.transpose(as_array(x), None if perm is None else sizes_of(perm))
     return jnp.conj(x) if conjugate else x
 
 
 def matrix_transpose(x: Any, conjugate: bool) -> Any:
     """The last two axes exchanged."""
-    x = jnp.swapaxes(jnp.asarray(x), -1, -2)
+    x = jnp.swapaxes(as_array(x), -1, -2)
     return jnp.conj(x) if conjugate else x
 
 
 def expand_dims(x: Any, axis: Any) -> Any:
     """One more axis, of size 1."""
-    return jnp.expand_dims(jnp.asarray(x), int(np.asarray(axis).reshape(())))
+    return jnp.expand_dims(as_array(x), int(np.asarray(axis).reshape(())))
 
 
 def squeeze(x: Any, axis: Any) -> Any:
     """Fewer axes of size 1: those given, or all."""
-    return jnp.squeeze(jnp.asarray(x), None if axis is None or not np.size(axis) else sizes_of(axis))
+    return jnp.squeeze(as_array(x), None if axis is None or not np.size(axis) else sizes_of(axis))
 
 
 def alike(values: Any) -> list[Any]:
@@ -115,7 +116,7 @@ def concat(values: Any, axis: Any) -> Any:
     """Arrays, one after the other along an axis."""
     if isinstance(axis, list) or np.ndim(axis):  # As it was before TensorFlow 1.0: the axis first.
         raise ArgumentTypeError("`tf.concat(values, axis)`: the values come first, then the axis, an int.")
-    arrays = alike(values) if isinstance(values, list) else [jnp.asarray(values)]
+    arrays = alike(values) if isinstance(values, list) else [as_array(values)]
     return jnp.concatenate(arrays, int(axis)) if arrays[0].ndim else arrays[0]
 
 
@@ -126,13 +127,13 @@ def stack(values: Any, axis: Any) -> Any:
 
 def unstack(value: Any, num: Any, axis: Any) -> list[Any]:
     """What lies side by side along an axis, as a list."""
-    value = jnp.asarray(value)
+    value = as_array(value)
     return [jax.lax.index_in_dim(value, i, int(axis), keepdims=False) for i in range(value.shape[int(axis)])]
 
 
 def split(value: Any, num_or_size_splits: Any, axis: Any, num: Any) -> list[Any]:
     """Parts along an axis: so many equal ones, or of these sizes, of which one may be -1."""
-    value, axis = jnp.asarray(value), int(axis)
+    value, axis = as_array(value), int(axis)
     if np.ndim(num_or_size_splits) == 0:
         return jnp.split(value, int(num_or_size_splits), axis)
     sizes = list(sizes_of(num_or_size_splits))
@@ -143,19 +144,19 @@ def split(value: Any, num_or_size_splits: Any, axis: Any, num: Any) -> list[Any]
 
 def tile(x: Any, multiples: Any) -> Any:
     """The array, repeated so often along each axis."""
-    return jnp.tile(jnp.asarray(x), sizes_of(multiples))
+    return jnp.tile(as_array(x), sizes_of(multiples))
 
 
 def repeat(x: Any, repeats: Any, axis: Any) -> Any:
     """Each element, repeated so often along an axis."""
     counts = known(repeats, "`tf.repeat(x, repeats)`")
-    return jnp.repeat(jnp.asarray(x), counts if counts.ndim else int(counts), axis)
+    return jnp.repeat(as_array(x), counts if counts.ndim else int(counts), axis)
 
 
 def pad(x: Any, paddings: Any, mode: str, constant_values: Any) -> Any:
     """The array with margins: a constant, or a reflection of what is inside."""
     widths = [sizes_of(pair) for pair in paddings]
-    x, how = jnp.asarray(x), mode.upper()
+    x, how = as_array(x), mode.upper()
     if how == "CONSTANT":
         return jnp.pad(x, widths, constant_values=jnp.asarray(constant_values, x.dtype))
     return jnp.pad(x, widths, mode={"REFLECT": "reflect", "SYMMETRIC": "symmetric"}[how])
@@ -163,17 +164,17 @@ def pad(x: Any, paddings: Any, mode: str, constant_values: Any) -> Any:
 
 def reverse(x: Any, axis: Any) -> Any:
     """The array turned round along axes."""
-    return jnp.flip(jnp.asarray(x), sizes_of(axis))
+    return jnp.flip(as_array(x), sizes_of(axis))
 
 
 def roll(x: Any, shift: Any, axis: Any) -> Any:
     """The array, shifted along axes; what falls out on one side comes in on the other."""
-    return jnp.roll(jnp.asarray(x), sizes_of(shift), sizes_of(axis))
+    return jnp.roll(as_array(x), sizes_of(shift), sizes_of(axis))
 
 
 def reverse_sequence(x: Any, lengths: Any, seq_axis: Any, batch_axis: Any) -> Any:
     """Each sequence of a batch turned round, as far as it is long."""
-    x, lengths, axis, batch = jnp.asarray(x), jnp.asarray(lengths), int(seq_axis), int(batch_axis or 0)
+    x, lengths, axis, batch = as_array(x), as_array(lengths), int(seq_axis), int(batch_axis or 0)
     along = jnp.arange(x.shape[axis]).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
     ends = lengths.astype(along.dtype).reshape([-1 if i == batch else 1 for i in range(x.ndim)])
     source = jnp.where(along < ends, ends - 1 - along, along)
@@ -182,7 +183,7 @@ def reverse_sequence(x: Any, lengths: Any, seq_axis: Any, batch_axis: Any) -> An
 
 def broadcast_to(x: Any, shape: Any) -> Any:
     """The array, repeated to a shape that it broadcasts to."""
-    return jnp.broadcast_to(jnp.asarray(x), sizes_of(shape))
+    return jnp.broadcast_to(as_array(x), sizes_of(shape))
 
 
 @takes_tensors
@@ -229,13 +230,13 @@ def fill(dims: Any, value: Any) -> Any:
 @never_static
 def zeros_like(x: Any, dtype: Any) -> Any:
     """An array of zeros of the same shape."""
-    return filled(np.shape(x), 0, dtype or jnp.asarray(x).dtype)
+    return filled(np.shape(x), 0, dtype or as_array(x).dtype)
 
 
 @never_static
 def ones_like(x: Any, dtype: Any) -> Any:
     """An array of ones of the same shape."""
-    return filled(np.shape(x), 1, dtype or jnp.asarray(x).dtype)
+    return filled(np.shape(x), 1, dtype or as_array(x).dtype)
 
 
 @never_static
@@ -283,13 +284,13 @@ def range_(start: Any, limit: Any, delta: Any, dtype: Any) -> Any:
 
 def linspace(start: Any, stop: Any, num: Any, axis: Any) -> Any:
     """`num` numbers from `start` to `stop`, both included."""
-    return jnp.linspace(jnp.asarray(start), jnp.asarray(stop), int(num), axis=int(axis))
+    return jnp.linspace(as_array(start), as_array(stop), int(num), axis=int(axis))
 
 
 def space_to_depth(x: Any, block_size: Any, data_format: str) -> Any:
     """Blocks of pixels as channels."""
     b = int(block_size)
-    x = jnp.moveaxis(jnp.asarray(x), 1, -1) if data_format == "NCHW" else jnp.asarray(x)
+    x = jnp.moveaxis(as_array(x), 1, -1) if data_format == "NCHW" else as_array(x)
     n, h, w, c = x.shape
     x = x.reshape(n, h // b, b, w // b, b, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h // b, w // b, b * b * c)
     return jnp.moveaxis(x, -1, 1) if data_format == "NCHW" else x
@@ -298,7 +299,7 @@ def space_to_depth(x: Any, block_size: Any, data_format: str) -> Any:
 def depth_to_space(x: Any, block_size: Any, data_format: str) -> Any:
     """Channels as blocks of pixels."""
     b = int(block_size)
-    x = jnp.moveaxis(jnp.asarray(x), 1, -1) if data_format == "NCHW" else jnp.asarray(x)
+    x = jnp.moveaxis(as_array(x), 1, -1) if data_format == "NCHW" else as_array(x)
     n, h, w, c = x.shape
     x = x.reshape(n, h, w, b, b, c // (b * b)).transpose(0, 1, 3, 2, 4, 5).reshape(n, h * b, w * b, c // (b * b))
     return jnp.moveaxis(x, -1, 1) if data_format == "NCHW" else x

@@ -11,7 +11,7 @@ from jscope.tf1._errors import ArgumentError
 from jscope.tf1._name_scopes import name_scope
 from jscope.tf1._ops import _normalizing
 from jscope.tf1._ops._call import plain, takes_tensors
-from jscope.tf1._tensors import tensor
+from jscope.tf1._tensors import as_array, tensor
 from jscope.tf1.losses import add_loss
 
 
@@ -80,7 +80,7 @@ def compute_weighted_loss(losses: Any, weights: Any, scope: Any, collection: Any
 
 
 def _alike(labels: Any, predictions: Any) -> Any:
-    return jnp.asarray(labels).astype(predictions.dtype)
+    return as_array(labels).astype(predictions.dtype)
 
 
 def squared(labels: Any, predictions: Any) -> Any:
@@ -133,7 +133,7 @@ def softmax(labels: Any, logits: Any, smoothing: Any) -> Any:
 
 def sparse_softmax(labels: Any, logits: Any) -> Any:
     """The cross entropy of the softmax with classes."""
-    labels = jnp.asarray(labels)
+    labels = as_array(labels)
     labels = labels[..., 0] if labels.ndim == logits.ndim and labels.shape[-1] == 1 else labels
     return _normalizing.sparse_softmax_cross_entropy(labels, logits)
 

@@ -215,19 +215,6 @@ def generator(tf, load):
     return run
 
 
-def ssd(tf, load):
-    for name in ("custom_layers", "ssd_common"):
-        load(f"nets/{name}")
-    net = load("nets/ssd_vgg_300")
-
-    def run(images):
-        with tf.contrib.slim.arg_scope(net.ssd_arg_scope(weight_decay=0.0005)):
-            predictions, places, logits, _ = net.ssd_net(images, num_classes=5, is_training=False)
-        return places, logits, predictions[0]
-
-    return run
-
-
 def slim_net(file, scope, net=None, **options):
     def case(tf, load):
         for helper in ("resnet_utils", "inception_utils"):
@@ -287,7 +274,6 @@ CASES = {
     ),
     "qanet": ("NLPLearn/QANet", qanet, [floats(2, 6, 5), np.ones((2, 6), "bool")]),
     "wgan-gp": ("hwalsuklee/tensorflow-generative-model-collections", generator, [floats(8, 8), floats(8, 28, 28, 1)]),
-    "ssd": ("balancap/SSD-Tensorflow", ssd, [floats(1, 300, 300, 3)]),
     "east": ("argman/EAST", east, [255 * floats(1, 64, 64, 3)]),
     "lenet": (NETS, slim_net("lenet", "lenet_arg_scope"), [floats(2, 28, 28, 1)]),
     "vgg_a": (NETS, slim_net("vgg", "vgg_arg_scope", "vgg_a", is_training=False), [floats(1, 224, 224, 3)]),

@@ -67,7 +67,7 @@ def build():
     }
     contrib = module(
         "tf.contrib",
-        layers=module("tf.contrib.layers", **members(slim, slim.layers), **initializers),
+        layers=module("tf.contrib.layers", **(members(slim, slim.layers) | initializers)),
         slim=slim,
         framework=module("tf.contrib.framework", **members(slim)),
         rnn=module("tf.contrib.rnn", **cells, static_rnn=v1.nn.static_rnn),
