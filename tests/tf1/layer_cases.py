@@ -404,3 +404,30 @@ def _(tf, x):
     _written(tf, count.assign_add(2), count.assign_sub(1))
     with tf.control_dependencies(None):
         return x * 1.0
+
+
+@case("parts/collections", *VECTORS)
+def _(tf, x):
+    with tf.variable_scope("s", partitioner=tf.fixed_size_partitioner(2)):
+        w = tf.get_variable("w", [5, 3])
+        v = tf.get_variable("v", [3], trainable=False, collections=["mine"])
+        assert (w.name, len(w), w.as_tensor().shape.as_list()) == ("s/w", 2, [5, 3])
+        assert [part.op.name for part in w] == ["s/w/part_0", "s/w/part_1"]
+        return tf.layers.dense(tf.matmul(x, w) + v, 4, activation=tf.nn.tanh)
+
+
+@case("parts/layers", *VECTORS)
+def _(tf, x):
+    l2 = tf.contrib.layers.l2_regularizer(0.1)
+    with tf.variable_scope("s", partitioner=tf.fixed_size_partitioner(2), regularizer=l2):
+        x = tf.contrib.layers.fully_connected(x, 4, variables_collections=["mine"])
+        x = tf.layers.batch_normalization(x)
+        return tf.contrib.layers.batch_norm(x, updates_collections=None, is_training=False)
+
+
+@case("parts/lookup", *VECTORS)
+def _(tf, x):
+    ids = np.array([[0, 6, 3], [1, 5, 2]], "int32")
+    table = tf.get_variable("table", [7, 2], partitioner=tf.fixed_size_partitioner(3))
+    found = [tf.nn.embedding_lookup(table, ids, partition_strategy=way) for way in ("mod", "div")]
+    return tf.concat(found, 0) * tf.reduce_sum(x)

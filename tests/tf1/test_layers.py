@@ -38,7 +38,7 @@ def noted(case):
         shown = {key: [v.name for v in tf1.get_collection(key)] for key in KEYS if tf1.get_collection(key)}
         if "ends" in shown:
             shown["ends"] = list(tf1.contrib.slim.utils.convert_collection_to_dict("ends"))
-        every = [v for key in KEYS for v in tf1.get_collection(key) if isinstance(v, tf1.Variable)]
+        every = [v for key in KEYS for v in tf1.get_collection(key) if hasattr(v, "trainable")]
         variables = [[v.op.name, v.shape.as_list(), v.dtype.name, v.trainable] for v in dict.fromkeys(every)]
         updates = len(tf1.get_collection("update_ops") + tf1.get_collection("mine_ops"))
         facts.update(variables=variables, collections=shown, updates=updates)
@@ -55,8 +55,8 @@ def test_variables_and_collections_are_those_of_tensorflow(name):
     model, facts = noted(case)
     specs = model.specs(case.xs()[0])
     assert facts == FACTS[name]
-    order = {path: i for i, (path, *_) in enumerate(FACTS[name]["variables"])}
-    assert sorted(specs.flat(), key=order.__getitem__) == list(specs.flat()) or set(order) == set(specs.flat())
+    recorded = dict.fromkeys(path.partition("/part_")[0] for path, *_ in FACTS[name]["variables"])
+    assert sorted(specs.flat()) == sorted(recorded)
     params, state = values_of(specs)
     jax.eval_shape(model.apply, params, state, case.xs()[0])
     assert facts == FACTS[name]
@@ -97,6 +97,9 @@ def test_layers_compute_what_tensorflow_computes(group):
     together = jax.jit(lambda given: {name: compute(*given[name]) for name, (compute, _) in runs.items()})
     for name, found in together({name: given for name, (_, given) in runs.items()}).items():
         for what, value in arrays_of(name).items():
+            if group == "parts" and what == "penalties":
+                # TensorFlow penalizes each part of a variable by itself, which comes to the same.
+                found[what], value = found[what].sum(), value.sum()
             assert found[what].shape == value.shape, (name, what)
             scale = max(1.0, np.abs(value).max(initial=0))
             np.testing.assert_allclose(found[what], value, rtol=1e-5, atol=1e-5 * scale, err_msg=f"{name}: {what}")

@@ -11,9 +11,10 @@ import numpy as np
 from jax.core import Tracer
 
 from jscope.tf1 import _dtypes
-from jscope.tf1._ops._call import never_static
+from jscope.tf1._ops._call import never_static, plain, takes_tensors
 from jscope.tf1._ops._shaping import alike, known, sizes_of
 from jscope.tf1._tensors import as_array
+from jscope.tf1._variables import PartitionedVariable
 
 
 def gather(params: Any, indices: Any, axis: Any, batch_dims: Any) -> Any:
@@ -41,15 +42,19 @@ def gather_nd(params: Any, indices: Any, batch_dims: Any) -> Any:
     return take(as_array(params), as_array(indices))
 
 
-def embedding_lookup(params: Any, ids: Any, max_norm: Any) -> Any:
-    """The rows of a table, which may be given as a list of one."""
-    table = params[0] if isinstance(params, list) and len(params) == 1 else params
-    if isinstance(table, list):
-        # Shards, dealt out one row to each in turn ("mod").
-        longest = max(part.shape[0] for part in table)
-        padded = [jnp.pad(p, [(0, longest - p.shape[0])] + [(0, 0)] * (p.ndim - 1)) for p in table]
-        table = jnp.stack(padded, 1).reshape((-1, *table[0].shape[1:]))
-    rows = jnp.take(as_array(table), as_array(ids), 0)
+@takes_tensors
+def embedding_lookup(params: Any, ids: Any, strategy: str, max_norm: Any) -> Any:
+    """The rows of a table, which may be given in parts: as a list, or as a variable that is partitioned."""
+    parts = list(params) if isinstance(params, PartitionedVariable | list | tuple) else [params]
+    table, *others = parts = [as_array(plain(part)) for part in parts]
+    if others and strategy == "div":
+        table = jnp.concatenate(parts)
+    elif others:
+        # Dealt out, one row to each part in turn: also the rows of a variable, of which other rows stand side by side.
+        longest = max(part.shape[0] for part in parts)
+        padded = [jnp.pad(p, [(0, longest - p.shape[0])] + [(0, 0)] * (p.ndim - 1)) for p in parts]
+        table = jnp.stack(padded, 1).reshape((-1, *table.shape[1:]))
+    rows, max_norm = jnp.take(table, as_array(plain(ids)), 0), plain(max_norm)
     if max_norm is None:
         return rows
     axes = tuple(range(np.ndim(ids), rows.ndim))

@@ -76,7 +76,7 @@ ROWS: tuple[tuple[str, dict[str, Kernel]], ...] = (
         {"gather_nd": _indexing.gather_nd},
     ),
     (
-        "params, ids, -partition_strategy='mod', name=None, -validate_indices=True, max_norm=None",
+        "params, ids, partition_strategy='mod', name=None, -validate_indices=True, max_norm=None",
         {"nn.embedding_lookup": _indexing.embedding_lookup},
     ),
     ("input_, begin, size, name=None", {"slice": _indexing.slice_}),

@@ -42,6 +42,30 @@ class TensorFlow(types.SimpleNamespace):
 OLD = TensorFlow(contrib=types.SimpleNamespace(layers=slim, framework=slim, slim=slim))
 
 
+def whole(variable):
+    """Returns the name and the shape of a variable, and which part of it this is: a partitioner cuts variables."""
+    info = variable._save_slice_info
+    if info is None:
+        return variable.op.name, variable.shape.as_list(), ...
+    ends = zip(info.var_offset, info.var_shape, strict=True)
+    return info.full_name, list(info.full_shape), tuple(slice(start, start + size) for start, size in ends)
+
+
+def load(variable, session):
+    """Gives a variable the value that follows from its name."""
+    name, shape, part = whole(variable)
+    variable.load(value_of(name, shape, variable.dtype.as_numpy_dtype)[part], session)
+
+
+def joined(variables, arrays):
+    """Returns arrays by the names of their variables, those of the parts of one variable as one array."""
+    found = {}
+    for variable, array in zip(variables, arrays, strict=True):
+        name, shape, part = whole(variable)
+        found.setdefault(name, np.zeros(shape, array.dtype))[part] = array
+    return found
+
+
 def record(case):
     """Returns what is compared by name, and the arrays."""
     with tf.Graph().as_default(), tf.Session() as session:
@@ -60,17 +84,20 @@ def record(case):
         if "ends" in facts["collections"]:
             facts["collections"]["ends"] = list(utils.convert_collection_to_dict("ends"))
         for variable in variables:
-            variable.load(value_of(variable.op.name, variable.shape.as_list(), variable.dtype.as_numpy_dtype), session)
+            load(variable, session)
         penalties = tf.get_collection(tf.GraphKeys.REGULARIZATION_LOSSES)
         grads = tf.gradients(tf.reduce_sum(out * weights_of(out)), [x, *trained])
-        wanted = {"y": out} | dict(zip(["d x", *(f"d {v.op.name}" for v in trained)], grads, strict=True))
+        by = [(v, grad) for v, grad in zip(trained, grads[1:], strict=True) if grad is not None]
+        wanted = {"y": out, "d x": grads[0], "by": [tf.convert_to_tensor(grad) for _, grad in by]}
         wanted = {name: value for name, value in wanted.items() if value is not None}
         feed = {x: case.xs()[0]}
         # Gradients first, since they need not run what writes.
         arrays = session.run(wanted, feed)
+        found = joined([v for v, _ in by], arrays.pop("by"))
+        arrays |= {f"d {name}": array for name, array in found.items()}
         arrays["penalties"] = np.asarray(session.run(penalties, feed), "float32")
         for variable in variables:
-            variable.load(value_of(variable.op.name, variable.shape.as_list(), variable.dtype.as_numpy_dtype), session)
+            load(variable, session)
         updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS) + tf.get_collection("mine_ops")
         for batch in case.xs():
             # One after the other, in the order of the program: TensorFlow may run them in any order.
