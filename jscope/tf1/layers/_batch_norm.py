@@ -24,7 +24,7 @@ from jscope.tf1._arguments import ONES, ZEROS
 from jscope.tf1._errors import ArgumentError, advised
 from jscope.tf1._tensors import tensor
 from jscope.tf1.layers._dense import static_bool
-from jscope.tf1.layers._layer import Layer
+from jscope.tf1.layers._layer import Layer, array_of
 
 
 class BatchNormalization(Layer):
@@ -102,7 +102,7 @@ class BatchNormalization(Layer):
 
     def call(self, inputs: Any, training: Any = False) -> Any:
         """Returns the normalized input; in training by the statistics of the batch, which also move the moving ones."""
-        x = jnp.asarray(inputs)
+        x = array_of(inputs)
         axis = self._channels(x.ndim)
         fused = self.fused is not False and (x.ndim, axis) in ((4, 1), (4, 3), (5, 1), (5, 4)) and x.dtype != "float64"
         moving, decay = (self.moving_mean, self.moving_variance), self.momentum
@@ -133,7 +133,7 @@ def moments_to_use(
 ) -> tuple[Any, Any, list[Any]]:
     """Returns mean and variance to normalize with, and what was written to the moving ones."""
     decided = static_bool(training)
-    old = jnp.asarray(moving[0]), jnp.asarray(moving[1])
+    old = array_of(moving[0]), array_of(moving[1])
     if decided is False:
         return *old, []
     wide = x.astype(statistics_dtype(x))
@@ -163,7 +163,7 @@ def normalized(x: Any, axis: int, mean: Any, variance: Any, gamma: Any, beta: An
     dtype = statistics_dtype(x)
     mean, variance = mean.astype(dtype), variance.astype(dtype)
     factor = jax.lax.rsqrt(variance + jnp.asarray(epsilon, dtype))
-    factor = factor if gamma is None else factor * jnp.asarray(gamma).astype(dtype)
+    factor = factor if gamma is None else factor * array_of(gamma).astype(dtype)
     y = (x.astype(dtype) - along(mean, x.ndim, axis)) * along(factor, x.ndim, axis)
-    y = y if beta is None else y + along(jnp.asarray(beta).astype(dtype), x.ndim, axis)
+    y = y if beta is None else y + along(array_of(beta).astype(dtype), x.ndim, axis)
     return y.astype(x.dtype)

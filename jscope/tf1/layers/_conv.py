@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
-
 from jscope.nn._conv import convolved
 from jscope.nn._conv_transpose import transposed
 from jscope.nn._spatial import Window
 from jscope.tf1._arguments import ZEROS
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1.layers._dense import add_bias_weight, with_bias
-from jscope.tf1.layers._layer import Layer, activated, as_given, channels_last, channels_of
+from jscope.tf1.layers._layer import Layer, activated, array_of, as_given, channels_last, channels_of
 
 
 class Conv(Layer):
@@ -60,7 +58,7 @@ class Conv(Layer):
 
     def call(self, inputs: Any) -> Any:
         """Returns the convolution of the inputs."""
-        x = channels_last(jnp.asarray(inputs), self.data_format)
+        x = channels_last(array_of(inputs), self.data_format)
         if x.ndim != self.rank + 2:
             raise ArgumentError(
                 f'Input 0 of layer "{self.name}" is incompatible with the layer: expected min_ndim={self.rank + 2}, '
@@ -70,7 +68,7 @@ class Conv(Layer):
         return activated(as_given(y, self.data_format), self.activation, "BiasAdd" if self.use_bias else "Conv")
 
     def _computed(self, x: Any) -> Any:
-        kernel: Any = jnp.asarray(self.kernel)
+        kernel: Any = array_of(self.kernel)
         return convolved(None, self.name, x, kernel, self._window(), self.padding, 1, None)  # pyright: ignore[reportArgumentType]
 
     def _window(self) -> Window:
@@ -141,7 +139,7 @@ class ConvTranspose(Conv):
         self.bias = add_bias_weight(self, self.filters)
 
     def _computed(self, x: Any) -> Any:
-        kernel: Any = jnp.asarray(self.kernel)
+        kernel: Any = array_of(self.kernel)
         return transposed(None, x, kernel, self._window(), self.padding)  # pyright: ignore[reportArgumentType]
 
 
@@ -204,7 +202,7 @@ class SeparableConv(Conv):
 
     def _computed(self, x: Any) -> Any:
         y, ones = depthwise(x, self.depthwise_kernel, self._window(), self.padding), (1,) * self.rank
-        kernel: Any = jnp.asarray(self.pointwise_kernel)
+        kernel: Any = array_of(self.pointwise_kernel)
         return convolved(None, self.name, y, kernel, Window(ones, ones, ones), "valid", 1, None)
 
 
@@ -222,6 +220,6 @@ class SeparableConv2D(SeparableConv):
 
 def depthwise(x: Any, kernel: Any, over: Window, padding: Any) -> Any:
     """Returns the convolution of each channel by itself with a kernel (size..., c, m)."""
-    kernel, channels = jnp.asarray(kernel), x.shape[-1]
+    kernel, channels = array_of(kernel), x.shape[-1]
     kernel = kernel.reshape(*over.size, 1, channels * kernel.shape[-1])
     return convolved(None, "depthwise", x, kernel, over, padding, channels, None)

@@ -13,7 +13,7 @@ from jscope.tf1._arguments import ZEROS
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._ops._drawing import next_key
 from jscope.tf1._tensors import tensor
-from jscope.tf1.layers._layer import Layer, activated, channels_last, channels_of
+from jscope.tf1.layers._layer import Layer, activated, array_of, channels_last, channels_of
 
 
 class Dense(Layer):
@@ -65,7 +65,7 @@ class Dense(Layer):
 
     def call(self, inputs: Any) -> Any:
         """Returns `activation(inputs @ kernel + bias)`."""
-        x, kernel = in_one_dtype(jnp.asarray(inputs), jnp.asarray(self.kernel))
+        x, kernel = in_one_dtype(array_of(inputs), array_of(self.kernel))
         return activated(
             with_bias(self, jnp.matmul(x, kernel)), self.activation, "BiasAdd" if self.use_bias else "MatMul"
         )
@@ -88,7 +88,7 @@ class Dropout(Layer):
         decided = static_bool(training)
         if decided is False or (isinstance(self.rate, int | float) and self.rate == 0):
             return tensor(inputs, "Identity")
-        x = jnp.asarray(inputs)
+        x = array_of(inputs)
         keep = 1 - jnp.asarray(self.rate, x.dtype)
         given = self.noise_shape or x.shape
         shape = tuple(size if each is None else int(each) for each, size in zip(given, x.shape, strict=True))
@@ -108,7 +108,7 @@ class Flatten(Layer):
 
     def call(self, inputs: Any) -> Any:
         """Returns the input with two axes, the channels as the fastest."""
-        x = jnp.asarray(inputs)
+        x = array_of(inputs)
         if x.ndim > 2:
             x = channels_last(x, self.data_format)
         return tensor(x.reshape(x.shape[0], int(np.prod(x.shape[1:]))), "Reshape")
@@ -131,7 +131,7 @@ def with_bias(layer: Any, y: Any) -> Any:
     """Returns an output with the bias of its layer, if that has one, along the last axis."""
     if layer.bias is None:
         return y
-    y, bias = in_one_dtype(y, jnp.asarray(layer.bias))
+    y, bias = in_one_dtype(y, array_of(layer.bias))
     return y + along(bias, y.ndim)
 
 

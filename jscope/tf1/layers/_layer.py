@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jscope.tf1 import _dtypes, initializers
 from jscope.tf1._ambient import Ambient, current, current_or_none
 from jscope.tf1._arguments import VariableAggregation, VariableSynchronization
+from jscope.tf1._arrays import unwrap
 from jscope.tf1._collections import GraphKeys, add_to_collection
 from jscope.tf1._entering import variable_scope
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
@@ -331,6 +332,13 @@ def snake_case(name: str) -> str:
     """
     words = re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", words).lower()
+
+
+def array_of(value: Any) -> Any:
+    """Returns the array that a tensor, a variable or a constant stands for."""
+    # `jnp.asarray` of an array returns it as well, but takes as long to trace as a multiplication.
+    found = unwrap(value)
+    return found if isinstance(found, jax.Array) else jnp.asarray(found)
 
 
 def channels_last(x: Any, data_format: str) -> Any:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
-
 from jscope.nn import avg_pool, max_pool
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._tensors import tensor
-from jscope.tf1.layers._layer import Layer, as_given, channels_last
+from jscope.tf1.layers._layer import Layer, array_of, as_given, channels_last
 
 
 class Pool(Layer):
@@ -36,7 +34,7 @@ class Pool(Layer):
 
     def call(self, inputs: Any) -> Any:
         """Returns the pool of the inputs."""
-        x = channels_last(jnp.asarray(inputs), self.data_format)
+        x = channels_last(array_of(inputs), self.data_format)
         y = type(self).function(x, self.pool_size, strides=self.strides, padding=self.padding)
         return tensor(as_given(y, self.data_format), "Pool")
 
