@@ -27,7 +27,7 @@ from jscope.tf1._get_variable import get_variable
 from jscope.tf1._name_scopes import NameScope
 from jscope.tf1._scopes import VariableScope
 from jscope.tf1._shapes import TensorShape, as_shape
-from jscope.tf1._tensors import TensorLike, tensor
+from jscope.tf1._tensors import TensorLike, as_array, tensor
 from jscope.tf1._variables import Variable
 from jscope.tf1.losses import RegularizationLoss, add_penalty
 
@@ -336,9 +336,7 @@ def snake_case(name: str) -> str:
 
 def array_of(value: Any) -> Any:
     """Returns the array that a tensor, a variable or a constant stands for."""
-    # `jnp.asarray` of an array returns it as well, but takes as long to trace as a multiplication.
-    found = unwrap(value)
-    return found if isinstance(found, jax.Array) else jnp.asarray(found)
+    return as_array(unwrap(value))
 
 
 def channels_last(x: Any, data_format: str) -> Any:
