@@ -182,11 +182,15 @@ def operands(one: Any, other: Any) -> tuple[Any, Any]:
     return of_one_rank(_constant(one, x, y), _constant(other, y, x))
 
 
+# JAX makes the attributes of its settings when it runs, so that type checkers don't know them.
+_ranks: Callable[[], str] = lambda: getattr(jax.config, "jax_numpy_rank_promotion")  # noqa: B009, E731
+
+
 def of_one_rank(x: Any, y: Any) -> tuple[Any, Any]:
     """Returns two arrays with as many axes in front of the smaller one as JAX asks for."""
     rank, wanted = np.ndim(x), np.ndim(y)
     # TensorFlow adds axes of itself. So does JAX, unless it is set to refuse; then it is done here.
-    if rank == wanted or not rank or not wanted or jax.config.jax_numpy_rank_promotion == "allow":
+    if rank == wanted or not rank or not wanted or _ranks() == "allow":
         return x, y
     if rank < wanted:
         return x.reshape((1,) * (wanted - rank) + np.shape(x)), y
