@@ -25,8 +25,7 @@ def conv2d(x, num_filters, name, filter_size=(3, 3)):
         filter_shape = [filter_size[0], filter_size[1], int(x.shape[3]), num_filters]
         w = tf.get_variable("W", filter_shape, tf.float32, tf.variance_scaling_initializer(2.0, "fan_in"))
         b = tf.get_variable("b", [1, 1, 1, num_filters], initializer=tf.zeros_initializer())
-        layout = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(x, w.value(), (2, 2), "SAME", dimension_numbers=layout) + b
+        return tf.nn.conv2d(x, w, [1, 2, 2, 1], "SAME") + b
 
 
 def dense(x, size, name, weight_init=None):
@@ -58,8 +57,10 @@ def losses(observations, actions):
     """Returns the loss of imitation (actions, value and the variables' penalties) and how often the action is right."""
     logits, value = policy(observations, 10)
     right = logits.argmax(1) == actions
-    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, actions).mean()
-    return cross_entropy + 0.1 * jnp.mean((value - right) ** 2) + tf.losses.get_regularization_loss(), right.mean()
+    cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=actions, logits=logits)
+    return cross_entropy.mean() + 0.1 * jnp.mean(
+        (value - right) ** 2
+    ) + tf.losses.get_regularization_loss(), right.mean()
 
 
 model = tf.transform(losses)

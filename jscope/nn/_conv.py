@@ -68,7 +68,7 @@ def conv(
         refuse(scope, "conv", problem, "Choose a number of groups that divides both.")
     shape = (*over.size, channels // groups, filters)
     kernel = weight(scope, "kernel", shape, kernel_initializer, GLOROT, axes)
-    y = _convolved(scope, "conv", x, kernel, over, padding, groups, precision)
+    y = convolved(scope, "conv", x, kernel, over, padding, groups, precision)
     if use_bias:
         y = add_bias(scope, y, bias_initializer, axes)
     return y if activation is None else activation(y)
@@ -149,7 +149,7 @@ def separable_conv(
     point = Window(*((1,) * len(over),) * 3)
     shape = (*point.size, y.shape[-1], filters)
     kernel = weight(scope, "pointwise_kernel", shape, pointwise_initializer, GLOROT, axes)
-    y = _convolved(scope, "separable_conv", y, kernel, point, "valid", 1, precision)
+    y = convolved(scope, "separable_conv", y, kernel, point, "valid", 1, precision)
     if use_bias:
         y = add_bias(scope, y, bias_initializer, axes)
     return y if activation is None else activation(y)
@@ -171,11 +171,11 @@ def _depthwise(
     shape = (*over.size, channels, multiplier)
     kernel = weight(scope, "depthwise_kernel", shape, given, GLOROT, axes)
     kernel = kernel.reshape(*over.size, 1, channels * multiplier)
-    return _convolved(scope, layer, x, kernel, over, padding, channels, precision)
+    return convolved(scope, layer, x, kernel, over, padding, channels, precision)
 
 
-def _convolved(
-    scope: Scope,
+def convolved(
+    scope: Scope | None,
     layer: str,
     x: jax.Array,
     kernel: jax.Array,
@@ -184,7 +184,7 @@ def _convolved(
     groups: int,
     precision: jax.lax.PrecisionLike,
 ) -> jax.Array:
-    """Returns the convolution of an input with a kernel, over any number of batch axes."""
+    """Returns the convolution of an input with a kernel, over any number of batch axes. `scope` is for messages."""
     allowed = ("same", "valid", "causal", "circular") if len(over) == 1 else ("same", "valid", "circular")
     around = pairs(scope, layer, x, over, padding, allowed)
     check_fits(scope, layer, x, over, around)

@@ -59,22 +59,35 @@ def conv_transpose(
     shape = (*over.size, check_size(scope, "conv_transpose", "filters", filters), x.shape[-1])
     keras = initializers.glorot_uniform(in_axis=-1, out_axis=-2)
     kernel = weight(scope, "kernel", shape, kernel_initializer, keras, axes)
+    y = transposed(scope, x, kernel, over, padding, _ends(scope, over, output_padding), precision)
+    if use_bias:
+        y = add_bias(scope, y, bias_initializer, None if axes is None else tuple(axes)[-2:-1])
+    return y if activation is None else activation(y)
+
+
+def transposed(
+    scope: Scope | None,
+    x: jax.Array,
+    kernel: jax.Array,
+    over: Window,
+    padding: Padding,
+    ends: tuple[int, ...] | None = None,
+    precision: jax.lax.PrecisionLike = None,
+) -> jax.Array:
+    """Returns the transposed convolution of an input with a kernel. `scope` is for messages."""
     single, kernel = in_one_dtype(one_batch_axis(x, len(over)), kernel)
     spatial = SPATIAL[: len(over)]
     y = jax.lax.conv_transpose(
         single,
         kernel,
         over.strides,
-        _spread(scope, x, over, padding, _ends(scope, over, output_padding)),
+        _spread(scope, x, over, padding, ends),
         over.dilation,
         (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
         transpose_kernel=True,
         precision=precision,
     )
-    y = like_batch_of(y, x, len(over))
-    if use_bias:
-        y = add_bias(scope, y, bias_initializer, None if axes is None else tuple(axes)[-2:-1])
-    return y if activation is None else activation(y)
+    return like_batch_of(y, x, len(over))
 
 
 def _ends(scope: Scope, over: Window, given: Sequence[int] | int | None) -> tuple[int, ...] | None:
@@ -89,7 +102,7 @@ def _ends(scope: Scope, over: Window, given: Sequence[int] | int | None) -> tupl
     return ends
 
 
-def _spread(scope: Scope, x: jax.Array, over: Window, padding: Padding, ends: tuple[int, ...] | None) -> Pairs:
+def _spread(scope: Scope | None, x: jax.Array, over: Window, padding: Padding, ends: tuple[int, ...] | None) -> Pairs:
     """Returns the padding of the spread-out input of a transposed convolution.
 
     `conv` from the output cuts `before` and `after` off; the kernel reaches over what is left by its extent less one.

@@ -4,20 +4,6 @@ Code written for `tf.compat.v1` runs inside `tf1.transform(f)`, where `f` takes 
 guide.
 """
 
-from jax.numpy import bfloat16 as bfloat16
-from jax.numpy import complex64 as complex64
-from jax.numpy import float16 as float16
-from jax.numpy import float32 as float32
-from jax.numpy import float64 as float64
-from jax.numpy import int8 as int8
-from jax.numpy import int16 as int16
-from jax.numpy import int32 as int32
-from jax.numpy import int64 as int64
-from jax.numpy import uint8 as uint8
-from jax.numpy import uint16 as uint16
-from jax.numpy import uint32 as uint32
-from jax.numpy import uint64 as uint64
-
 from jscope.tf1 import contrib as contrib
 from jscope.tf1 import initializers as initializers
 from jscope.tf1 import losses as losses
@@ -44,8 +30,26 @@ from jscope.tf1._collections import get_collection_ref as get_collection_ref
 from jscope.tf1._collections import global_variables as global_variables
 from jscope.tf1._collections import local_variables as local_variables
 from jscope.tf1._collections import model_variables as model_variables
+from jscope.tf1._collections import moving_average_variables as moving_average_variables
 from jscope.tf1._collections import trainable_variables as trainable_variables
 from jscope.tf1._creators import variable_creator_scope as variable_creator_scope
+from jscope.tf1._dtypes import DType as DType
+from jscope.tf1._dtypes import bfloat16 as bfloat16
+from jscope.tf1._dtypes import complex64 as complex64
+from jscope.tf1._dtypes import complex128 as complex128
+from jscope.tf1._dtypes import double as double
+from jscope.tf1._dtypes import float16 as float16
+from jscope.tf1._dtypes import float32 as float32
+from jscope.tf1._dtypes import float64 as float64
+from jscope.tf1._dtypes import half as half
+from jscope.tf1._dtypes import int8 as int8
+from jscope.tf1._dtypes import int16 as int16
+from jscope.tf1._dtypes import int32 as int32
+from jscope.tf1._dtypes import int64 as int64
+from jscope.tf1._dtypes import uint8 as uint8
+from jscope.tf1._dtypes import uint16 as uint16
+from jscope.tf1._dtypes import uint32 as uint32
+from jscope.tf1._dtypes import uint64 as uint64
 from jscope.tf1._entering import variable_op_scope as variable_op_scope
 from jscope.tf1._entering import variable_scope as variable_scope
 from jscope.tf1._errors import ArgumentError as ArgumentError
@@ -55,6 +59,8 @@ from jscope.tf1._errors import NestingError as NestingError
 from jscope.tf1._errors import NoGraphError as NoGraphError
 from jscope.tf1._get_variable import get_local_variable as get_local_variable
 from jscope.tf1._get_variable import get_variable as get_variable
+from jscope.tf1._lazy import __dir__ as __dir__
+from jscope.tf1._lazy import __getattr__ as __getattr__
 from jscope.tf1._name_scopes import name_scope as name_scope
 from jscope.tf1._partition import fixed_size_partitioner as fixed_size_partitioner
 from jscope.tf1._partition import min_max_variable_partitioner as min_max_variable_partitioner
@@ -66,9 +72,21 @@ from jscope.tf1._shapes import Dimension as Dimension
 from jscope.tf1._shapes import TensorShape as TensorShape
 from jscope.tf1._template import Template as Template
 from jscope.tf1._template import make_template as make_template
+from jscope.tf1._tensors import Tensor as Tensor
 from jscope.tf1._transform import current_scope as current_scope
 from jscope.tf1._transform import scoped as scoped
 from jscope.tf1._transform import transform as transform
 from jscope.tf1._transform import transform_with_state as transform_with_state
+from jscope.tf1._variables import PartitionedVariable as PartitionedVariable
 from jscope.tf1._variables import Variable as Variable
+from jscope.tf1._writing import Operation as Operation
+from jscope.tf1._writing import assign as assign
+from jscope.tf1._writing import assign_add as assign_add
+from jscope.tf1._writing import assign_sub as assign_sub
+from jscope.tf1._writing import control_dependencies as control_dependencies
+from jscope.tf1._writing import group as group
+from jscope.tf1._writing import no_op as no_op
+from jscope.tf1._writing import scatter_add as scatter_add
+from jscope.tf1._writing import scatter_sub as scatter_sub
+from jscope.tf1._writing import scatter_update as scatter_update
 from jscope.tf1.losses import RegularizationLoss as RegularizationLoss

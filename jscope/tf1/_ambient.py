@@ -9,6 +9,8 @@ JAX trace the code runs; `_caches.py` says why that matters.
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,22 +64,34 @@ class Ambient:
       handles: Every handle that `get_variable` ever made in this call, by full name; never taken back.
       params: The values of the params that were asked for in `apply`, by full name; nothing changes them.
       creators: The open `variable_creator_scope`s, outermost first.
+      make_variable: Makes what `tf1.Variable(...)` asks for.
+      written: The names of variables that are state whatever TensorFlow says of them; None for none.
       watch: In which trace the code runs.
+      in_branch: In how many branches, of which perhaps only the other one counts, the code runs.
     """
 
     __slots__ = (
         *("__weakref__", "_token", "collecting", "core_scope"),
-        *("creators", "handles", "memory", "params", "watch"),
+        *("creators", "handles", "in_branch", "make_variable", "memory", "params", "watch", "written"),
     )
 
-    def __init__(self, core_scope: Scope, variable_scope: Any) -> None:
+    def __init__(
+        self,
+        core_scope: Scope,
+        variable_scope: Any,
+        make_variable: Callable[..., Any],
+        written: re.Pattern[str] | None = None,
+    ) -> None:
         self.core_scope = core_scope
         self.memory = Memory(variable_scope)
         self.handles: dict[Any, Any] = {}
         self.params: dict[str, Any] = {}
         self.creators: list[Any] = []
+        self.in_branch = 0
         self.watch = TraceWatch(collecting=core_scope.collecting)
         self.collecting = core_scope.collecting
+        self.make_variable = make_variable
+        self.written = written
 
     def note_use(self, action: str, subject: Any = None) -> None:
         """Notes that code uses the state here: refuses it, or goes back to an earlier memory; `_caches.py` says why.
@@ -89,6 +103,10 @@ class Ambient:
         if earlier is not None:
             # A copy, because JAX may run the body once more.
             self.memory = earlier.copied()
+
+    def is_param(self, path: str, *, trainable: bool) -> bool:
+        """Whether a variable that TensorFlow trains, or does not, is a param here rather than state."""
+        return trainable and (self.written is None or self.written.search(path) is None)
 
     def __enter__(self) -> Ambient:
         self.watch.start()

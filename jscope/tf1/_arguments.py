@@ -25,6 +25,9 @@ uniform_unit_scaling_initializer = initializers.uniform_unit_scaling
 variance_scaling_initializer = initializers.variance_scaling
 zeros_initializer = initializers.zeros
 
+ZEROS, ONES = zeros_initializer(), ones_initializer()
+"""How the variables of layers start that start as constants."""
+
 
 def no_regularizer(_: Any) -> None:
     """Switches an inherited regularizer off: `regularizer=tf1.no_regularizer`."""

@@ -1,14 +1,14 @@
-"""What an object needs to stand for an array: `__jax_array__`, the operators, and the methods of arrays.
+"""What an object needs to stand for an array: `__jax_array__`, and the methods of arrays.
 
-JAX's functions take such an object as it is. Equality is not among the operators: old code puts variables into sets and
-dicts, where `==` must be identity.
+The functions of `jax.numpy` take such an object as it is; those of `jax.lax` do not. Equality is not among its
+operators: old code puts variables into sets and dicts, where `==` must be identity.
 """
 
 from __future__ import annotations
 
 import abc
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -43,9 +43,6 @@ class ArrayLike(abc.ABC):
             raise AttributeError(f"Neither `{type(self).__name__}` nor `jax.Array` has an attribute `{name}`.")
         return getattr(self.value(), name)
 
-    def __getitem__(self, index: Any) -> Any:
-        return self.value()[index]
-
     def __len__(self) -> int:
         return len(self.value())
 
@@ -61,26 +58,10 @@ class ArrayLike(abc.ABC):
     def __float__(self) -> float:
         return float(self.value())
 
+    def __index__(self) -> int:
+        return operator.index(self.value())
+
 
 def unwrap(value: Any) -> Any:
     """Returns the array that `value` stands for, or `value` itself."""
     return value.value() if isinstance(value, ArrayLike) else value
-
-
-def _operator(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda self, other: function(self.value(), unwrap(other))
-
-
-def _reflected_operator(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda self, other: function(jnp.asarray(unwrap(other)), self.value())
-
-
-_BINARY = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift", "rshift"]
-for _name in _BINARY:
-    _plain = _name.rstrip("_")
-    setattr(ArrayLike, f"__{_plain}__", _operator(getattr(operator, _name)))
-    setattr(ArrayLike, f"__r{_plain}__", _reflected_operator(getattr(operator, _name)))
-for _name in ("lt", "le", "gt", "ge"):
-    setattr(ArrayLike, f"__{_name}__", _operator(getattr(operator, _name)))
-for _name in ("neg", "pos", "abs", "invert"):
-    setattr(ArrayLike, f"__{_name}__", (lambda function: lambda self: function(self.value()))(getattr(operator, _name)))

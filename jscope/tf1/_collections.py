@@ -117,3 +117,8 @@ def local_variables(scope: str | None = None) -> list[Any]:
 def model_variables(scope: str | None = None) -> list[Any]:
     """Returns the variables in the collection `MODEL_VARIABLES`."""
     return get_collection(GraphKeys.MODEL_VARIABLES, scope)
+
+
+def moving_average_variables(scope: str | None = None) -> list[Any]:
+    """Returns the variables that have moving averages: see `tf1.train.ExponentialMovingAverage`."""
+    return get_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, scope)

@@ -15,15 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope._util._stack import call_site
+from jscope.errors import DuplicateVariableError
 from jscope.tf1 import _bridge, _dtypes, _initial, _name_scopes, _partition
 from jscope.tf1._ambient import Ambient
+from jscope.tf1._arguments import resolve_synchronization
 from jscope.tf1._arrays import unwrap
 from jscope.tf1._collections import GraphKeys, add
 from jscope.tf1._creators import run_creators
-from jscope.tf1._errors import ArgumentError, ArgumentTypeError
+from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
 from jscope.tf1._request import VariableRequest
 from jscope.tf1._shapes import are_sizes, as_shape
-from jscope.tf1._variables import Facts, Variable, new_handle
+from jscope.tf1._tensors import Undrawn
+from jscope.tf1._variables import Facts, PartitionedVariable, Variable, new_handle
 from jscope.tf1.losses import add_penalty
 
 _DEFAULT_KEYS = (GraphKeys.GLOBAL_VARIABLES, GraphKeys.TRAINABLE_VARIABLES)
@@ -68,6 +71,8 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
 def create(ambient: Ambient, request: VariableRequest) -> Any:
     """Creates the variable; in `apply`, finds it in the params."""
     path = _path_of(request.name)
+    if (Variable, path) in ambient.memory.templates:
+        raise _taken(path, request.site)
     # The initializer is checked before the name is taken: where it fails, nothing was changed.
     initial = _initial_value(request) if ambient.collecting or _may_have_failed(ambient, request, path) else None
     _name_scopes.check_root_name(path)
@@ -83,6 +88,80 @@ def create(ambient: Ambient, request: VariableRequest) -> Any:
     if regularizer is not None:
         add_penalty(ambient, variable, regularizer)
     return variable
+
+
+def make_variable(
+    ambient: Ambient,
+    initial: Any,
+    site: str,
+    *,
+    trainable: bool | None,
+    collections: Any,
+    name: str | None,
+    dtype: Any,
+    shape: Any = None,
+    path: str | None = None,
+    **options: Any,
+) -> Variable:
+    """Creates a variable that `get_variable` does not find: under its `path`, or under a name of the name scope."""
+    if initial is None:
+        raise ArgumentError("initial_value must be specified.")
+    ambient.note_use("`tf1.Variable` was called")
+    if path is None:
+        path = _name_scopes.unique_name(ambient, name or UNNAMED)
+    _name_scopes.check_root_name(path)
+    request = _request_by_hand(path, initial, site, trainable, collections, dtype, **options)
+    ambient.memory.templates[Variable, path] = True
+    if ambient.collecting:
+        start = _initial.initial_value_of_variable(path, request.dtype, initial)
+        variable = _create_through_creators(ambient, request, path, start, None)
+    else:
+        request.initializer = None if callable(initial) or isinstance(initial, Undrawn) else initial
+        variable = _find_in_params(ambient, request, path)
+        _add_to_collections(ambient, variable, collections)
+    ambient.handles[path] = variable
+    return variable
+
+
+def _request_by_hand(
+    path: str,
+    initial: Any,
+    site: str,
+    trainable: Any,
+    collections: Any,
+    dtype: Any,
+    *,
+    synchronization: Any,
+    aggregation: Any,
+    **options: Any,
+) -> VariableRequest:
+    rules = resolve_synchronization(synchronization, aggregation, trainable, path)
+    return VariableRequest(
+        name=path,
+        shape=None,
+        dtype=None if dtype is None else _dtypes.as_dtype(dtype),
+        initializer=initial,
+        regularizer=None,
+        trainable=rules[2],
+        collections=collections,
+        partitioner=None,
+        validate_shape=True,
+        synchronization=rules[0],
+        aggregation=rules[1],
+        site=site,
+        **options,
+    )
+
+
+def _taken(path: str, site: str) -> DuplicateVariableError:
+    return DuplicateVariableError(
+        advised(
+            f"Variable {path} already exists: `tf1.Variable` made it, and `get_variable` asks for one of this name at "
+            f"{site}.",
+            "TensorFlow would give the second the name of another op in checkpoints, but not in its store. Give one "
+            "of them another name.",
+        )
+    )
 
 
 def _may_have_failed(ambient: Ambient, request: VariableRequest, path: str) -> bool:
@@ -131,7 +210,7 @@ def _record(
         shape=None if is_value else tuple(initial.shape.as_list()),
         dtype=None if is_value else _dtypes.canonical(initial.dtype),
         initializer=initial.initializer,
-        trainable=trainable,
+        trainable=ambient.is_param(path, trainable=trainable),
         regularizer=regularizer,
         constraint=options["constraint"],
         axes=_partition.logical_axes(request.partitions),
@@ -152,9 +231,11 @@ def _find_in_params(ambient: Ambient, request: VariableRequest, path: str) -> Va
     else:
         dtype = request.dtype if shape is not None else getattr(value, "dtype", None)
     # A creator may have made it state in `init`; creators do not run here, so the trees say what it became.
-    trainable = request.trainable and not _bridge.is_state(core_scope, path)
+    is_state = _bridge.is_state(core_scope, path)
+    is_param = ambient.is_param(path, trainable=request.trainable)
+    trainable = request.trainable and not (is_state and is_param)
     # State may be assigned, and a getter may return another value each time: these are read anew.
-    if trainable and not _bridge.has_getters(core_scope):
+    if is_param and not is_state and not _bridge.has_getters(core_scope):
         ambient.params[path] = value
     found = getattr(value, "shape", None) if shape is None else shape
     return _handle_of(ambient, request, path, found, dtype, trainable, request.constraint)
@@ -208,8 +289,11 @@ def _effective_regularizer(request: VariableRequest, initial: Any) -> Any:
 
 
 def _add_to_collections(ambient: Ambient, variable: Variable, collections: Any) -> None:
+    # Of a variable that is cut, the collections hold the parts, as in TensorFlow.
+    items = variable.parts() if isinstance(variable, PartitionedVariable) else [variable]
     for key in _collection_keys(collections, variable.facts.trainable):
-        add(ambient, key, variable)
+        for item in items:
+            add(ambient, key, item)
 
 
 def _collection_keys(collections: Any, trainable: bool) -> Iterable[Any]:

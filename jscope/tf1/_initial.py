@@ -89,6 +89,24 @@ def initial_value_of_constant(value: Any, dtype: Any = None) -> InitialValue:
     return InitialValue(kept, TensorShape(np.shape(constant)), constant.dtype)
 
 
+def initial_value_of_variable(name: str, dtype: Any, initial: Any) -> InitialValue:
+    """Returns what `tf1.Variable(initial, dtype=dtype)` begins with."""
+    if callable(initial) and not hasattr(initial, "value"):
+        return initial_value(name, None, dtype, initial)
+    recipe = getattr(initial, "recipe", None)
+    if recipe is not None:
+        # It was drawn, or filled, of nothing but constants: so it is done again, with the variable's own key.
+        value = jnp.asarray(unwrap(initial))
+        found = value.dtype if dtype is None else dtype
+        return InitialValue(functools.partial(_run_recipe, recipe), TensorShape(value.shape), found)
+    return initial_value_of_constant(unwrap(initial), dtype)
+
+
+def _run_recipe(recipe: Callable[[], Any], key: Key | None, shape: Shape, dtype: Any) -> jax.Array:
+    with _drawing(key):
+        return jnp.asarray(recipe()).astype(dtype)
+
+
 def _default(name: str, shape: TensorShape | None, dtype: Any) -> Any:
     if shape is None:
         raise ArgumentError(

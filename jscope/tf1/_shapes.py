@@ -49,6 +49,24 @@ class TensorShape(tuple[Any, ...]):
 
     rank = ndims
 
+    def __getitem__(self, index: Any) -> Any:
+        found = tuple.__getitem__(self, index)
+        return tuple.__new__(TensorShape, found) if isinstance(index, slice) else found
+
+    def __add__(self, other: Any) -> TensorShape:
+        return self.concatenate(other)
+
+    def __radd__(self, other: Any) -> TensorShape:
+        return TensorShape(other).concatenate(self)
+
+    def concatenate(self, other: Any) -> TensorShape:
+        """Returns the shape with the dimensions of another one at its end.
+
+        >>> TensorShape([2])[:1].concatenate([3])
+        (2, 3)
+        """
+        return tuple.__new__(TensorShape, (*self, *TensorShape(other)))
+
     @property
     def dims(self) -> list[Any]:
         """The dimensions as a list."""

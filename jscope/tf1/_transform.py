@@ -6,20 +6,27 @@ scope begins at the path of that scope.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+import operator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jscope import _path
 from jscope._scope import Scope
 from jscope._transform import Transformed, TransformedWithState
-from jscope.tf1 import _bridge, _dtypes, _initial
-from jscope.tf1._ambient import Ambient, current
+from jscope._util import _text
+from jscope.tf1 import _bridge, _creating, _dtypes, _initial
+from jscope.tf1._ambient import Ambient, current, current_or_none
 from jscope.tf1._arrays import ArrayLike, unwrap
 from jscope.tf1._errors import ArgumentTypeError
 from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse
+from jscope.tf1._tensors import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,6 +43,12 @@ def scoped(function: Callable[P, R]) -> Callable[Concatenate[Scope, P], R]:
     >>> float(jscope.apply(model, {"old": {"w": 2.0}, "b": 1.0}, 3.0))
     7.0
     """
+    return _scoped(function, _written_around)
+
+
+def _scoped(
+    function: Callable[P, R], written: Callable[[], re.Pattern[str] | None]
+) -> Callable[Concatenate[Scope, P], R]:
     if not callable(function):
         raise ArgumentTypeError(f"Expected a function, not {function!r}.")
 
@@ -45,10 +58,17 @@ def scoped(function: Callable[P, R]) -> Callable[Concatenate[Scope, P], R]:
         if not isinstance(scope, Scope):
             raise ArgumentTypeError(f"Expected a jscope.Scope as the first argument, not {scope!r}.")
         root = VariableScope(as_reuse(_bridge.reuse_of(scope)), scope.path)
-        with Ambient(scope, root):
-            return _without_handles(function(*args, **kwargs))
+        args, kwargs = _map_arrays(_as_tensor, (args, kwargs))
+        with Ambient(scope, root, _creating.make_variable, written()), _advising():
+            return _map_arrays(_as_array, function(*args, **kwargs))
 
     return run_under_ambient
+
+
+def _written_around() -> re.Pattern[str] | None:
+    """Returns what the caller of the running call has said to be state, for a function that is given to a lift."""
+    outer = current_or_none()
+    return None if outer is None else outer.written
 
 
 def transform(function: Callable[P, R]) -> Transformed[P, R]:
@@ -63,10 +83,12 @@ def transform(function: Callable[P, R]) -> Transformed[P, R]:
     >>> jax.jit(apply)(params, jnp.ones((1, 2))).tolist()
     [[2.0]]
     """
-    return Transformed(_bridge.Program(scoped(function), stateful=False))
+    return Transformed(_bridge.Program(_scoped(function, lambda: None), stateful=False))
 
 
-def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]:
+def transform_with_state(
+    function: Callable[P, R], *, state: str | re.Pattern[str] | None = None
+) -> TransformedWithState[P, R]:
     """Turns a TF1-style function with variables that are not trainable into the pure functions `init` and `apply`.
 
     >>> from jscope import tf1
@@ -78,17 +100,58 @@ def transform_with_state(function: Callable[P, R]) -> TransformedWithState[P, R]
     >>> out, state = apply(params, state)
     >>> int(state["n"])
     1
+
+    Code may assign to variables that TensorFlow trains (target networks, for example). `state` says which: a regular
+    expression that is searched for in their full names. They are state here, and `jax.grad` by the params leaves them
+    alone; to TensorFlow's functions they stay trainable.
+
+    >>> def copy():
+    ...     target, online = (tf1.get_variable(name, [2]) for name in ("target", "online"))
+    ...     return tf1.assign(target, online)
+    >>> init, apply = tf1.transform_with_state(copy, state="^target$")
+    >>> params, state = init(jax.random.key(0))
+    >>> out, state = apply(params, state)
+    >>> list(params), bool((state["target"] == params["online"]).all())
+    (['online'], True)
     """
-    return TransformedWithState(_bridge.Program(scoped(function), stateful=True))
+    pattern = None if state is None else _text.pattern(state, "state: ")
+    return TransformedWithState(_bridge.Program(_scoped(function, lambda: pattern), stateful=True))
 
 
-def _without_handles(out: Any) -> Any:
-    """Returns an output with values in place of handles, which are of no use after the call."""
-    # Most outputs hold none and are returned as they are, the very objects.
-    handle = lambda leaf: isinstance(leaf, ArrayLike)  # noqa: E731
-    if not any(map(handle, jax.tree.leaves(out, is_leaf=handle))):
-        return out
-    return jax.tree.map(unwrap, out, is_leaf=handle)
+def _map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Returns a tree with `function` of its leaves; the very tree, if that changes none of them."""
+    # A scope is a tree of variables, but code that takes one computes with JAX's arrays.
+    leaves, structure = jax.tree.flatten(tree, is_leaf=lambda leaf: isinstance(leaf, ArrayLike | Scope))
+    changed = list(map(function, leaves))
+    return tree if all(map(operator.is_, leaves, changed)) else structure.unflatten(changed)
+
+
+def _as_tensor(leaf: Any) -> Any:
+    """Returns an array of numbers as a tensor, and anything else as it is."""
+    if isinstance(leaf, np.ndarray) and leaf.dtype.kind not in "OSU":
+        # Not static: under `jax.jit` the same argument would not be, either.
+        leaf = jnp.asarray(leaf)
+    keys = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+    return Tensor(leaf, "Placeholder") if isinstance(leaf, jax.Array) and not keys else leaf
+
+
+def _as_array(leaf: Any) -> Any:
+    """Returns the array that stands behind a tensor or a handle, which is of no use after the call."""
+    return leaf.__jax_array__() if isinstance(leaf, Tensor) else unwrap(leaf)
+
+
+@contextlib.contextmanager
+def _advising() -> Iterator[None]:
+    """Adds to JAX's errors about tensors what to do."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if "__jax_array__" in str(error) or (Tensor.__qualname__ in str(error) and "pytree" in str(error)):
+            error.add_note(
+                "The functions of `jax.lax` do not take the tensors and variables of `jscope.tf1`, which those of "
+                "`jax.numpy` do. Pass `jnp.asarray(x)`, or use TensorFlow's function of `jscope.tf1`."
+            )
+        raise
 
 
 def current_scope() -> Scope:

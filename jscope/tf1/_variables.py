@@ -7,28 +7,24 @@ is a pytree whose only leaf is its value; what comes out of a JAX transform is a
 
 from __future__ import annotations
 
+import math
+import re
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope.errors import ScopeEndedError, StateError
+from jscope import _path
+from jscope._util._stack import call_site
+from jscope.errors import NativeTransformError, ScopeEndedError, StateError
 from jscope.tf1 import _bridge
-from jscope.tf1._ambient import Ambient, current_or_none
-from jscope.tf1._arrays import ArrayLike, unwrap
-from jscope.tf1._errors import ArgumentTypeError
+from jscope.tf1._ambient import Ambient, current, current_or_none
+from jscope.tf1._arrays import unwrap
 from jscope.tf1._shapes import TensorShape, as_shape
-
-
-@dataclass(frozen=True, slots=True)
-class Op:
-    """All that a variable has of TensorFlow's op: the name."""
-
-    name: str
+from jscope.tf1._tensors import Op, Tensor, TensorLike, tensor
 
 
 class Facts(NamedTuple):
@@ -55,8 +51,11 @@ class Facts(NamedTuple):
     site: str = ""
 
 
-class Variable(ArrayLike):
-    """A variable, as `get_variable` returns it; only `get_variable` makes one.
+class Variable(TensorLike):
+    """A variable, as `get_variable` returns it.
+
+    Called with an initial value, it makes a variable that `get_variable` does not find, named under the name scope:
+    `Variable`, `Variable_1`, ... where no name is given.
 
     >>> from jscope import tf1
     >>> def model(x):
@@ -66,16 +65,44 @@ class Variable(ArrayLike):
     ...     return x @ w
     >>> params = tf1.transform(model).init(jax.random.key(0), jnp.ones((1, 2)))
     foo/w:0 foo/w [2, 3] float32 True
+    >>> def count():
+    ...     with tf1.name_scope("bar"):
+    ...         return tf1.Variable(0, trainable=False).assign_add(1)
+    >>> params, state = tf1.transform_with_state(count).init(jax.random.key(0))
+    >>> jscope.tree.names(state)
+    ['bar/Variable']
     """
 
-    __slots__ = ("__weakref__", "_ambient", "_detached", "_facts")
+    __slots__ = ("__weakref__", "_ambient", "_detached", "_facts", "_parts")
+    _parts: Any
+
+    def __new__(
+        cls,
+        initial_value: Any = None,
+        trainable: bool | None = None,
+        collections: Any = None,
+        validate_shape: bool = True,
+        caching_device: Any = None,
+        name: str | None = None,
+        variable_def: Any = None,
+        dtype: Any = None,
+        expected_shape: Any = None,
+        import_scope: str | None = None,
+        constraint: Callable[..., Any] | None = None,
+        use_resource: bool | None = None,
+        synchronization: Any = None,
+        aggregation: Any = None,
+        shape: Any = None,
+    ) -> Variable:
+        """Makes a variable with this initial value: an array, a number, a tensor, or a function without arguments."""
+        ambient = current("Variable")
+        options = {"trainable": trainable, "collections": collections, "name": name, "dtype": dtype}
+        options |= {"caching_device": caching_device, "constraint": constraint, "use_resource": use_resource}
+        options |= {"synchronization": synchronization, "aggregation": aggregation, "shape": shape}
+        return ambient.make_variable(ambient, initial_value, call_site(), **options)
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        raise ArgumentTypeError(
-            "`tf1.Variable(...)` cannot create a variable: without a scope it would not have a name that a checkpoint "
-            "could keep.\n"
-            "Use `tf1.get_variable(name, initializer=value)`, with `trainable=False` for what is not a param."
-        )
+        pass  # `__new__` has done it.
 
     @property
     def facts(self) -> Facts:
@@ -99,16 +126,6 @@ class Variable(ArrayLike):
         shape = as_shape(found)
         return as_shape(jnp.shape(self.value())) if shape is None else shape  # pyright: ignore[reportReturnType]
 
-    def get_shape(self) -> TensorShape:
-        """Returns the shape."""
-        return self.shape
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype of the value."""
-        # That of the value, not the one that was asked for: params may have been cast, and a getter may cast as well.
-        return np.dtype(jnp.result_type(self.value()))
-
     @property
     def trainable(self) -> bool:
         """Whether it is a param (true) or state."""
@@ -128,9 +145,12 @@ class Variable(ArrayLike):
         ambient.note_use("Variable `{}` was read", facts.path)
         # Params do not change during a call, and this is the most frequent of all operations.
         found = ambient.params.get(facts.path)
-        return _bridge.read(ambient.core_scope, facts.path, trainable=facts.trainable) if found is None else found
+        if found is not None:
+            return found
+        is_param = ambient.is_param(facts.path, trainable=facts.trainable)
+        return _bridge.read(ambient.core_scope, facts.path, trainable=is_param)
 
-    read_value = value
+    read_value = initialized_value = value
 
     def assign(
         self, value: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
@@ -142,28 +162,40 @@ class Variable(ArrayLike):
           NativeTransformError: Inside a JAX transform, from where the value could not get out.
         """
         # First of all whether it may be written at all: what follows reads the variable, and would blame the reading.
-        ambient, new = self._running("assigned"), unwrap(value)
+        ambient = self._running("assigned")
         write = _bridge.writer(ambient.core_scope, self._facts.path)
+        new = value.value() if isinstance(value, Tensor) else unwrap(value)
         if isinstance(new, np.ndarray | np.generic | list | tuple):
-            new = jnp.asarray(new, self.dtype)
-        write(new)
-        return new
+            new = jnp.asarray(new, np.dtype(self.dtype))
+        try:
+            write(new)
+        except StateError as error:
+            if self._facts.trainable:
+                error.add_note(
+                    "jscope: `tf1.transform_with_state(f, state=regex)` makes state of the variables whose full names "
+                    f"match, such as `^{re.escape(self._facts.path)}$`."
+                )
+            raise
+        return tensor(jnp.asarray(new, np.dtype(self.dtype)), name or "Assign")
 
     def assign_add(
         self, delta: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
     ) -> Any:
         """Adds to the variable; otherwise as `assign`."""
-        return self.assign(self.value() + jnp.asarray(unwrap(delta), self.dtype))
+        return self.assign(self.__jax_array__() + self._delta(delta), name=name or "AssignAdd")
 
     def assign_sub(
         self, delta: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
     ) -> Any:
         """Subtracts from the variable; otherwise as `assign`."""
-        return self.assign(self.value() - jnp.asarray(unwrap(delta), self.dtype))
+        return self.assign(self.__jax_array__() - self._delta(delta), name=name or "AssignSub")
+
+    def _delta(self, delta: Any) -> Any:
+        return jnp.asarray(delta.value() if isinstance(delta, Tensor) else unwrap(delta), np.dtype(self.dtype))
 
     def __repr__(self) -> str:
-        facts = self._facts
-        return f"<tf1.Variable '{facts.path}:0' shape={facts.shape} dtype={getattr(facts.dtype, 'name', facts.dtype)}>"
+        shape, dtype = self._facts.shape, self._facts.dtype
+        return f"<tf1.{type(self).__name__} '{self.name}' shape={shape} dtype={getattr(dtype, 'name', dtype)}>"
 
     def _running(self, action: str) -> Ambient:
         ambient = self._ambient() if self._ambient is not None else None
@@ -178,7 +210,107 @@ class Variable(ArrayLike):
                 f"Variable `{self._facts.path}` was {action} after the `init` or `apply` call it belongs to.\n"
                 "Return its value from the function instead."
             )
+        if ambient.in_branch and action == "assigned":
+            raise NativeTransformError(
+                f"`{self._facts.path}` was assigned in a branch of `tf.cond`, both of which run here.\n"
+                "Assign outside: `v.assign(tf.cond(pred, lambda: new, lambda: v.value()))`."
+            )
         return ambient
+
+
+class PartitionedVariable(Variable):
+    """A variable that a partitioner cuts: one array, which can be looked at in parts.
+
+    >>> from jscope import tf1
+    >>> def model():
+    ...     table = tf1.get_variable("table", [5, 2], partitioner=tf1.fixed_size_partitioner(2))
+    ...     return len(table), [(part.name, part.shape) for part in table], table.as_tensor().shape
+    >>> tf1.transform(model).apply({"table": jnp.ones((5, 2))})
+    (2, [('table/part_0:0', (3, 2)), ('table/part_1:0', (2, 2))], (5, 2))
+    """
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """The full name, without a number behind: that is for the parts."""
+        return self._facts.path
+
+    @property
+    def partitions(self) -> list[int]:
+        """Into how many parts each axis is cut."""
+        return list(self._facts.partitions)
+
+    def as_tensor(self) -> Any:
+        """Returns the whole as a tensor."""
+        return tensor(self.__jax_array__(), "ConcatPartitions")
+
+    def parts(self) -> list[VariablePart]:
+        """Returns the parts, in order; the same objects each time."""
+        if self._parts is None:
+            self._parts = tuple(VariablePart(self, number) for number in range(len(self)))
+        return list(self._parts)
+
+    def __len__(self) -> int:
+        return math.prod(self._facts.partitions)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.parts())
+
+
+class VariablePart(TensorLike):
+    """One part of a variable that a partitioner cuts: rows of it, under the name `n/part_0`."""
+
+    __slots__ = ("number", "whole")
+
+    def __init__(self, whole: PartitionedVariable, number: int) -> None:
+        self.whole = whole
+        self.number = number
+
+    @property
+    def name(self) -> str:
+        """The full name of the variable and the number of the part, as a checkpoint of TensorFlow's has it."""
+        return f"{self.op.name}:0"
+
+    @property
+    def op(self) -> Op:
+        """An object that has that name as `.name`."""
+        return Op(_path.child(self.whole.facts.path, f"part_{self.number}"))
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the variable is trained."""
+        return self.whole.trainable
+
+    @property
+    def shape(self) -> TensorShape:
+        """The shape."""
+        sizes = [each.stop - each.start for each in self._slices()]
+        return as_shape(tuple(sizes))  # pyright: ignore[reportReturnType]
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the variable."""
+        return self.whole.dtype
+
+    def value(self) -> Any:
+        """Returns the part of the variable's value."""
+        return self.whole.__jax_array__()[self._slices()]
+
+    read_value = value
+
+    def _slices(self) -> tuple[slice, ...]:
+        # The first parts have one row more where the rows are no multiple of the parts.
+        found = []
+        for size, parts in zip(self.whole.shape, self.whole.facts.partitions, strict=True):
+            number = self.number if parts > 1 else 0
+            rows, more = divmod(int(size), parts)
+            start = number * rows + min(number, more)
+            found.append(slice(start, start + rows + (number < more)))
+        return tuple(found)
+
+    def __repr__(self) -> str:
+        return f"<tf1.VariablePart '{self.name}' shape={self.shape}>"
 
 
 def new_handle(ambient: Ambient, facts: Facts) -> Variable:
@@ -186,10 +318,10 @@ def new_handle(ambient: Ambient, facts: Facts) -> Variable:
     return _make_handle(facts, weakref.ref(ambient), None)
 
 
-# `__init__` is what a user's `tf1.Variable(...)` reaches, and refuses, so handles are made without it.
+# `Variable(...)` asks the running call to create a variable, which ends here.
 def _make_handle(facts: Facts, ambient: Any, value: Any) -> Variable:
-    self = object.__new__(Variable)
-    self._facts, self._ambient, self._detached = facts, ambient, value
+    self = object.__new__(Variable if facts.partitions is None else PartitionedVariable)
+    self._facts, self._ambient, self._detached, self._parts = facts, ambient, value, None
     return self
 
 
@@ -208,7 +340,9 @@ def _unflatten(aux: tuple[Any, ...], children: tuple[Any]) -> Variable:
     return _make_handle(facts, None, children[0])
 
 
-jax.tree_util.register_pytree_node(Variable, _flatten, _unflatten)
+for _kind in (Variable, PartitionedVariable):
+    jax.tree_util.register_pytree_node(_kind, _flatten, _unflatten)
+jax.tree_util.register_pytree_node(VariablePart, lambda part: ((part.value(),), None), lambda _, leaves: leaves[0])
 
 
 def name_of(item: Any) -> str | None:

@@ -16,13 +16,18 @@ import jax.numpy as jnp
 from jscope.errors import DTypeMismatchError
 from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient
-from jscope.tf1._arrays import ArrayLike, unwrap
+from jscope.tf1._arrays import unwrap
 from jscope.tf1._collections import GraphKeys, add, add_to_collection, get_collection
 from jscope.tf1._errors import advised
+from jscope.tf1._lazy import finder
+from jscope.tf1._tensors import TensorLike
 from jscope.tf1._variables import Variable, without_output_number
 
+# The losses of labels and predictions, such as `tf.losses.mean_squared_error`, are operations.
+__getattr__, __dir__ = finder("losses")
 
-class RegularizationLoss(ArrayLike):
+
+class RegularizationLoss(TensorLike):
     """The penalty of one variable, computed where it is used. It stands for a scalar array."""
 
     __slots__ = ("regularizer", "variable")

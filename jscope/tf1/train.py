@@ -19,9 +19,17 @@ from jax.core import Tracer
 
 from jscope import _path
 from jscope.errors import ShapeMismatchError
+from jscope.tf1._averages import ExponentialMovingAverage as ExponentialMovingAverage
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, MissingReuseError
+from jscope.tf1._lazy import finder
 from jscope.tf1._shapes import TensorShape, as_shape
+from jscope.tf1._steps import assert_global_step as assert_global_step
+from jscope.tf1._steps import create_global_step as create_global_step
+from jscope.tf1._steps import get_global_step as get_global_step
+from jscope.tf1._steps import get_or_create_global_step as get_or_create_global_step
 from jscope.tf1._variables import Variable, without_output_number
+
+__getattr__, __dir__ = finder("train")
 
 PART = "part_"
 """What TensorFlow calls the shards of a partitioned variable, with their number, below its name."""

@@ -193,7 +193,7 @@ def test_odeint_traces_as_often_as_it_likes():
             with tf1.variable_scope("field"):
                 return -y * tf1.get_variable("k", [], initializer=tf1.ones_initializer())
 
-        return odeint(field, x, jnp.array([0.0, 1.0]))[-1]
+        return odeint(field, jnp.asarray(x), jnp.array([0.0, 1.0]))[-1]
 
     model = tf1.transform(model)
     params = model.init(KEY, X)

@@ -29,6 +29,23 @@ DELIVERED = """
     variance_scaling_initializer orthogonal_initializer glorot_uniform_initializer glorot_normal_initializer
     initializers.identity losses.get_regularization_loss losses.get_regularization_losses train.init_from_checkpoint
     contrib.layers.l1_regularizer contrib.layers.l2_regularizer
+    layers.dense layers.conv1d layers.conv2d layers.conv3d layers.conv2d_transpose layers.conv3d_transpose
+    layers.separable_conv1d layers.separable_conv2d layers.batch_normalization layers.dropout layers.flatten
+    layers.max_pooling1d layers.max_pooling2d layers.max_pooling3d layers.average_pooling1d layers.average_pooling2d
+    layers.average_pooling3d layers.Layer layers.Dense layers.Conv1D layers.Conv2D layers.Conv3D layers.Conv2DTranspose
+    layers.Conv3DTranspose layers.SeparableConv1D layers.SeparableConv2D layers.BatchNormalization layers.Dropout
+    layers.Flatten layers.MaxPooling1D layers.MaxPooling2D layers.MaxPooling3D layers.AveragePooling1D
+    layers.AveragePooling2D layers.AveragePooling3D
+    contrib.layers.fully_connected contrib.layers.conv2d contrib.layers.conv2d_transpose
+    contrib.layers.separable_conv2d contrib.layers.batch_norm contrib.layers.layer_norm contrib.layers.flatten
+    contrib.layers.dropout contrib.layers.max_pool2d contrib.layers.avg_pool2d contrib.layers.one_hot_encoding
+    contrib.layers.xavier_initializer contrib.layers.variance_scaling_initializer contrib.layers.repeat
+    contrib.layers.stack contrib.layers.utils.convert_collection_to_dict contrib.framework.arg_scope
+    contrib.framework.add_arg_scope contrib.framework.model_variable contrib.framework.get_or_create_global_step
+    contrib.framework.get_variables contrib.framework.get_variables_by_name contrib.framework.get_variables_by_suffix
+    contrib.framework.get_variables_to_restore contrib.slim.conv2d contrib.slim.arg_scope contrib.slim.fully_connected
+    assign assign_add assign_sub group control_dependencies no_op scatter_update moving_average_variables
+    PartitionedVariable train.ExponentialMovingAverage train.get_or_create_global_step train.get_global_step
 """
 
 

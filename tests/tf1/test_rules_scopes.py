@@ -45,10 +45,18 @@ def test_rule_3_reuse_gives_the_same_object_by_joined_name():
     assert run(f) == (True, True, 1, MISSING.format("A/b/c"))
 
 
-def test_rule_4_a_variable_is_made_by_get_variable_alone():
-    """`tf1.Variable(...)` is an error that says what to use. TensorFlow makes one outside the store."""
-    with pytest.raises(TypeError, match=r"Use `tf1.get_variable\(name, initializer=value\)`"):
-        tf1.Variable(1.0, name="w")
+def test_rule_4_get_variable_does_not_find_a_variable_made_by_hand():
+    """It takes the name, and `get_variable` creates another, for which there is no room in a dict: an error says so."""
+
+    def f():
+        w = tf1.Variable(1.0, name="w")
+        with vs("", reuse=True):
+            return w.name, store(), err(lambda: gv("w")), err(lambda: gv("x", [1]))
+
+    assert run(f)[:2] == ("w:0", [])
+    assert run(f)[2].startswith("ValueError: Variable w")
+    with pytest.raises(errors.DuplicateVariableError, match=r"`tf1\.Variable` made it"):
+        run(lambda: (tf1.Variable(1.0, name="w"), gv("w", [1])))
 
 
 def test_rule_5_a_name_is_used_as_it_is():

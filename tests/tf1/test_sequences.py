@@ -456,7 +456,7 @@ def test_t27_a_partitioned_variable_is_one_array():
         "variable of the same name was already created with partitioning?"
     )
     big = "ValueError: Expected 0 <= offset < shape but found offset=2, shape=2 for var_offset=[2], full_shape=[2]"
-    assert run(f) == ("v:0", (5, 2), (True, undefined), without, big, ["v"])
+    assert run(f) == ("v", (5, 2), (True, undefined), without, big, ["v"])
 
 
 def test_t28_a_template_keeps_the_scope_of_its_first_call():

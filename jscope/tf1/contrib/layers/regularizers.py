@@ -1,6 +1,6 @@
-"""`tf.contrib.layers`: the regularizers.
+"""Regularizers: each returns a function of a variable's value.
 
-Each returns a function of a variable's value. With a scale of 0, that function returns None, which means no penalty.
+With a scale of 0, that function returns None, which means no penalty.
 """
 
 from __future__ import annotations

@@ -1,0 +1,147 @@
+"""From a row of the table to a function with TensorFlow's arguments.
+
+A kernel is a function of arrays, which knows neither tensors nor names. `operation` gives it the signature that the row
+says: the function takes tensors, variables, arrays and constants, and returns tensors. What is computed of static
+values only is static.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from jscope.errors import MissingRngError
+from jscope.tf1 import _dtypes
+from jscope.tf1._arrays import ArrayLike
+from jscope.tf1._tensors import Tensor, TensorLike, Undrawn, tensor
+
+Kernel = Callable[..., Any]
+"""A function of arrays, with positional arguments in the order of the signature, less `name`."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def takes_tensors(kernel: Function) -> Function:
+    """Marks a kernel that is given tensors and constants as they are."""
+    kernel.takes_tensors = True  # pyright: ignore[reportFunctionMemberAccess]
+    return kernel
+
+
+def never_static(kernel: Function) -> Function:
+    """Marks a kernel that is asked for arrays, which may be large, though all that it is given is static."""
+    kernel.never_static = True  # pyright: ignore[reportFunctionMemberAccess]
+    return kernel
+
+
+def operation(name: str, signature: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the function of a row.
+
+    The signature is Python's, with two additions: `~dim:axis` is a deprecated name, `dim`, of the argument `axis`;
+    `-layout=None` is an argument that has no effect.
+
+    >>> double = operation("double", "x, scale=2, name=None, ~factor:scale", jax.numpy.multiply)
+    >>> double(2), double(3, factor=5, name="a").name
+    (<tf1.Tensor 'Double:0' shape=() dtype=int32>, 'a:0')
+    """
+    parameters = [part.strip() for part in _split(signature)]
+    shown = ", ".join(map(_parameter, parameters))
+    given = "".join(f"{_argument(part, parameters)}, " for part in parameters if _is_passed(part))
+    named = "name" if any(part.startswith("name") for part in parameters) else "None"
+    scope = {"_call": call, "_kernel": kernel, "_op": _op_name(name), **_DEFAULTS}
+    # As `namedtuple` does: a function that is made of its text has a true signature, and is as fast as any.
+    made = eval(f"lambda {shown}: _call(_kernel, ({given}), {named} or _op)", scope)
+    made.__name__, made.__qualname__, made.__module__ = name.rpartition(".")[2], name, "jscope.tf1"
+    made.__doc__ = f"TensorFlow's `tf.{name}`."
+    return made
+
+
+def call(kernel: Callable[..., Any], arguments: tuple[Any, ...], name: str | None) -> Any:
+    """Returns the tensors of what a kernel makes of the arguments."""
+    given = arguments if hasattr(kernel, "takes_tensors") else tuple(map(plain, arguments))
+    traced = any(map(_is_traced, arguments))
+    if hasattr(kernel, "never_static") or traced:
+        try:
+            out = as_tensors(kernel(*given), name)
+        except MissingRngError as error:
+            # An error only where it is used: `tf1.Variable(tf1.random_normal(shape))` needs no key but in `init`.
+            out = Undrawn(error, name)
+        if not traced and isinstance(out, Tensor):
+            out.recipe = functools.partial(kernel, *given)
+        return out
+    # Also under `jax.jit`: a shape that is computed of shapes must be known.
+    with jax.ensure_compile_time_eval():
+        return as_tensors(jax.tree.map(_as_static, kernel(*given)), name)
+
+
+def plain(value: Any) -> Any:
+    """Returns an argument without tensors; of those in a list, their arrays."""
+    if value.__class__ is Tensor:
+        return value.value()
+    if isinstance(value, ArrayLike):
+        return value.operand() if isinstance(value, TensorLike) else value.value()
+    return [plain(item) for item in value] if value.__class__ in (list, tuple) else value
+
+
+def as_tensors(out: Any, name: str | None = None) -> Any:
+    """Returns what a kernel returned with tensors in place of arrays."""
+    if isinstance(out, jax.Array | np.ndarray | np.generic):
+        return tensor(out, name)
+    if isinstance(out, list):
+        return [as_tensors(item, name) for item in out]
+    if isinstance(out, tuple):
+        items = [as_tensors(item, name) for item in out]
+        return out._make(items) if hasattr(out, "_make") else tuple(items)  # pyright: ignore[reportAttributeAccessIssue]
+    return {key: as_tensors(item, name) for key, item in out.items()} if isinstance(out, dict) else out
+
+
+def _is_traced(value: Any) -> bool:
+    if isinstance(value, ArrayLike):
+        return value.__class__ is not Tensor or isinstance(value.value(), jax.Array)
+    if value.__class__ in (list, tuple):
+        return any(map(_is_traced, value))
+    return isinstance(value, jax.Array)
+
+
+def _as_static(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, jax.Array) else value
+
+
+def _split(signature: str) -> list[str]:
+    """Splits at the commas that stand outside brackets."""
+    parts, depth = [""], 0
+    for letter in signature:
+        depth += (letter in "[(") - (letter in "])")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def _parameter(part: str) -> str:
+    return f"{part[1:].partition(':')[0]}=None" if part.startswith("~") else part.removeprefix("-")
+
+
+def _is_passed(part: str) -> bool:
+    return not part.startswith(("~", "-", "name="))
+
+
+def _argument(part: str, parameters: list[str]) -> str:
+    name = part.partition("=")[0]
+    for other in parameters:
+        old, _, new = other.removeprefix("~").partition(":")
+        if other.startswith("~") and new == name:
+            return f"({name} if {old} is None else {old})"
+    return name
+
+
+def _op_name(name: str) -> str:
+    words = name.rpartition(".")[2].removeprefix("reduce_").split("_")
+    return "".join(word[:1].upper() + word[1:] for word in words)
+
+
+_DEFAULTS = {**{name: getattr(_dtypes, name) for name in ("float32", "int32", "int64")}, "bool": _dtypes.bool_}

@@ -1,0 +1,117 @@
+"""Kernels of batch normalization and of losses on logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jscope.tf1._ops._reductions import moments
+from jscope.tf1._tensors import as_array
+
+
+def batch_normalization(x: Any, mean: Any, variance: Any, offset: Any, scale: Any, epsilon: Any) -> Any:
+    """The numbers with this mean and variance taken out, scaled and moved."""
+    x = as_array(x)
+    mean, variance, offset, scale = (_of_rank(v, x.ndim) for v in (mean, variance, offset, scale))
+    factor = jax.lax.rsqrt(variance + jnp.asarray(epsilon, variance.dtype))
+    factor = factor if scale is None else factor * scale
+    moved = -mean * factor if offset is None else offset - mean * factor
+    return x * factor.astype(x.dtype) + moved.astype(x.dtype)
+
+
+def fused_batch_norm(
+    x: Any,
+    scale: Any,
+    offset: Any,
+    mean: Any,
+    variance: Any,
+    epsilon: Any,
+    data_format: str,
+    is_training: bool,
+    factor: float,
+) -> tuple[Any, Any, Any]:
+    """The normalized input, its mean, and its variance as if the batch were a sample (divided by n - 1)."""
+    x, channels = as_array(x), 1 if data_format.startswith("NC") else jnp.ndim(x) - 1
+    over = tuple(axis for axis in range(x.ndim) if axis != channels)
+    shape = [-1 if axis == channels else 1 for axis in range(x.ndim)]
+    old_mean, old_variance = mean, variance
+    # TensorFlow does not differentiate by statistics that are given.
+    mean, variance = (None if v is None else jax.lax.stop_gradient(as_array(v)) for v in (mean, variance))
+    if is_training:
+        mean, variance = moments(as_array(x).astype(jnp.float32), over, False)
+    by_channel = lambda v: as_array(v).reshape(shape)  # noqa: E731
+    moved, scaled = by_channel(offset), by_channel(scale)
+    wide = x.astype(jnp.float32)
+    out = batch_normalization(wide, by_channel(mean), by_channel(variance), moved, scaled, epsilon).astype(x.dtype)
+    if is_training:
+        count = x.size // x.shape[channels]
+        variance = variance * (count / max(count - 1, 1))
+        if factor != 1.0:
+            mean = old_mean * (1 - factor) + mean * factor
+            variance = old_variance * (1 - factor) + variance * factor
+    # They are for moving averages; TensorFlow does not differentiate them, either.
+    return out, jax.lax.stop_gradient(as_array(mean)), jax.lax.stop_gradient(as_array(variance))
+
+
+def _of_rank(value: Any, rank: int) -> Any:
+    if value is None:
+        return None
+    value = as_array(value)
+    return value.reshape((1,) * (rank - value.ndim) + value.shape) if value.ndim else value
+
+
+def xw_plus_b(x: Any, weights: Any, biases: Any) -> Any:
+    """`x @ weights + biases`."""
+    return as_array(x) @ as_array(weights) + as_array(biases).reshape(1, -1)
+
+
+def relu_layer(x: Any, weights: Any, biases: Any) -> Any:
+    """`relu(x @ weights + biases)`."""
+    return jax.nn.relu(xw_plus_b(x, weights, biases))
+
+
+def softmax_cross_entropy(labels: Any, logits: Any, axis: Any) -> Any:
+    """The cross entropy of the softmax of logits with probabilities."""
+    logits, axis = as_array(logits), -1 if axis is None else int(axis)
+    labels = as_array(labels).astype(logits.dtype)
+    return -jnp.sum(labels * jax.nn.log_softmax(logits, axis), axis)
+
+
+def softmax_cross_entropy_v1(labels: Any, logits: Any, axis: Any) -> Any:
+    """As `softmax_cross_entropy`, without gradient for the labels."""
+    return softmax_cross_entropy(jax.lax.stop_gradient(as_array(labels)), logits, axis)
+
+
+def sparse_softmax_cross_entropy(labels: Any, logits: Any) -> Any:
+    """The cross entropy of the softmax of logits with the numbers of classes."""
+    logits, labels = as_array(logits), as_array(labels)
+    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits, -1), labels[..., None], -1, mode="fill", fill_value=jnp.nan)
+    return -chosen[..., 0]
+
+
+def sigmoid_cross_entropy(labels: Any, logits: Any) -> Any:
+    """The cross entropy of the sigmoid of logits with probabilities."""
+    logits = as_array(logits)
+    labels = as_array(labels).astype(logits.dtype)
+    return jax.nn.relu(logits) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+
+
+def weighted_cross_entropy(labels: Any, logits: Any, pos_weight: Any) -> Any:
+    """As `sigmoid_cross_entropy`, where what should be 1 counts `pos_weight` times."""
+    logits = as_array(logits)
+    labels = as_array(labels).astype(logits.dtype)
+    weight = 1 + (jnp.asarray(pos_weight, logits.dtype) - 1) * labels
+    return (1 - labels) * logits + weight * (jnp.log1p(jnp.exp(-jnp.abs(logits))) + jax.nn.relu(-logits))
+
+
+def log_poisson_loss(targets: Any, log_input: Any, full: bool) -> Any:
+    """The negative log likelihood of a Poisson distribution, given the logarithm of its rate."""
+    targets, log_input = as_array(targets), as_array(log_input)
+    loss = jnp.exp(log_input) - log_input * targets
+    if full:
+        safe = jnp.maximum(targets, 1)
+        stirling = targets * jnp.log(safe) - targets + 0.5 * jnp.log(2 * jnp.pi * safe)
+        loss += jnp.where((targets >= 0) & (targets <= 1), jnp.zeros_like(loss), stirling)
+    return loss

@@ -1,0 +1,235 @@
+"""Tensors: what operations return, an array with the methods that TensorFlow code asks a tensor for.
+
+A tensor is an array and a name. NumPy's arrays in it are *static*: they are values at the time of tracing, such as a
+shape, and what is computed of them is static again. So `tf.reshape(x, [tf.shape(x)[0], -1])` works under `jax.jit`.
+
+A tensor is a pytree, but it does not come out of a JAX transform again: there it becomes the array it stands for. So
+JAX's own functions, of which many are such transforms inside (`jax.nn.relu`), compute with what they expect.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jscope import _path
+from jscope.tf1 import _dtypes
+from jscope.tf1._ambient import current_or_none
+from jscope.tf1._arrays import ArrayLike, unwrap
+from jscope.tf1._dtypes import DType
+from jscope.tf1._errors import ArgumentError
+from jscope.tf1._shapes import TensorShape, as_shape
+
+Static = np.ndarray | np.generic
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """All that a tensor or variable has of TensorFlow's op: the name."""
+
+    name: str
+
+
+class TensorLike(ArrayLike):
+    """What tensors and variables have in common: shape and dtype as TensorFlow has them, and operators."""
+
+    __slots__ = ()
+
+    @property
+    def shape(self) -> TensorShape:
+        """The shape, which has `as_list()`, `ndims` and, in each dimension, `value`."""
+        return as_shape(np.shape(self.value()))  # pyright: ignore[reportReturnType]
+
+    def get_shape(self) -> TensorShape:
+        """Returns the shape."""
+        return self.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The dtype, equal to NumPy's, with TensorFlow's `base_dtype`, `is_floating`, `as_numpy_dtype`."""
+        return _dtypes.wrapped(jnp.result_type(self.value()))
+
+    def operand(self) -> Any:
+        """Returns the array to compute with."""
+        # Params may be NumPy's arrays, which are not static for that.
+        return self.__jax_array__()
+
+    def __getitem__(self, index: Any) -> Any:
+        indices = tuple(map(_index, index)) if isinstance(index, tuple) else _index(index)
+        return result(self, None, self.operand()[indices], "strided_slice")
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+
+class Tensor(TensorLike):
+    """What an operation returns, and what a function given to `tf1.transform` gets in place of arrays.
+
+    >>> x = tensor(jnp.ones((2, 3)))
+    >>> x.get_shape().as_list(), x.shape[1:].as_list(), x.dtype.name, (1.0 + x).shape.ndims
+    ([2, 3], [3], 'float32', 2)
+    """
+
+    __slots__ = ("_name", "_value", "recipe")
+
+    def __init__(self, value: Any, name: str | None = None) -> None:
+        self._value = value
+        self._name = name
+        # What makes the value again, with another key, where it was made of nothing but constants.
+        self.recipe: Callable[[], Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the operation, below the name scope, with a colon and a zero."""
+        return f"{self.op.name}:0"
+
+    @property
+    def op(self) -> Op:
+        """An object that has the name of the operation as `.name`."""
+        return Op(self._name or "Tensor")
+
+    def value(self) -> Any:
+        """Returns the array."""
+        return self._value
+
+    operand = value
+
+    def set_shape(self, shape: Any) -> None:
+        """Raises `ValueError` unless the tensor has this shape: here shapes are known."""
+        wanted = as_shape(shape)
+        if wanted is not None and not wanted.is_compatible_with(self.shape):
+            raise ArgumentError(f"Tensor's shape {self.shape} is not compatible with supplied shape {wanted}.")
+
+    def __repr__(self) -> str:
+        return f"<tf1.Tensor '{self.name}' shape={self.shape} dtype={self.dtype.name}>"
+
+
+class Undrawn(Tensor):
+    """A tensor of random numbers in a call without a key. To use it is an error, to begin a variable with it is not."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: Exception, name: str | None) -> None:
+        super().__init__(None, name)
+        self._error = error
+
+    def value(self) -> Any:
+        """Raises the error that says how to give the call a key."""
+        raise self._error
+
+    operand = value
+
+
+def tensor(value: Any, name: str | None = None) -> Any:
+    """Returns `value` as a tensor; tensors and variables are returned as they are, unless they get a name.
+
+    >>> tensor(jnp.ones(2), "a").name, tensor([1, 2]).dtype.name, tensor(2.5).shape
+    ('a:0', 'int32', ())
+    """
+    if isinstance(value, ArrayLike):
+        if name is None:
+            return value
+        value = value.operand() if isinstance(value, TensorLike) else value.value()
+    if not isinstance(value, jax.Array):
+        value = _dtypes.as_constant(value)
+        # Static values have the dtype that they would have in JAX, which is that of what is computed with them.
+        value = np.asarray(value, _dtypes.canonical(value.dtype))
+    return Tensor(value, None if name is None else _below_name_scope(name))
+
+
+def as_array(value: Any) -> Any:
+    """Returns an array of JAX's; where it is one already, at once, which `jnp.asarray` does not."""
+    return value if isinstance(value, jax.Array) else jnp.asarray(value)
+
+
+def is_static(value: Any) -> bool:
+    """Whether a value is known while JAX traces."""
+    return not isinstance(value, jax.Array)
+
+
+def _below_name_scope(name: str) -> str:
+    ambient = current_or_none()
+    scope = ambient.memory.name_stack if ambient is not None else ""
+    return _path.child(scope, name) if scope else name
+
+
+def result(one: Any, other: Any, value: Any, name: str) -> Any:
+    """Returns what an operator has computed: a tensor, unless a variable met an array of JAX's."""
+    # Code that computes with JAX's arrays goes on with them; only tensors, which stand on TensorFlow's side, spread.
+    if not isinstance(one, Tensor) and isinstance(other, jax.Array):
+        return value
+    return tensor(value, name)
+
+
+def _index(index: Any) -> Any:
+    if isinstance(index, slice):
+        return slice(_index(index.start), _index(index.stop), _index(index.step))
+    index = index.operand() if isinstance(index, TensorLike) else index
+    # NumPy's arrays without axes are indices of their own kind to JAX, which do not fit into slices.
+    return int(index) if isinstance(index, Static) and not np.ndim(index) and index.dtype.kind in "iu" else index
+
+
+def operands(one: Any, other: Any) -> tuple[Any, Any]:
+    """Returns two arrays that fit each other as TensorFlow would have them: constants take the dtype of tensors."""
+    x = one.operand() if isinstance(one, TensorLike) else unwrap(one)
+    y = other.operand() if isinstance(other, TensorLike) else unwrap(other)
+    return of_one_rank(_constant(one, x, y), _constant(other, y, x))
+
+
+# JAX makes the attributes of its settings when it runs, so that type checkers don't know them.
+_ranks: Callable[[], str] = lambda: getattr(jax.config, "jax_numpy_rank_promotion")  # noqa: B009, E731
+
+
+def of_one_rank(x: Any, y: Any) -> tuple[Any, Any]:
+    """Returns two arrays with as many axes in front of the smaller one as JAX asks for."""
+    rank, wanted = np.ndim(x), np.ndim(y)
+    # TensorFlow adds axes of itself. So does JAX, unless it is set to refuse; then it is done here.
+    if rank == wanted or not rank or not wanted or _ranks() == "allow":
+        return x, y
+    if rank < wanted:
+        return x.reshape((1,) * (wanted - rank) + np.shape(x)), y
+    return x, y.reshape((1,) * (rank - wanted) + np.shape(y))
+
+
+def _constant(given: Any, value: Any, other: Any) -> Any:
+    """Returns an operand; if it was given as a constant of NumPy's or as a list, in the dtype of the other one."""
+    if isinstance(given, Static | list | tuple):
+        value = np.asarray(jax.tree.map(unwrap, given)) if isinstance(given, list | tuple) else value
+        dtype = getattr(other, "dtype", value.dtype)
+        fits = jnp.issubdtype(dtype, jnp.inexact) or jnp.issubdtype(value.dtype, jnp.integer)
+        value = np.asarray(value, dtype) if fits and value.dtype != bool else value
+    # JAX's arrays do not mix with static ones of any dtype that NumPy has.
+    return jnp.asarray(value) if isinstance(value, Static) and isinstance(other, jax.Array) else value
+
+
+def _operator(function: Callable[[Any, Any], Any], name: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: result(self, other, function(*operands(self, other)), name)
+
+
+def _reflected(function: Callable[[Any, Any], Any], name: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: result(self, other, function(*operands(other, self)), name)
+
+
+def _unary(function: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
+    return lambda self: tensor(function(self.operand()), name)
+
+
+_BINARY = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift", "rshift"]
+for _word in _BINARY:
+    _plain = _word.rstrip("_")
+    setattr(TensorLike, f"__{_plain}__", _operator(getattr(operator, _word), _plain))
+    setattr(TensorLike, f"__r{_plain}__", _reflected(getattr(operator, _word), _plain))
+for _word, _name in {"lt": "Less", "le": "LessEqual", "gt": "Greater", "ge": "GreaterEqual"}.items():
+    setattr(TensorLike, f"__{_word}__", _operator(getattr(operator, _word), _name))
+for _word, _name in {"neg": "Neg", "pos": "Pos", "abs": "Abs", "invert": "LogicalNot"}.items():
+    setattr(TensorLike, f"__{_word}__", _unary(getattr(operator, _word), _name))
+
+
+for _kind in (Tensor, Undrawn):
+    jax.tree_util.register_pytree_node(_kind, lambda t: ((t.value(),), None), lambda _, children: children[0])

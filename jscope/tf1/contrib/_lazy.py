@@ -1,0 +1,22 @@
+"""The namespaces of `tf1.contrib` are imported on first use: who needs only scopes imports only scopes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+PACKAGE = __name__.rpartition(".")[0]
+NAMESPACES = ("framework", "layers", "rnn", "slim", "training")
+
+
+def __getattr__(name: str) -> Any:
+    """Imports `tf1.contrib.<name>`; afterwards it is an attribute like any other."""
+    if name in NAMESPACES:
+        return importlib.import_module(f"{PACKAGE}.{name}")
+    known = ", ".join(f"`{each}`" for each in NAMESPACES)
+    raise AttributeError(f"`tf1.contrib` has no `{name}`; it has {known}.")
+
+
+def __dir__() -> list[str]:
+    """Lists the namespaces."""
+    return list(NAMESPACES)

@@ -1,0 +1,3 @@
+"""`tf.contrib.framework` under the name of the module in which TensorFlow keeps it."""
+
+from jscope.tf1.contrib.framework import *  # noqa: F403 - all of it.

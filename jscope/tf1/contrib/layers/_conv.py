@@ -1,0 +1,262 @@
+"""Convolutions and pools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from jscope.nn._spatial import Window
+from jscope.tf1._arguments import ZEROS
+from jscope.tf1._errors import ArgumentError
+from jscope.tf1._name_scopes import name_scope
+from jscope.tf1._tensors import tensor
+from jscope.tf1.contrib.framework._arg_scope import add_arg_scope
+from jscope.tf1.contrib.framework._variables import model_variable
+from jscope.tf1.contrib.layers._common import (
+    RENAMED,
+    collect_variable,
+    collections_of,
+    finished,
+    layer_scope,
+    layout,
+    relu,
+)
+from jscope.tf1.contrib.layers._dense import bias_add
+from jscope.tf1.contrib.layers.initializers import XAVIER
+from jscope.tf1.contrib.layers.utils import channel_dimension, collect_named_outputs, two_element_tuple
+from jscope.tf1.layers import _conv, _pool
+from jscope.tf1.layers._layer import as_given, channels_last
+
+_FORMATS = (None, "NWC", "NCW", "NHWC", "NCHW", "NDHWC", "NCDHW")
+
+
+@add_arg_scope
+def convolution(
+    inputs: Any,
+    num_outputs: int,
+    kernel_size: Any,
+    stride: Any = 1,
+    padding: str = "SAME",
+    data_format: str | None = None,
+    rate: Any = 1,
+    activation_fn: Callable[..., Any] | None = relu,
+    normalizer_fn: Callable[..., Any] | None = None,
+    normalizer_params: dict[str, Any] | None = None,
+    weights_initializer: Any = XAVIER,
+    weights_regularizer: Callable[..., Any] | None = None,
+    biases_initializer: Any = ZEROS,
+    biases_regularizer: Callable[..., Any] | None = None,
+    reuse: Any = None,
+    variables_collections: Any = None,
+    outputs_collections: Any = None,
+    trainable: bool = True,
+    scope: Any = None,
+    conv_dims: int | None = None,
+) -> Any:
+    """Convolves with `weights` and adds `biases`, or normalizes in their place; then activates.
+
+    >>> from jscope import tf1
+    >>> model = tf1.transform(lambda x: tf1.contrib.layers.conv2d(x, 2, 3))
+    >>> jscope.tree.names(model.init(jax.random.key(0), jnp.ones((1, 4, 4, 3))))
+    ['Conv/weights', 'Conv/biases']
+    """
+    order = layout(data_format, _FORMATS)  # pyright: ignore[reportArgumentType]
+    weights = {"kernel_initializer": weights_initializer, "kernel_regularizer": weights_regularizer}
+    bias = {"bias_initializer": biases_initializer, "bias_regularizer": biases_regularizer}
+    given = {"strides": stride, "padding": padding, "data_format": order, "dilation_rate": rate, "trainable": trainable}
+    with layer_scope(scope, "Conv", reuse, RENAMED) as sc:
+        inputs = tensor(inputs)
+        rank = inputs.shape.ndims
+        if conv_dims is not None and conv_dims + 2 != rank:
+            raise ArgumentError(f"Convolution expects input with rank {conv_dims + 2}, got {rank}")
+        kinds = {3: _conv.Conv1D, 4: _conv.Conv2D, 5: _conv.Conv3D}
+        if rank not in kinds:
+            raise ArgumentError(f"Convolution not supported for input with rank {rank}")
+        layer = _made(
+            kinds[rank], inputs, sc, reuse, normalizer_fn, num_outputs, kernel_size, **given, **weights, **bias
+        )
+        outputs = _called(layer, inputs, variables_collections, "kernel")
+        return finished(outputs, sc, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
+
+
+def _made(
+    kind: Any, inputs: Any, sc: Any, reuse: Any, normalizer_fn: Any, filters: int, kernel_size: Any, **options: Any
+) -> Any:
+    """Returns a layer under the scope `sc`, with biases unless it is normalized."""
+    use_bias = not normalizer_fn and options["bias_initializer"]
+    where = {"name": sc.name, "dtype": inputs.dtype, "_scope": sc, "_reuse": reuse}
+    return kind(filters, kernel_size, use_bias=use_bias, **options, **where)
+
+
+def _called(layer: Any, inputs: Any, variables_collections: Any, *kernels: str) -> Any:
+    """Returns the output of a layer, after its variables were put into their collections."""
+    outputs = layer(inputs)
+    for kernel in kernels:
+        collect_variable(getattr(layer, kernel), variables_collections, "weights")
+    collect_variable(layer.bias, variables_collections, "biases")
+    return outputs
+
+
+def _named(function: Callable[..., Any], name: str, doc: str) -> Callable[..., Any]:
+    """Returns one of several functions that are made alike, under its own name, for `arg_scope`."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return add_arg_scope(function)
+
+
+def _of_rank(dims: int, name: str) -> Callable[..., Any]:
+    """Returns `convolution` for inputs with this many spatial axes; a function of its own to `arg_scope`."""
+
+    def function(inputs: Any, num_outputs: int, kernel_size: Any, *args: Any, **kwargs: Any) -> Any:
+        return convolution(inputs, num_outputs, kernel_size, *args, conv_dims=dims, **kwargs)
+
+    return _named(
+        function, name, f"`convolution` over {dims} spatial {'axis' if dims == 1 else 'axes'}; the same arguments."
+    )
+
+
+convolution1d = conv1d = _of_rank(1, "convolution1d")
+convolution2d = conv2d = _of_rank(2, "convolution2d")
+convolution3d = conv3d = _of_rank(3, "convolution3d")
+
+
+def _transpose_of_rank(kind: type[_conv.ConvTranspose], name: str, default: str, formats: tuple[str, ...]) -> Any:
+    """Returns the transposed convolution of a class."""
+
+    def function(
+        inputs: Any,
+        num_outputs: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: str = "SAME",
+        data_format: str = formats[0],
+        activation_fn: Callable[..., Any] | None = relu,
+        normalizer_fn: Callable[..., Any] | None = None,
+        normalizer_params: dict[str, Any] | None = None,
+        weights_initializer: Any = XAVIER,
+        weights_regularizer: Callable[..., Any] | None = None,
+        biases_initializer: Any = ZEROS,
+        biases_regularizer: Callable[..., Any] | None = None,
+        reuse: Any = None,
+        variables_collections: Any = None,
+        outputs_collections: Any = None,
+        trainable: bool = True,
+        scope: Any = None,
+    ) -> Any:
+        given = {"kernel_initializer": weights_initializer, "kernel_regularizer": weights_regularizer}
+        given |= {"bias_initializer": biases_initializer, "bias_regularizer": biases_regularizer}
+        given |= {"strides": stride, "padding": padding, "data_format": layout(data_format, formats)}
+        with layer_scope(scope, default, reuse, RENAMED) as sc:
+            made = kind, tensor(inputs), sc, reuse, normalizer_fn, num_outputs, kernel_size
+            outputs = _called(_made(*made, trainable=trainable, **given), inputs, variables_collections, "kernel")
+            return finished(outputs, sc, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
+
+    return _named(
+        function, name, "Convolves from small to large with `weights` and adds `biases`; arguments as in `convolution`."
+    )
+
+
+convolution2d_transpose = conv2d_transpose = _transpose_of_rank(
+    _conv.Conv2DTranspose, "convolution2d_transpose", "Conv2d_transpose", ("NHWC", "NCHW")
+)
+convolution3d_transpose = conv3d_transpose = _transpose_of_rank(
+    _conv.Conv3DTranspose, "convolution3d_transpose", "Conv3d_transpose", ("NDHWC", "NCDHW")
+)
+
+
+@add_arg_scope
+def separable_convolution2d(
+    inputs: Any,
+    num_outputs: int | None,
+    kernel_size: Any,
+    depth_multiplier: int = 1,
+    stride: Any = 1,
+    padding: str = "SAME",
+    data_format: str = "NHWC",
+    rate: Any = 1,
+    activation_fn: Callable[..., Any] | None = relu,
+    normalizer_fn: Callable[..., Any] | None = None,
+    normalizer_params: dict[str, Any] | None = None,
+    weights_initializer: Any = XAVIER,
+    pointwise_initializer: Any = None,
+    weights_regularizer: Callable[..., Any] | None = None,
+    biases_initializer: Any = ZEROS,
+    biases_regularizer: Callable[..., Any] | None = None,
+    reuse: Any = None,
+    variables_collections: Any = None,
+    outputs_collections: Any = None,
+    trainable: bool = True,
+    scope: Any = None,
+) -> Any:
+    """Convolves each channel with `depthwise_weights`, mixes the channels with `pointwise_weights`, adds `biases`.
+
+    Without `num_outputs` channels are not mixed.
+    """
+    order = layout(data_format)
+    after = normalizer_fn, normalizer_params, activation_fn, outputs_collections
+    given = {"strides": stride, "padding": padding, "data_format": order, "dilation_rate": two_element_tuple(rate)}
+    bias = {"bias_initializer": biases_initializer, "bias_regularizer": biases_regularizer, "trainable": trainable}
+    weights = {"depthwise_initializer": weights_initializer, "depthwise_regularizer": weights_regularizer}
+    weights |= {"pointwise_initializer": pointwise_initializer or weights_initializer}
+    weights |= {"pointwise_regularizer": weights_regularizer, "depth_multiplier": depth_multiplier}
+    with layer_scope(scope, "SeparableConv2d", reuse, _SEPARABLE) as sc:
+        inputs = tensor(inputs)
+        if num_outputs is None:
+            outputs = _depthwise(inputs, kernel_size, given, {**weights, **bias}, variables_collections)
+            if not normalizer_fn and biases_initializer is not None:
+                start = biases_initializer, biases_regularizer, None, variables_collections, None, trainable
+                outputs = bias_add(outputs, None, *start, data_format, sc)
+            return finished(outputs, sc, *after)
+        kind = _conv.SeparableConv2D
+        layer = _made(kind, inputs, sc, reuse, normalizer_fn, num_outputs, kernel_size, **given, **weights, **bias)
+        outputs = _called(layer, inputs, variables_collections, "depthwise_kernel", "pointwise_kernel")
+        return finished(outputs, sc, *after)
+
+
+_SEPARABLE = {**RENAMED, "depthwise_kernel": "depthwise_weights", "pointwise_kernel": "pointwise_weights"}
+separable_conv2d = separable_convolution2d
+
+
+def _depthwise(inputs: Any, kernel_size: Any, given: dict[str, Any], weights: dict[str, Any], keys: Any) -> Any:
+    """Returns the convolution of each channel by itself, with a variable of its own."""
+    over = Window(*map(two_element_tuple, (kernel_size, given["strides"], given["dilation_rate"])))
+    order, padding = given["data_format"], given["padding"].lower()
+    kernel = model_variable(
+        "depthwise_weights",
+        [*over.size, channel_dimension(inputs.shape, order, 4), weights["depth_multiplier"]],
+        inputs.dtype,
+        initializer=weights["depthwise_initializer"],
+        regularizer=weights["depthwise_regularizer"],
+        trainable=weights["trainable"],
+        collections=collections_of(keys, "weights"),
+    )
+    return tensor(as_given(_conv.depthwise(channels_last(jnp.asarray(inputs), order), kernel, over, padding), order))
+
+
+def _pool_of(kind: type[_pool.Pool], name: str, default: str, formats: tuple[str, ...]) -> Any:
+    """Returns the pool of a class."""
+
+    def function(
+        inputs: Any,
+        kernel_size: Any,
+        stride: Any = 2,
+        padding: str = "VALID",
+        data_format: str = formats[0],
+        outputs_collections: Any = None,
+        scope: str | None = None,
+    ) -> Any:
+        order = layout(data_format, formats)
+        with name_scope(scope, default) as sc:
+            layer = kind(kernel_size, stride, padding, order, _scope=sc)
+            return collect_named_outputs(outputs_collections, sc, layer(tensor(inputs)))
+
+    return _named(function, name, f"The pools of `{kind.__name__}`, with a stride of 2 unless another is given.")
+
+
+_IMAGES, _VOLUMES = ("NHWC", "NCHW"), ("NDHWC", "NCDHW")
+avg_pool2d = _pool_of(_pool.AveragePooling2D, "avg_pool2d", "AvgPool2D", _IMAGES)
+avg_pool3d = _pool_of(_pool.AveragePooling3D, "avg_pool3d", "AvgPool3D", _VOLUMES)
+max_pool2d = _pool_of(_pool.MaxPooling2D, "max_pool2d", "MaxPool2D", _IMAGES)
+max_pool3d = _pool_of(_pool.MaxPooling3D, "max_pool3d", "MaxPool3D", _VOLUMES)

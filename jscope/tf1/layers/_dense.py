@@ -1,0 +1,145 @@
+"""Layers on vectors: `Dense`, and those without variables, `Dropout` and `Flatten`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jscope.nn._layer import along, in_one_dtype
+from jscope.tf1._arguments import ZEROS
+from jscope.tf1._errors import ArgumentError
+from jscope.tf1._ops._drawing import next_key
+from jscope.tf1._tensors import tensor
+from jscope.tf1.layers._layer import Layer, activated, array_of, channels_last, channels_of
+
+
+class Dense(Layer):
+    """Multiplies the last axis by `kernel` and adds `bias`.
+
+    >>> from jscope import tf1
+    >>> def model(x):
+    ...     layer = tf1.layers.Dense(3)
+    ...     return layer(layer(x))
+    >>> jscope.tree.names(tf1.transform(model).init(jax.random.key(0), jnp.ones((2, 3))))
+    ['dense/kernel', 'dense/bias']
+
+    Arguments are those of `tf1.layers.dense`, without `inputs` and `reuse`.
+    """
+
+    def __init__(
+        self,
+        units: Any,
+        activation: Any = None,
+        use_bias: Any = True,
+        kernel_initializer: Any = None,
+        bias_initializer: Any = ZEROS,
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        trainable: bool = True,
+        name: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(trainable, name, activity_regularizer=activity_regularizer, **options)
+        self.units, self.activation, self.use_bias = int(units), activation, use_bias
+        self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
+        self.kernel_regularizer, self.bias_regularizer = kernel_regularizer, bias_regularizer
+        self.kernel_constraint, self.bias_constraint = kernel_constraint, bias_constraint
+        self.bias: Any = None
+
+    def build(self, input_shape: Any) -> None:
+        """Creates `kernel` (d, units) and `bias` (units,)."""
+        self.kernel = self.add_weight(
+            "kernel",
+            [channels_of(input_shape), self.units],
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        self.bias = add_bias_weight(self, self.units)
+
+    def call(self, inputs: Any) -> Any:
+        """Returns `activation(inputs @ kernel + bias)`."""
+        x, kernel = in_one_dtype(array_of(inputs), array_of(self.kernel))
+        return activated(
+            with_bias(self, jnp.matmul(x, kernel)), self.activation, "BiasAdd" if self.use_bias else "MatMul"
+        )
+
+
+class Dropout(Layer):
+    """Sets a share `rate` of the elements to zero in training, and makes the others larger by as much.
+
+    Arguments are those of `tf1.layers.dropout`, without `inputs` and `training`.
+    """
+
+    def __init__(
+        self, rate: Any = 0.5, noise_shape: Any = None, seed: Any = None, name: Any = None, **options: Any
+    ) -> None:
+        super().__init__(name=name, **options)
+        self.rate, self.noise_shape, self.seed = rate, noise_shape, seed
+
+    def call(self, inputs: Any, training: Any = False) -> Any:
+        """Returns the input, in training with zeros in it."""
+        decided = static_bool(training)
+        if decided is False or (isinstance(self.rate, int | float) and self.rate == 0):
+            return tensor(inputs, "Identity")
+        x = array_of(inputs)
+        keep = 1 - jnp.asarray(self.rate, x.dtype)
+        given = self.noise_shape or x.shape
+        shape = tuple(size if each is None else int(each) for each, size in zip(given, x.shape, strict=True))
+        dropped = jnp.where(jax.random.uniform(next_key(self.seed), shape, x.dtype) < keep, x / keep, jnp.zeros_like(x))
+        return tensor(dropped if decided else jnp.where(jnp.asarray(training), dropped, x), "dropout")
+
+
+class Flatten(Layer):
+    """Makes one axis of all but the first.
+
+    Arguments are those of `tf1.layers.flatten`, without `inputs`.
+    """
+
+    def __init__(self, data_format: str = "channels_last", name: Any = None, **options: Any) -> None:
+        super().__init__(name=name, **options)
+        self.data_format = data_format
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the input with two axes, the channels as the fastest."""
+        x = array_of(inputs)
+        if x.ndim > 2:
+            x = channels_last(x, self.data_format)
+        return tensor(x.reshape(x.shape[0], int(np.prod(x.shape[1:]))), "Reshape")
+
+
+def add_bias_weight(layer: Any, size: int) -> Any:
+    """Returns the variable `bias` of a layer, or None if it has none."""
+    if not layer.use_bias:
+        return None
+    return layer.add_weight(
+        "bias",
+        [size],
+        initializer=layer.bias_initializer,
+        regularizer=layer.bias_regularizer,
+        constraint=layer.bias_constraint,
+    )
+
+
+def with_bias(layer: Any, y: Any) -> Any:
+    """Returns an output with the bias of its layer, if that has one, along the last axis."""
+    if layer.bias is None:
+        return y
+    y, bias = in_one_dtype(y, array_of(layer.bias))
+    return y + along(bias, y.ndim)
+
+
+def static_bool(value: Any) -> bool | None:
+    """Returns whether a flag is set, or None if only the running program knows; None itself is not set."""
+    value = getattr(value, "operand", lambda: value)()
+    if value is None or isinstance(value, bool | int | np.bool_ | np.ndarray):
+        return bool(value)
+    if not isinstance(value, jax.Array):
+        raise ArgumentError(f"`training` must be a bool or a bool tensor, not {value!r}.")
+    return None

@@ -1,0 +1,83 @@
+"""TensorFlow 2.21 as the TensorFlow 1 that old files expect: its `contrib` is made of `tf_slim` and `tf_keras`.
+
+`tf` is not put together before it is asked for: the tests import this file, too, and TensorFlow need not be there.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+import types
+
+
+class HParams:
+    """`tf.contrib.training.HParams`: values by name."""
+
+    def __init__(self, **values):
+        vars(self).update(values)
+
+    def override_from_dict(self, values):
+        vars(self).update(values)
+        return self
+
+
+def module(name, **members):
+    made = types.ModuleType(f"{__name__}.{name}")
+    made.__path__ = []
+    vars(made).update(members)
+    sys.modules[made.__name__] = made
+    return made
+
+
+def members(*homes, but=()):
+    return {n: getattr(home, n) for home in homes for n in dir(home) if n not in but and not n.startswith("__")}
+
+
+def tensorflow_and_slim():
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    # Its fused kernels are not exact: a layer normalization written with `tf.nn.moments` is off by a thousandth.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    tf = importlib.import_module("tensorflow").compat.v1
+    tf.disable_v2_behavior()
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    # What `tf_slim` expects where earlier versions of TensorFlow and Keras had it.
+    importlib.import_module("tensorflow.python.framework.ops").Tensor = tf.Tensor
+    for name in ("", ".base", ".convolutional", ".core", ".normalization", ".pooling"):
+        home = f"legacy_tf_layers{name}"
+        sys.modules[f"tf_keras.{home}"] = importlib.import_module(f"tf_keras.src.{home}")
+    return tf, importlib.import_module("tf_slim")
+
+
+@functools.cache
+def build():
+    """Imports TensorFlow, and puts the modules together."""
+    v1, slim = tensorflow_and_slim()
+    homes = (importlib.import_module(f"tf_keras.src.layers.rnn.legacy_cell{end}") for end in ("s", "_wrappers"))
+    cells = members(*homes)
+    initializers = {
+        "xavier_initializer": lambda uniform=True, seed=None, dtype=v1.float32: (
+            v1.glorot_uniform_initializer(seed) if uniform else v1.glorot_normal_initializer(seed)
+        ),
+        "variance_scaling_initializer": lambda factor=2.0, mode="FAN_IN", uniform=False, seed=None, dtype=v1.float32: (
+            v1.variance_scaling_initializer(factor, mode.lower(), "uniform" if uniform else "truncated_normal", seed)
+        ),
+    }
+    contrib = module(
+        "tf.contrib",
+        layers=module("tf.contrib.layers", **(members(slim, slim.layers) | initializers)),
+        slim=slim,
+        framework=module("tf.contrib.framework", **members(slim)),
+        rnn=module("tf.contrib.rnn", **cells, static_rnn=v1.nn.static_rnn),
+        training=module("tf.contrib.training", HParams=HParams),
+    )
+    nn = module("tf.nn", **members(v1.nn, but=("rnn_cell",)), rnn_cell=module("tf.nn.rnn_cell", **cells))
+    return module("tf", **members(v1, but=("nn", "contrib")), nn=nn, contrib=contrib)
+
+
+def __getattr__(name):
+    if name == "tf":
+        return build()
+    raise AttributeError(name)
