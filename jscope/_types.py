@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -9,6 +10,9 @@ import jax
 
 Key: TypeAlias = jax.Array
 """A random key: `jax.random.key(seed)`, or the older `jax.random.PRNGKey(seed)`."""
+
+StrPath: TypeAlias = str | os.PathLike[str]
+"""Where a file or directory is."""
 
 Shape: TypeAlias = tuple[int, ...]
 ShapeLike: TypeAlias = Sequence[int] | int

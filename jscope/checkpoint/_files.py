@@ -109,7 +109,7 @@ def creating(path: Path) -> Iterator[Path]:
             yield scratch
             # The names of the files in it, before it is seen; whoever writes the files syncs their bytes.
             sync(scratch)
-            _check_free(path)
+            check_free(path)
             os.rename(scratch, path)
             sync(path.parent)
     finally:
@@ -168,7 +168,8 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _check_free(path: Path) -> None:
+def check_free(path: Path) -> None:
+    """Raises if there is something at `path` already."""
     # POSIX would let an empty directory be replaced.
     if path.exists():
         raise CheckpointExistsError(f"`{path}` is there already. Delete it first, or save under another name.")

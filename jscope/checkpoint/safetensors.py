@@ -8,26 +8,30 @@ A file is mapped, not read: only arrays that are asked for are fetched from the 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from jscope import tree as _tree
-from jscope._types import Converter
+from jscope._types import Converter, StrPath
 from jscope._util._gc import gc_paused
 from jscope.checkpoint import _leaves
 from jscope.checkpoint._files import replacing
 from jscope.checkpoint._names import Rename, Select, chosen, renamed
+from jscope.checkpoint._safetensors._index import SUFFIX, IndexReader
 from jscope.checkpoint._safetensors._reader import SafetensorsReader
+from jscope.checkpoint._safetensors._shards import write_shards
 from jscope.checkpoint._safetensors._writer import write_file
-
-StrPath: TypeAlias = str | os.PathLike[str]
 
 
 @gc_paused()
 def save(
-    path: StrPath, tree: Any, *, metadata: Mapping[str, str] | None = None, conversion: Converter | None = None
+    path: StrPath,
+    tree: Any,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    conversion: Converter | None = None,
+    shard_bytes: int | None = None,
 ) -> None:
     """Writes the arrays of a pytree to a file, all or nothing: an older file is replaced by a complete one, or kept.
 
@@ -43,8 +47,11 @@ def save(
       metadata: Strings by name, to be stored beside.
       conversion: What makes other names and layouts of the arrays, each while it is written: the inverse of the
         `jscope.checkpoint.Conversion` that restores them.
+      shard_bytes: How many bytes of arrays a file may have at most: then `path` is a new directory of such files with
+        an index, as Hugging Face's are. An array that is larger has a file to itself.
 
     Raises:
+      CheckpointExistsError: The directory is there already.
       UnsupportedCheckpointError: A leaf is none of these.
       StructureMismatchError: The conversion does not fit the tree; nothing is written.
       CheckpointWriteError: The disk is full, or the directory read-only.
@@ -52,6 +59,9 @@ def save(
     arrays, kinds = _leaves.to_arrays(_leaves.flatten(tree))
     if conversion is not None:
         arrays, kinds = conversion.blocks(arrays, kinds)
+    if shard_bytes is not None:
+        write_shards(Path(path), arrays, kinds, metadata or {}, shard_bytes)
+        return
     with replacing(Path(path)) as scratch:
         write_file(scratch, arrays, _leaves.with_kinds(metadata or {}, kinds))
 
@@ -63,7 +73,7 @@ def load(path: StrPath, *, select: Select = None, rename: Rename = None, verify:
     bytes.
 
     Args:
-      path: The file.
+      path: The file; or of several with an index, that index or its directory.
       select: Which arrays, by their names after `rename`: a regular expression found in them, or a predicate. The
         others are not read.
       rename: From names in the file to others: `{regular expression: replacement}`, or a function, as in
@@ -81,13 +91,23 @@ def load(path: StrPath, *, select: Select = None, rename: Rename = None, verify:
     return _tree.unflatten({new: _leaves.from_array(arrays[old], kinds.get(old)) for new, old in names.items()})
 
 
-def open(path: StrPath, *, verify: bool = True) -> SafetensorsReader:
-    """Returns a reader of the file: its names, shapes, dtypes and metadata, and one array at a time.
+def open(path: StrPath, *, verify: bool = True) -> SafetensorsReader | IndexReader:
+    """Returns the file as a mapping from names to arrays that stay in it, with shapes and dtypes; no array is read.
+
+    Of an array, `file[name][2:4]` reads these rows only, and compares no digest, which is that of the whole;
+    `numpy.asarray(file[name])` reads it all, as `file.get_tensor(name)` does. It is a `jscope.checkpoint.Reader`.
+    `path` is as for `load`.
 
     >>> import tempfile
     >>> path = tempfile.mkdtemp() + "/model.safetensors"
     >>> save(path, {"enc": {"w": np.ones((2, 3), np.float32)}})
     >>> open(path).get_variable_to_shape_map()
     {'enc/w': [2, 3]}
+    >>> open(path)["enc/w"][1, :2]
+    array([1., 1.], dtype=float32)
     """
-    return SafetensorsReader(Path(path), verify=verify)
+    location = Path(path)
+    indices = sorted(location.glob(f"*{SUFFIX}")) if location.is_dir() else [location]
+    if indices and indices[0].name.endswith(SUFFIX):
+        return IndexReader(indices[0], verify=verify)
+    return SafetensorsReader(location, verify=verify)

@@ -257,3 +257,60 @@ def test_a_reader_names_what_is_near(path):
     for place in (path.parent, path.parent / "none"):
         with pytest.raises(checkpoint.MissingCheckpointError, match="There is no file"):
             st.open(place)
+
+
+@pytest.fixture(params=["file", "shards"])
+def opened(request, tmp_path):
+    """What is in a file or in several, and that, opened."""
+    tree = {"a": {"w": np.arange(24.0).reshape(6, 4)}, "bits": np.arange(9) % 2 > 0, "s": np.float32(2)}
+    name, shard_bytes = ("x.safetensors", None) if request.param == "file" else ("x", 100)
+    st.save(tmp_path / name, tree, shard_bytes=shard_bytes)
+    return jscope.tree.flatten(tree), st.open(tmp_path / name)
+
+
+def test_an_open_file_is_a_mapping_by_name(opened):
+    """Of names to arrays that stay there: with shapes and dtypes, slices, and whole where NumPy wants them."""
+    tree, file = opened
+    assert (list(file), len(file), "a/w" in file, "a" in file, 3 in file) == ([*tree], 3, True, False, False)
+    for name, each in file.items():
+        assert (each.shape, each.dtype, each.ndim, each.size, each.nbytes) == tuple(
+            getattr(tree[name], what) for what in ("shape", "dtype", "ndim", "size", "nbytes")
+        )
+        np.testing.assert_array_equal(np.asarray(each), tree[name])
+    for index in (slice(2, 4), (slice(None), 1), (..., slice(None, None, -1)), 3, [0, 5], (2, 3)):
+        np.testing.assert_array_equal(file["a/w"][index], tree["a/w"][index])
+    assert file["bits"][1:4].tolist() == [True, False, True]
+    assert (file["s"][()], len(file["a/w"]), repr(file["a/w"])) == (2, 6, "<StoredArray float64[6, 4]>")
+    assert file.get("none") is None
+    with pytest.raises(errors.MissingVariableError, match="a/w"):
+        file["a/v"]
+    with pytest.raises(IndexError, match="out of bounds"):
+        file["a/w"][6]
+
+
+def test_what_an_open_file_gives_is_a_view_or_a_copy_as_asked(opened):
+    """A slice is a read-only view of the file; `numpy.array` copies."""
+    _, file = opened
+    assert not file["a/w"][2:4].flags.writeable
+    assert not file["a/w"][2:4].flags.owndata
+    assert np.array(file["a/w"]).flags.writeable
+    assert np.asarray(file["a/w"], np.float32).dtype == np.float32
+    file.close()
+    with pytest.raises(errors.JscopeError, match="was closed"):
+        file["a/w"][2:4]
+
+
+def test_a_slice_reads_only_its_bytes(path):
+    """What is damaged elsewhere it does not see, since a digest is that of the whole; the whole does."""
+    st.save(path, {"w": np.arange(8192.0), "bits": np.zeros(9, bool)})
+    data = bytearray(path.read_bytes())
+    data[-1], data[-5000] = 2, data[-5000] ^ 1
+    path.write_bytes(data)
+    file = st.open(path)
+    assert file["w"][2:4].tolist() == [2.0, 3.0]
+    assert not file["bits"][:8].any()
+    with pytest.raises(checkpoint.CorruptCheckpointError, match="bytes other than 0 and 1"):
+        file["bits"][7:]
+    for name in ("w", "bits"):
+        with pytest.raises(checkpoint.CorruptCheckpointError, match="is corrupt"):
+            np.asarray(file[name])

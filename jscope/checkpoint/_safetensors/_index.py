@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from jscope._util import _text
+from jscope.checkpoint import _leaves
 from jscope.checkpoint._errors import CorruptCheckpointError
 from jscope.checkpoint._other_formats import refuse_pointer
 from jscope.checkpoint._safetensors._reader import SafetensorsReader
+from jscope.checkpoint._safetensors._stored import Stored, StoredArray
 from jscope.errors import MissingVariableError
 
 SUFFIX = ".safetensors.index.json"
 
 
-class IndexReader:
+class IndexReader(Stored):
     """All files of an index, as one `Reader`."""
 
-    def __init__(self, index: Path) -> None:
+    def __init__(self, index: Path, *, verify: bool = True) -> None:
         self.path = str(index)
-        self.metadata: Mapping[str, str] = {}
         files = _file_of_each(index)
-        readers = {file: SafetensorsReader(index.parent / file) for file in sorted(set(files.values()))}
+        readers = {file: SafetensorsReader(index.parent / file, verify=verify) for file in sorted(set(files.values()))}
+        self.metadata: Mapping[str, str] = _metadata_of_all(reader.metadata for reader in readers.values())
         self._readers = {name: readers[file] for name, file in files.items()}
         lost = [name for name, reader in self._readers.items() if not reader.has_tensor(name)]
         if lost:
@@ -51,18 +53,41 @@ class IndexReader:
 
     def get_arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Returns several arrays."""
-        found = {}
-        for name in names:
-            if name not in self._readers:
-                hint = _text.did_you_mean(name, self._readers)
-                raise MissingVariableError(f"There is no array `{name}` in `{self.path}`.{hint}")
-            found[name] = self._readers[name].get_tensor(name)
-        return found
+        return {name: self._reader(name).get_tensor(name) for name in names}
+
+    def __getitem__(self, name: str) -> StoredArray:
+        """Returns one array as it lies in its file; nothing is read before it is asked for."""
+        return self._reader(name)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
 
     def close(self) -> None:
         """Lets go of the files. Arrays that were read stay valid."""
         for reader in self._readers.values():
             reader.close()
+
+    def _reader(self, name: str) -> SafetensorsReader:
+        if name not in self._readers:
+            hint = _text.did_you_mean(name, self._readers)
+            raise MissingVariableError(f"There is no array `{name}` in `{self.path}`.{hint}")
+        return self._readers[name]
+
+
+def _metadata_of_all(metadata: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Returns the metadata of several files as those of one.
+
+    >>> _metadata_of_all([{"license": "CC0"}, {"jscope.kinds": '{"step": "int"}'}])
+    {'license': 'CC0', 'jscope.kinds': '{"step": "int"}'}
+    """
+    both, kinds = {}, {}
+    for each in metadata:
+        both |= each
+        kinds |= _leaves.kinds_in(each)
+    return _leaves.with_kinds(both, kinds)
 
 
 def _file_of_each(index: Path) -> dict[str, str]:

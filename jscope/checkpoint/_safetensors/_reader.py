@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,11 +22,12 @@ from jscope.checkpoint._errors import (
 from jscope.checkpoint._other_formats import refuse_foreign
 from jscope.checkpoint._safetensors._checksum import agrees, in_threads
 from jscope.checkpoint._safetensors._dtypes import CODES
-from jscope.checkpoint._safetensors._header import Entry, Header, decode_header
+from jscope.checkpoint._safetensors._header import Entry, Header, Kind, decode_header
+from jscope.checkpoint._safetensors._stored import Stored, StoredArray
 from jscope.errors import MissingVariableError
 
 
-class SafetensorsReader:
+class SafetensorsReader(Stored):
     """An open safetensors file, as a `Reader`."""
 
     def __init__(self, path: Path, *, verify: bool = True) -> None:
@@ -62,14 +63,25 @@ class SafetensorsReader:
         """Returns several arrays; the digests of large ones are computed in threads."""
         found = {name: self._entry(name) for name in names}
         for name, (kind, _, _) in found.items():
-            if kind.dtype.names:
-                raise UnsupportedCheckpointError(
-                    f"`{name}` in `{self.path}` has the dtype {kind.code}, which NumPy lacks; there are "
-                    f"{', '.join(CODES)}.\nLeave it out with `select=`; the others can be read."
-                )
+            self._check_readable(name, kind)
         pending = [name for name in found if name not in self._verified] if self._verify_once else []
         in_threads(self._verify, pending, [found[name][0].size or 0 for name in pending])
         return {name: self._view(name, entry) for name, entry in found.items()}
+
+    def __getitem__(self, name: str) -> StoredArray:
+        """Returns one array as it lies in the file; nothing is read before it is asked for."""
+        entry = self._entry(name)
+        kind = entry[0]
+        self._check_readable(name, kind)
+        return StoredArray(
+            kind.shape, kind.dtype, lambda: self.get_tensor(name), lambda index: self._view(name, entry, index)
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._header.entries)
+
+    def __len__(self) -> int:
+        return len(self._header.entries)
 
     def close(self) -> None:
         """Lets go of the file. Arrays that were read stay valid."""
@@ -96,6 +108,13 @@ class SafetensorsReader:
             raise MissingVariableError(f"There is no array `{name}` in `{self.path}`.{hint}")
         return entry
 
+    def _check_readable(self, name: str, kind: Kind) -> None:
+        if kind.dtype.names:
+            raise UnsupportedCheckpointError(
+                f"`{name}` in `{self.path}` has the dtype {kind.code}, which NumPy lacks; there are "
+                f"{', '.join(CODES)}.\nLeave it out with `select=`; the others can be read."
+            )
+
     def _raw(self, entry: Entry) -> np.ndarray:
         if self._bytes is None:
             raise CheckpointError(f"`{self.path}` was closed. Open it again to read from it.")
@@ -121,15 +140,17 @@ class SafetensorsReader:
             raise CorruptCheckpointError(f"The digests in `{self.path}` are not texts by name.")
         return digests
 
-    def _view(self, name: str, entry: Entry) -> np.ndarray:
+    def _view(self, name: str, entry: Entry, index: Any = ...) -> np.ndarray:
         kind, raw = entry[0], self._raw(entry)
-        # NumPy takes any byte for a bool, and then `x + x` and `x & x` disagree about it.
-        if kind.code == "BOOL" and raw.size and raw.max() > 1:
-            raise CorruptCheckpointError(f"`{name}` in `{self.path}` is bool, but holds bytes other than 0 and 1.")
         try:
-            return raw.view(kind.dtype).reshape(kind.shape)
+            array = raw.view(kind.dtype).reshape(kind.shape)
         except ValueError as error:  # Sizes whose product is zero may each be beyond what NumPy takes.
             raise CorruptCheckpointError(f"`{name}` in `{self.path}` has a shape beyond NumPy: {error}.") from error
+        part = array[index]
+        # NumPy takes any byte for a bool, and then `x + x` and `x & x` disagree about it.
+        if kind.code == "BOOL" and part.size and part.view(np.uint8).max() > 1:
+            raise CorruptCheckpointError(f"`{name}` in `{self.path}` is bool, but holds bytes other than 0 and 1.")
+        return part
 
 
 def _map(path: Path) -> np.ndarray:
