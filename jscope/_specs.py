@@ -17,8 +17,8 @@ from jscope._check import checked_tree, differences, with_shardings
 from jscope._materialize import materialize
 from jscope._read import find
 from jscope._spec import VariableSpec
-from jscope._types import Converter, Key
-from jscope._util import _text
+from jscope._types import Converter, Key, StrPath
+from jscope._util import _lazy, _text
 from jscope._util._show import table
 from jscope.errors import InvalidArgumentError, MissingVariableError, NameConflictError, StructureMismatchError
 
@@ -167,17 +167,25 @@ class Specs(Mapping[str, Any]):
         """
         return Specs(conversion.specs(self.flat()))
 
-    def materialize(self, key: Key, sharding: Any = None) -> dict[str, Any]:
+    def materialize(
+        self, key: Key, sharding: Any = None, *, to: StrPath | None = None, shard_bytes: int | None = None
+    ) -> dict[str, Any]:
         """Returns a nested dict of initial values: those that `init` with the same key gives.
 
         Args:
           key: One random key.
           sharding: Where to put them: one sharding for all, or a nested dict of shardings (or None).
+          to: Where to write them instead, one variable at a time, so that memory is needed for the largest only. What
+            ends in `.safetensors` is a file, which is replaced as a whole; anything else a new directory of such files
+            with an index, as Hugging Face's are. What is returned are read-only NumPy arrays that lie in the files.
+          shard_bytes: How many bytes of arrays a file in that directory may have at most; 5 GB by default.
 
         Raises:
           StructureMismatchError: The dict of shardings lacks some variables.
           InitializerError: An initial value depends on the model's inputs, or has the wrong shape or dtype.
         """
+        if to is not None or shard_bytes is not None:
+            return _lazy.later("checkpoint._initial").written(self, key, sharding, to, shard_bytes)
         values = materialize(with_shardings(self.flat(), sharding), key)
         # By path: in a part of the specs, such as `specs["encoder"]`, names are shorter, but values stay the same.
         return self.map(lambda spec: values[spec.path])

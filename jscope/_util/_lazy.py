@@ -48,6 +48,11 @@ def __dir__() -> list[str]:
     return sorted({*vars(sys.modules["jscope"]), *NAMESPACES, *FUNCTIONS})
 
 
+def later(module: str) -> Any:
+    """Returns a module of jscope that stands above whoever asks, and is needed only where an option asks for it."""
+    return importlib.import_module(f"jscope.{module}")
+
+
 def trace_state() -> Any:
     """Returns a token of the running JAX trace, to compare with `==`. It does not keep the trace alive."""
     return _opaque_trace_state()()

@@ -79,6 +79,7 @@ def specs(key: jax.Array) -> None:
     found = jscope.specs(dense, jax.ShapeDtypeStruct((1, 2), "float32"), 3)
     assert_type(found, jscope.Specs)
     assert_type(found.params.materialize(key), dict[str, Any])
+    assert_type(found.materialize(key, to="x.safetensors"), dict[str, Any])
     assert_type(found.regularization_loss({}), jax.Array)
     found.check({})
 
