@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 try:
     from rich import box
@@ -15,20 +15,35 @@ except ImportError as e:
     raise ImportError("Tables and progress bars need `pip install jscope[cli]`.") from e
 
 
-def renderable(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = False) -> Table:
-    """Returns a table; long names are folded, never cut. `right`: whether all columns but the first are numbers."""
+def renderable(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: bool = False,
+    colors: Mapping[str, str] | None = None,
+) -> Table:
+    """Returns a table; long names are folded, never cut.
+
+    `right`: whether all columns but the first are numbers; `colors`: those of rows, by their first cell.
+    """
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for i, title in enumerate(header):
         made.add_column(title, overflow="fold", justify="right" if right and i else "left")
     for row in rows:
         # As they are: a name may have brackets, which rich would take for markup.
-        made.add_row(*map(Text, row))
+        made.add_row(*map(Text, row), style=(colors or {}).get(row[0]))
     return made
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = False) -> None:
+def print_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: bool = False,
+    colors: Mapping[str, str] | None = None,
+) -> None:
     """Prints a table to the terminal."""
-    Console().print(renderable(header, rows, right=right))
+    Console().print(renderable(header, rows, right=right, colors=colors))
 
 
 @contextlib.contextmanager

@@ -23,5 +23,8 @@ from jscope.checkpoint._errors import UnsupportedCheckpointError as UnsupportedC
 from jscope.checkpoint._open import list_variables as list_variables
 from jscope.checkpoint._open import load_checkpoint as load_checkpoint
 from jscope.checkpoint._open import load_variable as load_variable
+from jscope.checkpoint._planning._planner import plan as plan
+from jscope.checkpoint._planning._proposal import Proposal as Proposal
+from jscope.checkpoint._planning._proposal import ProposedRow as ProposedRow
 from jscope.checkpoint._reader import Reader as Reader
 from jscope.checkpoint._restore import restore as restore

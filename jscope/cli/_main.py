@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from jscope.cli import _diff, _ls, _output, _rewrite, _specs, _summary, _view
+from jscope.cli import _diff, _ls, _output, _plan, _rewrite, _specs, _summary, _view
 from jscope.errors import JscopeError
 
 _EPILOG = """\
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jscope {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (_ls, _diff, _view, _rewrite, _summary, _specs):
+    for module in (_ls, _diff, _view, _plan, _rewrite, _summary, _specs):
         module.add_to(commands)
     return parser
 

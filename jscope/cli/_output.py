@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from jscope import _plain
@@ -21,8 +21,16 @@ _WIDEST = 80
 """Longer names reach into the columns after theirs, and do not widen the others."""
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = False) -> None:
-    """Prints a table to stdout. `right`: whether all columns but the first are numbers.
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: bool = False,
+    colors: Mapping[str, str] | None = None,
+) -> None:
+    """Prints a table to stdout.
+
+    `right`: whether all columns but the first are numbers; `colors`: those of rows on a terminal, by their first cell.
 
     >>> table(("name", "shape"), [("w", "2, 3")])
     name   shape
@@ -34,7 +42,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool =
         for row in _plain.aligned(cells, right=right, widest=_WIDEST):
             line(row)
     else:
-        rich.print_table(cells[0], cells[1:], right=right)
+        rich.print_table(cells[0], cells[1:], right=right, colors=colors)
 
 
 def line(text: str) -> None:

@@ -1,0 +1,178 @@
+"""`plan`: the conversion that names and shapes propose, with what they leave open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from jscope.checkpoint import _leaves
+from jscope.checkpoint._conversions._source import Type, type_of
+from jscope.checkpoint._open import read_checkpoint
+from jscope.checkpoint._planning._candidates import Candidate, candidates
+from jscope.checkpoint._planning._families import Family, Name, families, together
+from jscope.checkpoint._planning._grades import Graded, graded, rarities, similarity
+from jscope.checkpoint._planning._proposal import Proposal, ProposedRow, conversion_of
+from jscope.checkpoint._planning._tries import tried
+from jscope.checkpoint._planning._words import FUSED
+from jscope.checkpoint._reader import Reader
+from jscope.checkpoint._sources import sources
+from jscope.errors import JscopeError
+
+_MOST = 1 << 12
+"""The most arrays of either side that are compared one by one, where no family fits."""
+_BUFFERS = ("num_batches_tracked", "position_ids", "inv_freq", "masked_bias", "global_step")
+
+
+def plan(
+    specs: Any,
+    path: str | os.PathLike[str] | Reader,
+    *,
+    check: Callable[[Any], Any] | None = None,
+    tolerance: float = 1e-4,
+) -> Proposal:
+    """Returns a proposal of the conversion from a checkpoint to a model, told by names and shapes, and never guessed.
+
+    >>> import tempfile, jscope
+    >>> from jscope import checkpoint
+    >>> path = tempfile.mkdtemp() + "/theirs.safetensors"
+    >>> theirs = {f"h.{i}.mlp.c_fc.weight": np.ones((3, 2), np.float32) for i in range(4)}
+    >>> checkpoint.safetensors.save(path, theirs | {"ln_f.weight": np.ones(2, np.float32)})
+    >>> def model(scope):
+    ...     w = (scope / "layers" / "mlp" / "up").get_variable("kernel", (4, 2, 3))
+    ...     return w.sum() + (scope / "norm").get_variable("gamma", (2,)).sum()
+    >>> proposal = checkpoint.plan(jscope.specs(model), path)
+    >>> [(row.grade, row.rules[0].theirs, row.rules[0].axes) for row in proposal.rows]
+    [('certain', 'h.{i}.mlp.c_fc.weight', 'b a -> i a b'), ('certain', 'ln_f.weight', '')]
+    >>> checkpoint.restore(jscope.specs(model), path, conversion=proposal.conversion)["norm"]["gamma"].shape
+    (2,)
+
+    Only the table of contents is read, unless there is a `check`. What a name does not say cannot be told without:
+    two arrays whose names were swapped, say.
+
+    Args:
+      specs: What is wanted, as for `restore`: `Specs`, or a pytree of arrays or `jax.ShapeDtypeStruct`s.
+      path: A checkpoint of any format, or a reader.
+      check: From params to a number: how far the model's output is from the one that it should have. Of all rows,
+        the undecided ones first, it keeps the candidates with which this is the least.
+      tolerance: How far it may be.
+
+    Raises:
+      CheckpointError: The checkpoint cannot be read.
+      StructureMismatchError: With `check`: an array has no candidate, so there are no params to check.
+    """
+    if isinstance(path, Reader):
+        return _planned(specs, path, check, tolerance)
+    return read_checkpoint(path, lambda reader: _planned(specs, reader, check, tolerance))
+
+
+def _planned(like: Any, reader: Reader, check: Callable[[Any], Any] | None, tolerance: float) -> Proposal:
+    leaves = _leaves.flatten(like)
+    wanted = {name: type_of(leaf) for name, leaf in leaves.items()}
+    shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+    names = sources(reader, None, wanted.__contains__)
+    source = {name: Type(tuple(shapes[old]), dtypes[old]) for name, old in names.items()}
+    rows = proposed(wanted, source)
+    if check is not None:
+        rows = tried(
+            rows, reader, names, wanted, lambda values: check(_leaves.rebuild(like, values.__getitem__)), tolerance
+        )
+    return _proposal(rows, source)
+
+
+def proposed(wanted: Mapping[str, Type], source: Mapping[str, Type]) -> list[Graded]:
+    """Returns what names and shapes say of each family of ours."""
+    ours, theirs = families(wanted), families(source)
+    ours = _with_fused(ours, theirs)
+    weights = rarities([*ours, *theirs])
+    table = {
+        number: [
+            replace(each, score=similarity(family.words, other.words, weights))
+            for other in theirs
+            for each in candidates(family, other)
+        ]
+        for number, family in enumerate(ours)
+    }
+    counted = [family for family in theirs if not family.title().endswith(_BUFFERS)]
+    rows = [_checked(row, wanted, source) for row in graded(table, ours, counted)]
+    return [each for row in rows for each in _one_by_one(row, theirs, weights)]
+
+
+def _with_fused(ours: list[Family], theirs: list[Family]) -> list[Family]:
+    """Returns our families, with those as one that theirs has as one array."""
+    for fused in FUSED:
+        whole = [family for family in theirs if fused in family.words.bag]
+        if not whole:
+            continue
+        for made in together(ours, fused):
+            if any(True for other in whole for _ in candidates(made, other)):
+                ours = [*(each for each in ours if not {*made.members} & {*each.all_names()}), made]
+    return ours
+
+
+def _checked(row: Graded, wanted: Mapping[str, Type], source: Mapping[str, Type]) -> Graded:
+    """Returns a row whose rules make what they should: the last word has the conversion itself."""
+    if row.chosen is None or makes(row.chosen, wanted, source):
+        return row
+    return replace(row, grade="undecided", reason="no rule can say it", chosen=None)
+
+
+def makes(candidate: Candidate, wanted: Mapping[str, Type], source: Mapping[str, Type]) -> bool:
+    """Whether the rules of a candidate make arrays of the shapes that are wanted."""
+    theirs = {name: source[name] for name in candidate.theirs.names.values()}
+    try:
+        found = conversion_of(candidate.rules).plan(theirs, wanted)[-1]
+    except JscopeError:
+        return False
+    return (
+        bool(found.made)
+        and not found.problems
+        and all(wanted[name].shape == each.shape for name, each in found.types.items())
+    )
+
+
+def _one_by_one(row: Graded, theirs: list[Family], weights: Mapping[str, float]) -> Iterable[Graded]:
+    """Yields a row, or, where names say nothing and no family fits, one for each array."""
+    best = max((each.score for each in row.candidates), default=0.0)
+    arrays = sum(len(family.names) for family in theirs)
+    if row.chosen is not None or best > 0.1 or row.family.values or max(arrays, len(row.family.names)) > _MOST:
+        yield row
+        return
+    others = [one for family in theirs for one in _singles(family)]
+    for one in _singles(row.family):
+        found = [
+            replace(each, score=similarity(one.words, other.words, weights))
+            for other in others
+            for each in candidates(one, other)
+        ]
+        found.sort(key=lambda each: -each.score)
+        if not found:
+            yield replace(row, family=one, reason="no shape fits", candidates=())
+        else:
+            yield replace(row, family=one, reason=f"the names do not tell; {len(found)} fit", candidates=tuple(found))
+
+
+def _singles(family: Family) -> list[Family]:
+    """Returns each array of a family by itself, under the name it has."""
+    return [
+        replace(family, name=Name((name,), (), ()), names={(): name}, counted=(), is_all=True)
+        for name in family.names.values()
+    ]
+
+
+def _proposal(rows: list[Graded], source: Mapping[str, Type]) -> Proposal:
+    made = [_row(row) for row in rows]
+    conversion = conversion_of([rule for row in made for rule in row.rules])
+    return Proposal(tuple(made), tuple(name for name in source if not conversion.takes(name)))
+
+
+def _row(row: Graded) -> ProposedRow:
+    return ProposedRow(
+        row.family.title(),
+        row.family.all_names(),
+        row.grade,
+        row.reason,
+        row.chosen.rules if row.chosen is not None else (),
+        tuple(each.rules for each in row.candidates),
+    )

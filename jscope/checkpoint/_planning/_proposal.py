@@ -1,0 +1,105 @@
+"""A proposal: which rules take the arrays of a file to those of a model, each with how certain it is, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from jscope._util import _show
+from jscope.checkpoint._conversions._conversion import Conversion
+from jscope.checkpoint._conversions._rule import Rule
+
+_LISTED = 8
+"""The most candidates that are printed; a row has them all."""
+
+
+@dataclass(frozen=True)
+class ProposedRow:
+    """Some arrays of ours, all of one kind, and what is proposed for them.
+
+    Attributes:
+      ours: Their name, with `{}` for numbers that differ.
+      names: Their names.
+      grade: How certain it is.
+      reason: Why.
+      rules: What is proposed; nothing where it is undecided.
+      candidates: What could be, the nearest first, each as the rules that it would take.
+    """
+
+    ours: str
+    names: tuple[str, ...]
+    grade: Literal["certain", "likely", "undecided"]
+    reason: str
+    rules: tuple[Rule, ...]
+    candidates: tuple[tuple[Rule, ...], ...]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What `plan` returns: a table that is proposed, row by row.
+
+    Attributes:
+      rows: The rows, in the order of the model.
+      unused: The arrays of theirs that no row uses.
+    """
+
+    rows: tuple[ProposedRow, ...]
+    unused: tuple[str, ...]
+
+    @property
+    def conversion(self) -> Conversion:
+        """The conversion of all rows that are certain or likely."""
+        return conversion_of([rule for row in self.rows for rule in row.rules])
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether no row is undecided."""
+        return all(row.rules for row in self.rows)
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Returns the rows of the table that is printed: grade, ours, theirs, axes and reason."""
+        lines: list[tuple[str, ...]] = []
+        for row in self.rows:
+            lines += [(row.grade, each.ours, each.theirs, each.axes, row.reason) for each in row.rules]
+            if not row.rules:
+                lines.append((row.grade, row.ours, "", "", row.reason))
+                lines += [("", "", f"{each[0].theirs} ?", each[0].axes, "") for each in row.candidates[:_LISTED]]
+                more = len(row.candidates) - _LISTED
+                lines += [("", "", f"and {more} more", "", "")] * (more > 0)
+        return [*lines, *(("unused", "", name, "", "") for name in self.unused)]
+
+    def __str__(self) -> str:
+        """Returns the table."""
+        return _show.table(("grade", "ours", "theirs", "axes", "reason"), self.table())
+
+    def to_toml(self) -> str:
+        """Returns the conversion as TOML, with grades and reasons as comments, and what is undecided commented out."""
+        header, *blocks = self.conversion.to_toml().rstrip().split("\n\n")
+        reasons = {rule: f"# {row.grade}: {row.reason}" for row in self.rows for rule in row.rules}
+        rules = self.conversion.rules
+        text = [header] + [f"{reasons[rule]}\n{block}" for rule, block in zip(rules, blocks, strict=True)]
+        for row in self.rows:
+            if not row.rules:
+                text.append(f"# undecided: {_line(row.ours)}, {row.reason}")
+                text += [_commented(each) for each in row.candidates[:_LISTED]]
+        if self.unused:
+            text.append(
+                "\n".join(["# unused; what is not wanted goes to `drop`:", *(f"#   {_line(n)}" for n in self.unused)])
+            )
+        return "\n\n".join(text) + "\n"
+
+
+def conversion_of(rules: Sequence[Rule]) -> Conversion:
+    """Returns the conversion of some rules, each once."""
+    return Conversion(tuple(dict.fromkeys(rules)))
+
+
+def _line(name: str) -> str:
+    """Returns a name on one line: a comment ends where the line does."""
+    return name if name.isprintable() else ascii(name)
+
+
+def _commented(rules: Sequence[Rule]) -> str:
+    _, *blocks = Conversion(rules[:1]).to_toml().rstrip().split("\n\n")
+    return "\n".join(f"# {line}" for line in "\n\n".join(blocks).splitlines())

@@ -1,0 +1,205 @@
+"""What `checkpoint.plan` calls certain is right; the values of one model under many names and layouts tell."""
+
+import re
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jscope
+from jscope import checkpoint
+from jscope.checkpoint import Conversion, safetensors
+from jscope.checkpoint._planning._planner import plan
+from jscope.errors import StructureMismatchError
+from tests.checkpoint import namings
+
+ALL = namings.TUNED | namings.OTHERS
+VALUES = namings.values()
+ROWS = {"certain", "likely", "undecided"}
+
+
+class Arrays:
+    """Arrays in memory as a reader."""
+
+    path, metadata = "memory", {}
+
+    def __init__(self, arrays):
+        self.arrays = arrays
+
+    def get_variable_to_shape_map(self):
+        return {name: list(array.shape) for name, array in self.arrays.items()}
+
+    def get_variable_to_dtype_map(self):
+        return {name: array.dtype for name, array in self.arrays.items()}
+
+    def has_tensor(self, name):
+        return name in self.arrays
+
+    def get_tensor(self, name):
+        return self.arrays[name]
+
+    def close(self):
+        pass
+
+
+def is_right(rules, ours, theirs):
+    """Whether rules make arrays of ours, with the values that these have."""
+    conversion = Conversion(rules)
+    taken = {name: array for name, array in theirs.items() if conversion.takes(name)}
+    try:
+        made = conversion.plan(taken, ours)[-1]
+        source = jscope.checkpoint._conversions._source.from_arrays(taken)
+        arrays = {name: each.read(source, [(0, n) for n in each.type.shape]) for name, each in made.made.items()}
+    except jscope.errors.JscopeError:
+        return False
+    return bool(arrays) and all(name in ours and np.array_equal(array, ours[name]) for name, array in arrays.items())
+
+
+def judged(ours, theirs):
+    """Each row, with whether what it proposes, or any of its candidates, is right."""
+    rows = plan(jscope.tree.unflatten(ours), Arrays(theirs)).rows
+    return [
+        (row, any(is_right(rules, ours, theirs) for rules in ([row.rules] if row.rules else row.candidates)))
+        for row in rows
+    ]
+
+
+def wrong_certain(ours, theirs):
+    rows = plan(jscope.tree.unflatten(ours), Arrays(theirs)).rows
+    return [row for row in rows if row.grade == "certain" and not is_right(row.rules, ours, theirs)]
+
+
+def some(step, pairs=None):
+    """Some pairs: all of them are slow."""
+    every = [(a, b) for a, b in pairs or namings.pairs(ALL) if not ALL[a].fused]
+    return [
+        pytest.param(a, b, id=f"{a} from {b}", marks=() if n % step == 0 else pytest.mark.slow)
+        for n, (a, b) in enumerate(every)
+    ]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), some(1, namings.pairs(namings.TUNED)))
+def test_every_row_is_right_or_lists_what_is(ours, theirs):
+    """In namings that the vocabulary was made with, and what is certain or likely is right."""
+    for row, right in judged(ALL[ours].arrays(VALUES), ALL[theirs].arrays(VALUES)):
+        assert right, row
+
+
+@pytest.mark.parametrize(("ours", "theirs"), some(12))
+def test_certain_is_right_whatever_is_missing(ours, theirs):
+    """A tenth, or a third, of the arrays."""
+    here, there = ALL[ours].arrays(VALUES), ALL[theirs].arrays(VALUES)
+    for share in (0, 0.1, 0.3):
+        random = np.random.default_rng([len(ours), len(theirs), int(10 * share)])
+        rest = {name: array for name, array in there.items() if random.random() >= share}
+        assert not wrong_certain(here, rest)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), some(12))
+def test_nothing_of_another_model_is_certain(ours, theirs):
+    """Of a network of convolutions, and of one with some layers of this model's shapes."""
+    here = ALL[ours].arrays(VALUES)
+    _, other = namings.convnet()
+    few = dict(list(ALL[theirs].arrays(namings.values(7)).items())[:6])
+    for file in (other, other | few):
+        assert not [row for row, _ in judged(here, file) if row.grade == "certain"]
+
+
+@pytest.mark.parametrize("style", ["hash", "number"])
+@pytest.mark.parametrize(("ours", "theirs"), some(24))
+def test_unreadable_names_are_not_certain(style, ours, theirs):
+    """And each row whose shapes allow lists what is right: but a stack cannot be made of what has no order."""
+    if ALL[ours].stacked or ALL[theirs].stacked or ALL[theirs].fused:
+        pytest.skip("no array fits by itself")
+    random = np.random.default_rng(0)
+    here, there = ALL[ours].arrays(VALUES), ALL[theirs].arrays(VALUES)
+    names = [f"p_{n}" if style == "number" else f"x{random.bytes(5).hex()}" for n in random.permutation(len(there))]
+    rows = judged(here, dict(zip(names, there.values(), strict=True)))
+    assert {row.grade for row, _ in rows} <= ROWS - {"certain"}
+    assert all(right for _, right in rows)
+
+
+def test_a_network_of_convolutions():
+    """Kernels of PyTorch have other axes; that those of the window keep their order is likely at best."""
+    ours, theirs = namings.convnet()
+    rows = judged(ours, theirs)
+    assert all(right for _, right in rows)
+    assert {row.grade for row, _ in rows if "conv" in row.ours} <= {"likely", "undecided"}
+
+
+@pytest.mark.parametrize("name", ["layers/{}/lstm/kernel", "deconv/{}/kernel"])
+def test_what_names_do_not_tell_is_not_certain(name):
+    """The order of gates, and flips."""
+    ours = {name.format(i): np.ones((2, 3)) for i in range(2)}
+    assert [row.grade for row in plan(jscope.tree.unflatten(ours), Arrays(ours)).rows] == ["likely"]
+
+
+def attention(scope, x):
+    """A layer whose three square matrices all count."""
+    q, k, v = (x @ (scope / "attention" / part).get_variable("kernel", (4, 4)) for part in ("query", "key", "value"))
+    return jnp.tanh(q) * k**2 + v
+
+
+@pytest.mark.parametrize("lie", [False, True])
+def test_a_reference_output_decides(lie, tmp_path):
+    """Square matrices, and query and key that were swapped."""
+    model = jscope.transform(attention)
+    random = np.random.default_rng(0)
+    x = random.standard_normal((5, 4)).astype(np.float32)
+    theirs = {part: random.standard_normal((4, 4)).astype(np.float32) for part in ("query", "key", "value")}
+    names = {"query": "key", "key": "query"} if lie else {}
+    params = {"attention": {part: {"kernel": theirs[names.get(part, part)].T} for part in theirs}}
+    reference = model.apply(params, x)
+    path = tmp_path / "x.safetensors"
+    safetensors.save(path, {f"attn.{part}.weight": array for part, array in theirs.items()})
+
+    def distance(params):
+        return abs(model.apply(params, x) - reference).max()
+
+    assert not checkpoint.plan(model.specs(x), path).is_decided
+    proposal = checkpoint.plan(model.specs(x), path, check=distance)
+    assert [row.grade for row in proposal.rows] == ["certain"] * 3
+    assert not jscope.tree.diff(checkpoint.restore(model.specs(x), path, conversion=proposal.conversion), params)
+
+
+def test_a_reference_output_that_nothing_fits_decides_nothing(tmp_path):
+    """The nearest is told, and what was not certain stays so; NaN is far."""
+    model, x = jscope.transform(attention), np.ones((2, 4), np.float32)
+    path = tmp_path / "x.safetensors"
+    safetensors.save(path, {f"attn.{part}.weight": np.eye(4, dtype=np.float32) for part in ("query", "key", "value")})
+    for far in (3.0, float("nan")):
+        proposal = checkpoint.plan(model.specs(x), path, check=lambda params, far=far: far)
+        assert not proposal.conversion.rules
+        assert all("nothing tried fits" in row.reason for row in proposal.rows)
+    path2 = tmp_path / "y.safetensors"
+    safetensors.save(path2, {"w": np.ones(3)})
+    with pytest.raises(StructureMismatchError, match=r"nothing in .* for `attention/"):
+        checkpoint.plan(model.specs(x), path2, check=lambda params: 0.0)
+
+
+def test_what_is_written_is_read(tmp_path):
+    """The TOML has the rules, and the rest in comments, whatever the names are."""
+    ours, theirs = ALL["ours, stacked"].arrays(VALUES), ALL["gpt2"].arrays(VALUES)
+    proposal = plan(jscope.tree.unflatten(ours), Arrays(theirs | {"odd\nname": np.ones(1)}))
+    text = proposal.to_toml()
+    assert Conversion.from_toml(text) == proposal.conversion
+    assert len(re.findall("^# (certain|likely): ", text, re.MULTILINE)) == len(proposal.conversion.rules)
+    assert proposal.unused
+    assert "undecided" in text
+    assert "undecided" in str(proposal)
+
+
+def test_the_command_line_prints_the_table(tmp_path):
+    """As TOML into a pipe; 1 is the status where something is undecided."""
+    specs = jscope.specs(lambda scope: (scope / "norm").get_variable("gamma", (3,)))
+    (tmp_path / "specs.json").write_text(specs.to_json())
+    safetensors.save(tmp_path / "x.safetensors", {"ln_f.weight": np.ones(3, np.float32)})
+    command = [sys.executable, "-m", "jscope", "plan", str(tmp_path / "x.safetensors"), str(tmp_path / "specs.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [(rule.ours, rule.theirs) for rule in Conversion.from_toml(done.stdout).rules] == [
+        ("norm/gamma", "ln_f.weight")
+    ]
+    assert "1 row: 1 certain, 0 likely, 0 undecided" in done.stderr
