@@ -100,7 +100,7 @@ def init_from_checkpoint(
         raise ArgumentTypeError(
             f"assignment_map={assignment_map!r} is neither a dict nor pairs: {{'scope/': 'other/'}}."
         )
-    source = Tensors(reader) if isinstance(reader, Mapping) else reader
+    source = reader if hasattr(reader, "get_tensor") else Tensors(reader)
     flat = dict(_path.items(params))
     assignment = _Assignment(source, dict(source.get_variable_to_shape_map()), flat)
     pairs: Any = assignment_map.items() if isinstance(assignment_map, Mapping) else assignment_map
