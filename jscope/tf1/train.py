@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +100,8 @@ def init_from_checkpoint(
         raise ArgumentTypeError(
             f"assignment_map={assignment_map!r} is neither a dict nor pairs: {{'scope/': 'other/'}}."
         )
-    source = reader if hasattr(reader, "get_tensor") else Tensors(reader)
+    # A reader may be a mapping by name, too.
+    source: Any = reader if hasattr(reader, "get_tensor") else Tensors(cast(Mapping[str, Any], reader))
     flat = dict(_path.items(params))
     assignment = _Assignment(source, dict(source.get_variable_to_shape_map()), flat)
     pairs: Any = assignment_map.items() if isinstance(assignment_map, Mapping) else assignment_map
