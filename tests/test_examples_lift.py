@@ -33,6 +33,7 @@ def run(program, *options):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_char_lm_trains_writes_and_saves(tmp_path):
     """A short run in bfloat16 prints the specs, a loss and a text, and saves stacked params."""
     printed = run("char_lm.py", *SMALL, "--steps", 2, "--bf16", "--prompt", "Hello", "--out", tmp_path)
@@ -82,6 +83,7 @@ def test_char_lm_may_be_unrolled():
     chex.assert_trees_all_equal(jscope.tree.unstack(scanned["layers"]), expected["layers"])
 
 
+@pytest.mark.slow
 def test_ensemble_shares_its_trunk_and_reports():
     """A short run prints the specs, accuracies and what the members' disagreement tells."""
     printed = run("ensemble.py", "--members", 3, "--steps", 100)

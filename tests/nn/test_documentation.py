@@ -74,6 +74,7 @@ def test_the_page_has_the_table_of_lines():
     assert lines.table() in PAGE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", [library for library in lines.LIBRARIES if library != "jscope"])
 @pytest.mark.parametrize("model", lines.MODELS)
 def test_models_whose_lines_are_counted_run(model, library):
