@@ -41,11 +41,13 @@ class Creation:
       entry: At which entry of its scope.
       trace: In which trace.
       standing: Where the request stands, if a trace inside of the frame's own made it: JAX may trace that again.
+      branches: The branches that it stands in, as `Frame.branches` has them.
     """
 
     entry: Entry
     trace: int
     standing: Standing | None
+    branches: tuple[tuple[object, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Frame:
       crossing: Where the scope that the call hands out begins: its path, params, and state with the writes so far.
       specs: Specs of the variables created so far, by path.
       asked: The paths that were asked for while collecting.
+      branches: The branches of `jscope.cond` and `switch` that are being collected, outermost first: each as its call
+        and its number in it.
       consulted: Getters that must be of use, without their arrays, and the paths that each was asked for.
       sown: Values that were sown, by path.
       reduce: How to combine them with others of the same path, where that was said.
@@ -106,6 +110,7 @@ class Frame:
     # What collecting found out.
     specs: dict[str, VariableSpec] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
+    branches: tuple[tuple[object, int], ...] = ()
     consulted: dict[Hashable, tuple[Any, set[str]]] = field(default_factory=dict)
     _creations: dict[str, Creation] = field(default_factory=dict)
     _first_below: dict[tuple[bool, str], str] = field(default_factory=dict)  # For each prefix, one variable below it.
@@ -170,18 +175,19 @@ class Frame:
             self._first_below.setdefault((kind, prefix), spec.path)
         self.specs[spec.path] = spec
         trace = self.trace()
-        self._creations[spec.path] = Creation(entry, trace, standing_here() if trace else None)
+        self._creations[spec.path] = Creation(entry, trace, standing_here() if trace else None, self.branches)
 
     def share(self, path: str, entry: Entry, site: str, *, alike: bool = True) -> None:
         """Checks that asking for an existing variable without reuse is a re-trace, not a second creation.
 
-        JAX may trace one body several times, and what it traces again is not created again. Such a trace repeats
-        itself: `alike` says whether the request asks for the same initial value.
+        JAX may trace one body several times, and what it traces again is not created again; nor is what another branch
+        creates, since only one of them runs. `alike` says whether the request asks for the same initial value.
         """
         first, trace = self._creations[path], self.trace()
         # Trace 0 is the frame's own, which nothing runs twice.
-        other = trace not in (0, first.trace) and entry == first.entry and alike
-        if not (other and first.standing is not None and standing_here().repeats(first.standing)):
+        other = trace not in (0, first.trace) and entry == first.entry
+        repeated = other and first.standing is not None and standing_here().repeats(first.standing)
+        if not (alike and (repeated or _are_alternatives(first.branches, self.branches))):
             raise DuplicateVariableError(
                 f"Variable `{path}` is created a second time at {site}; it was first created at "
                 f"{self.specs[path].site}.\nIf two layers are meant to share it, ask for it again under "
@@ -232,6 +238,13 @@ class Frame:
     def exit_name(self) -> None:
         """Leaves the innermost name."""
         self._names.pop()[1].__exit__(None, None, None)
+
+
+def _are_alternatives(one: tuple[tuple[object, int], ...], other: tuple[tuple[object, int], ...]) -> bool:
+    """Whether only one of two requests will run, since they stand in different branches of one call."""
+    # Where they first part: inside of different branches, there may be others around each.
+    parted = next(((a, b) for a, b in zip(one, other, strict=False) if a != b), None)
+    return parted is not None and parted[0][0] is parted[1][0]
 
 
 def _conflict(variable: VariableSpec, inner: VariableSpec) -> NameConflictError:

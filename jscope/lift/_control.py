@@ -174,12 +174,17 @@ def _collecting_branches(scope: Scope, branches: Sequence[Callable[..., Any]]) -
     assert frame is not None
     before = set(frame.specs)
     made: dict[int, set[str]] = {}
+    call = object()
 
     def collecting(number: int, branch: Callable[..., Any]) -> Callable[..., Any]:
         def run(*operands: Any) -> Any:
             # The branches of another `cond` may be around this one, so what was asked there is put back.
             around, frame.asked = frame.asked, set()
-            out = branch(lifted_view(scope), *operands)
+            outside, frame.branches = frame.branches, (*frame.branches, (call, number))
+            try:
+                out = branch(lifted_view(scope), *operands)
+            finally:
+                frame.branches = outside
             # Asked for, not created: what an earlier branch has created, a later one only asks for.
             made[number] = {p for p in frame.asked if p not in before and not frame.specs[p].trainable}
             frame.asked |= around

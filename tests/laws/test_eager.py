@@ -343,13 +343,7 @@ def counted():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-# The other branch makes the same variable, which a branch inside of a branch is not told apart from making twice.
-PAIRS = [
-    pair for pair in crossed(COMPILES_ONCE, BODIES) if (*pair.values,) not in {("cond", "nested"), ("switch", "nested")}
-]
-
-
-@pytest.mark.parametrize(("lift", "body"), PAIRS)
+@pytest.mark.parametrize(("lift", "body"), crossed(COMPILES_ONCE, BODIES))
 def test_a_second_eager_call_traces_and_compiles_nothing(lift, body, counted):
     """Wherever the body was made; its value is the same, and that of the model under `jit`."""
     model = jscope.transform(lambda s, x: LIFTS[lift](BODIES[body](), s / "a", x))

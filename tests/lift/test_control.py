@@ -72,6 +72,47 @@ def test_branches_share_what_both_ask_for():
     assert jscope.tree.names(run.init(KEY(0))) == ["w"]
 
 
+def weigh(s, x):
+    return x * s.get_variable("w", ())
+
+
+def skip(s, x):
+    return x
+
+
+NESTED = {
+    "in both": lambda s, x, inner: jscope.cond(x > 0, inner, inner, s, x),
+    "in the first": lambda s, x, inner: jscope.cond(x > 0, inner, weigh, s, x),
+    "in the second": lambda s, x, inner: jscope.cond(x > 0, weigh, inner, s, x),
+    "in the last of three": lambda s, x, inner: jscope.switch(2, [weigh, skip, inner], s, x),
+}
+
+
+@pytest.mark.parametrize("around", [lambda f: f, jscope.remat, jscope.jit], ids=["plain", "remat", "jit"])
+@pytest.mark.parametrize("where", NESTED)
+def test_branches_in_branches_share_what_only_one_of_them_asks_for(where, around):
+    """However deep each stands: of two branches of one call only one runs."""
+    inner = lambda s, x: jscope.cond(x > 1, weigh, skip, s, x)  # noqa: E731
+    model = jscope.transform(around(lambda s, x: NESTED[where](s / "a", x, inner)))
+    assert jscope.tree.names(model.init(KEY(0), 2.0)) == ["a/w"]
+    chex.assert_trees_all_close(model.apply({"a": {"w": jnp.asarray(3.0)}}, jnp.asarray(2.0)), 6.0)
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [
+        lambda s, x: weigh(s, jscope.cond(x > 1, weigh, skip, s, x)),
+        lambda s, x: jscope.cond(x > 1, weigh, skip, s, jscope.cond(x > 2, weigh, skip, s, x)),
+        lambda s, x: weigh(s, weigh(s, x)),
+    ],
+    ids=["inside and after", "in two calls", "twice"],
+)
+def test_one_branch_makes_a_variable_once(branch):
+    """Two requests that both run are two creations, also where branches are around them."""
+    with pytest.raises(errors.DuplicateVariableError, match="`w` is created a second time"):
+        jscope.init(lambda s, x: jscope.cond(x > 0, branch, skip, s, x), KEY(0), 2.0)
+
+
 def test_while_loop_carries_state():
     """Each iteration reads what the one before wrote; the condition reads it, too."""
     run = counting(
