@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from jscope import tree
-from jscope._util import _diff
 from jscope.checkpoint._reader import Reader
 from jscope.cli import _output
 from jscope.cli._contents import PIECE, Item, add_options, items, opened
+from jscope.tree import _diff
 
 
 def add_to(commands: Any) -> None:

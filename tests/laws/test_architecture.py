@@ -258,7 +258,7 @@ def test_functions_are_short():
 
 
 def test_the_core_is_small():
-    """All of it, from the errors to `transform` and the helpers in `_util`: under 2,760 lines of code."""
+    """All of it, from the errors to `transform` and the helpers in `_util`: under 2,700 lines of code."""
     core = [name for name in MODULES if name.startswith("_") and floor(name) <= floor("_transform")] + ["errors"]
     sizes = {name: len(CODE[name]) for name in core}
-    assert sum(sizes.values()) < 2760, (sum(sizes.values()), sizes)
+    assert sum(sizes.values()) < 2700, (sum(sizes.values()), sizes)

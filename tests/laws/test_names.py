@@ -1,7 +1,7 @@
 """One word, one thing: a function or class of the core is the only one of its name.
 
 A reader who meets `describe` in one file and remembers it from another must be right about what it does. The law is for
-the modules in `jscope/` itself, in `_util/` and in `lift/`. Facades and formats repeat names by their nature.
+the modules in `jscope/` itself, in `_util/`, `lift/` and `tree/`. Facades and formats repeat names by their nature.
 """
 
 import ast
@@ -9,7 +9,7 @@ from collections import defaultdict
 
 from tests.laws.test_architecture import TREES
 
-CORE = [name for name in TREES if name.rpartition(".")[0] in ("", "_util", "lift")]
+CORE = [name for name in TREES if name.rpartition(".")[0] in ("", "_util", "lift", "tree")]
 
 ALLOWED = {
     "names": "`tree.names` and `partitioners.names` are read with their namespaces: of leaves, of axes",
