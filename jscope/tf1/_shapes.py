@@ -129,9 +129,12 @@ def _dims(shape: Any) -> Iterable[Dimension | None]:
 
 
 def are_sizes(shape: list[Any] | tuple[Any, ...]) -> bool:
-    """Whether a shape is made of plain ints, none of them negative."""
+    """Whether a shape is made of ints and `Dimension`s, none of them negative."""
     # By class, since True is an int as well, and must be looked at by `_dimension`.
-    return all(dim.__class__ is int and dim >= 0 for dim in shape)
+    return all(dim.__class__ in _SIZES and dim >= 0 for dim in shape)
+
+
+_SIZES = (int, Dimension)
 
 
 def _dimension(dim: Any) -> Dimension | None:
