@@ -24,7 +24,7 @@ from jscope.tf1._ambient import current_or_none
 from jscope.tf1._arrays import ArrayLike, is_array, unwrap
 from jscope.tf1._dtypes import DType
 from jscope.tf1._errors import ArgumentError
-from jscope.tf1._shapes import TensorShape, as_shape
+from jscope.tf1._shapes import TensorShape, as_shape, shape_of
 
 Static = np.ndarray | np.generic
 
@@ -44,7 +44,7 @@ class TensorLike(ArrayLike):
     @property
     def shape(self) -> TensorShape:
         """The shape, which has `as_list()`, `ndims` and, in each dimension, `value`."""
-        return as_shape(np.shape(self.value()))  # pyright: ignore[reportReturnType]
+        return shape_of(self.value().shape)
 
     def get_shape(self) -> TensorShape:
         """Returns the shape."""
