@@ -6,7 +6,6 @@ operators: old code puts variables into sets and dicts, where `==` must be ident
 
 from __future__ import annotations
 
-import abc
 import operator
 from collections.abc import Iterator
 from typing import Any
@@ -14,25 +13,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
+from jax.core import ShapedArray, Tracer
 
 
-class ArrayLike(abc.ABC):
+class ArrayLike:
     """Something with a `value()`, which it stands for in arithmetic and in `jax.numpy`."""
 
+    # Not an `abc.ABC`: `isinstance` asks its metaclass, which takes four times as long, and is asked for every operand.
     __slots__ = ()
     # So that NumPy's arrays leave `array + variable` to the variable.
     __array_ufunc__ = None
     __array_priority__ = 200
 
-    @abc.abstractmethod
     def value(self) -> Any:
-        """Returns the array."""
+        """Returns the array; each kind of object has its own way to it."""
+        raise NotImplementedError
 
     def __jax_array__(self) -> jax.Array:
         # The value may be anything that a getter returned, or that stands in the params: a number, say.
         value = self.value()
-        return value if isinstance(value, Tracer | jax.Array) else jnp.asarray(value)
+        return value if is_array(value) else jnp.asarray(value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.asarray(self.value(), dtype)
@@ -60,6 +60,12 @@ class ArrayLike(abc.ABC):
 
     def __index__(self) -> int:
         return operator.index(self.value())
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of JAX's: `isinstance(value, jax.Array)`, but sooner for tracers."""
+    # JAX asks a tracer's abstract value as well, but takes ten times as long, which tracing would spend on every operand.
+    return (isinstance(value, Tracer) and value.aval.__class__ is ShapedArray) or isinstance(value, jax.Array)
 
 
 def unwrap(value: Any) -> Any:

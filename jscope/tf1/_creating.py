@@ -24,7 +24,7 @@ from jscope.tf1._collections import GraphKeys, add
 from jscope.tf1._creators import run_creators
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
 from jscope.tf1._request import VariableRequest
-from jscope.tf1._shapes import are_sizes, as_shape
+from jscope.tf1._shapes import TensorShape, are_sizes, as_shape
 from jscope.tf1._tensors import Undrawn
 from jscope.tf1._variables import Facts, PartitionedVariable, Variable, new_handle
 from jscope.tf1.losses import add_penalty
@@ -44,13 +44,16 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
     here = memory.variable_scope
     if here.custom_getter is not None or here.partitioner is not None or here.regularizer is not None:
         return None
-    shape = tuple(shape) if shape.__class__ is list else shape
+    # A `TensorShape` is what the shape of a tensor is, and what is cut from it.
+    shape = tuple(shape) if shape.__class__ in (list, TensorShape) else shape
     if name.__class__ is not str or shape.__class__ is not tuple or _bridge.has_getters(core_scope):
         return None
     path = _bridge.join(here.name, name)
     value = _bridge.param(core_scope, path)
     # Whatever would be an error, or a reuse, takes the long way, where the checks come in TensorFlow's order.
     if value is None or getattr(value, "shape", None) != shape or not are_sizes(shape) or path in memory.store:
+        return None
+    if (Variable, path) in memory.templates:
         return None
     if _initial.is_constant(here.initializer if initializer is None else initializer):
         return None

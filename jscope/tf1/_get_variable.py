@@ -81,9 +81,9 @@ def get_variable(
       TypeError: The shape, the dtype or the name has a wrong type.
     """
     ambient = current("get_variable")
+    ambient.note_use("Variable {!r} was asked for", name)
     defaults = synchronization is SYNCHRONIZATION_AUTO and aggregation is AGGREGATION_NONE
     if not ambient.collecting and trainable in (None, True) and defaults:
-        ambient.note_use("Variable {!r} was asked for", name)
         if regularizer is collections is caching_device is partitioner is custom_getter is None:
             found = _creating.find_at_once(ambient, name, shape, dtype, initializer, constraint)
             if found is not None:
@@ -153,7 +153,6 @@ def get_local_variable(
 
 def _answer(ambient: Ambient, request: VariableRequest, custom: Any) -> Any:
     """Answers a `get_variable` call: fills in what the current scope says, and runs the getters."""
-    ambient.note_use("Variable {!r} was asked for", request.name)
     scope: VariableScope = ambient.memory.variable_scope
     request.name = _bridge.join(scope.name, request.name)
     # Before the scope's defaults are known: TensorFlow lets a constant that comes from the scope override the dtype.

@@ -106,13 +106,15 @@ def as_shape(shape: Any) -> TensorShape | None:
     """
     if shape is None or isinstance(shape, TensorShape):
         return shape
-    return _known(shape) if shape.__class__ is tuple and are_sizes(shape) else TensorShape(shape)
+    return shape_of(shape) if shape.__class__ is tuple and are_sizes(shape) else TensorShape(shape)
 
 
-# Shapes are few and requests many: making the `Dimension`s would be most of what a shape costs.
+# Shapes are few and requests many: making the `Dimension`s would be most of what a shape costs. What users write must
+# have been looked at before, since the cache takes `(True,)` for `(1,)`; in the shape of an array there is no `True`.
 @functools.lru_cache(maxsize=4096)
-def _known(shape: tuple[int, ...]) -> TensorShape:
-    return tuple.__new__(TensorShape, map(Dimension, shape))
+def shape_of(sizes: tuple[int, ...]) -> TensorShape:
+    """Returns the shape of an array, which has these sizes."""
+    return TensorShape(sizes)
 
 
 def _dims(shape: Any) -> Iterable[Dimension | None]:
@@ -129,9 +131,15 @@ def _dims(shape: Any) -> Iterable[Dimension | None]:
 
 
 def are_sizes(shape: list[Any] | tuple[Any, ...]) -> bool:
-    """Whether a shape is made of plain ints, none of them negative."""
+    """Whether a shape is made of ints and `Dimension`s, none of them negative."""
     # By class, since True is an int as well, and must be looked at by `_dimension`.
-    return all(dim.__class__ is int and dim >= 0 for dim in shape)
+    for dim in shape:
+        if dim.__class__ not in _SIZES or dim < 0:
+            return False
+    return True
+
+
+_SIZES = (int, Dimension)
 
 
 def _dimension(dim: Any) -> Dimension | None:

@@ -21,10 +21,10 @@ import numpy as np
 from jscope import _path
 from jscope.tf1 import _dtypes
 from jscope.tf1._ambient import current_or_none
-from jscope.tf1._arrays import ArrayLike, unwrap
+from jscope.tf1._arrays import ArrayLike, is_array, unwrap
 from jscope.tf1._dtypes import DType
 from jscope.tf1._errors import ArgumentError
-from jscope.tf1._shapes import TensorShape, as_shape
+from jscope.tf1._shapes import TensorShape, as_shape, shape_of
 
 Static = np.ndarray | np.generic
 
@@ -44,7 +44,7 @@ class TensorLike(ArrayLike):
     @property
     def shape(self) -> TensorShape:
         """The shape, which has `as_list()`, `ndims` and, in each dimension, `value`."""
-        return as_shape(np.shape(self.value()))  # pyright: ignore[reportReturnType]
+        return shape_of(self.value().shape)
 
     def get_shape(self) -> TensorShape:
         """Returns the shape."""
@@ -76,11 +76,12 @@ class Tensor(TensorLike):
     ([2, 3], [3], 'float32', 2)
     """
 
-    __slots__ = ("_name", "_value", "recipe")
+    __slots__ = ("_name", "_scope", "_value", "recipe")
 
-    def __init__(self, value: Any, name: str | None = None) -> None:
+    def __init__(self, value: Any, name: str | None = None, scope: str = "") -> None:
         self._value = value
-        self._name = name
+        # Apart: almost nobody asks for the name of what an operator returns, so it is joined where somebody does.
+        self._name, self._scope = name, scope
         # What makes the value again, with another key, where it was made of nothing but constants.
         self.recipe: Callable[[], Any] | None = None
 
@@ -92,7 +93,7 @@ class Tensor(TensorLike):
     @property
     def op(self) -> Op:
         """An object that has the name of the operation as `.name`."""
-        return Op(self._name or "Tensor")
+        return Op(_path.child(self._scope, self._name or "Tensor"))
 
     def value(self) -> Any:
         """Returns the array."""
@@ -136,33 +137,28 @@ def tensor(value: Any, name: str | None = None) -> Any:
         if name is None:
             return value
         value = value.operand() if isinstance(value, TensorLike) else value.value()
-    if not isinstance(value, jax.Array):
+    if not is_array(value):
         value = _dtypes.as_constant(value)
         # Static values have the dtype that they would have in JAX, which is that of what is computed with them.
         value = np.asarray(value, _dtypes.canonical(value.dtype))
-    return Tensor(value, None if name is None else _below_name_scope(name))
+    ambient = None if name is None else current_or_none()
+    return Tensor(value, name, "" if ambient is None else ambient.memory.name_stack)
 
 
 def as_array(value: Any) -> Any:
     """Returns an array of JAX's; where it is one already, at once, which `jnp.asarray` does not."""
-    return value if isinstance(value, jax.Array) else jnp.asarray(value)
+    return value if is_array(value) else jnp.asarray(value)
 
 
 def is_static(value: Any) -> bool:
     """Whether a value is known while JAX traces."""
-    return not isinstance(value, jax.Array)
-
-
-def _below_name_scope(name: str) -> str:
-    ambient = current_or_none()
-    scope = ambient.memory.name_stack if ambient is not None else ""
-    return _path.child(scope, name) if scope else name
+    return not is_array(value)
 
 
 def result(one: Any, other: Any, value: Any, name: str) -> Any:
     """Returns what an operator has computed: a tensor, unless a variable met an array of JAX's."""
     # Code that computes with JAX's arrays goes on with them; only tensors, which stand on TensorFlow's side, spread.
-    if not isinstance(one, Tensor) and isinstance(other, jax.Array):
+    if not isinstance(one, Tensor) and is_array(other):
         return value
     return tensor(value, name)
 
@@ -179,6 +175,9 @@ def operands(one: Any, other: Any) -> tuple[Any, Any]:
     """Returns two arrays that fit each other as TensorFlow would have them: constants take the dtype of tensors."""
     x = one.operand() if isinstance(one, TensorLike) else unwrap(one)
     y = other.operand() if isinstance(other, TensorLike) else unwrap(other)
+    # Of two arrays, which is what most operators get, neither is a constant.
+    if is_array(x) and is_array(y):
+        return (x, y) if x.ndim == y.ndim else of_one_rank(x, y)
     return of_one_rank(_constant(one, x, y), _constant(other, y, x))
 
 
