@@ -187,16 +187,20 @@ def test_layers_work_in_loops_of_jax():
     """A body that JAX traces twice creates its variables once; a layer that was made outside of it is one layer."""
     layer = tf1.layers.Dense(2, name="outer")
 
+    runs = []
+
     def f(x):
         def body(carry, _):
-            y = layer(carry) + tf1.layers.dense(carry, 2)
-            return jnp.asarray(y, jnp.float32), None
+            runs.append(carry)
+            x, scale = carry
+            return (jnp.asarray(layer(x) + tf1.layers.dense(x, 2)), scale * 0.5), None
 
-        # The carry changes its type in the first run, so that there is a second one.
-        return jax.lax.scan(body, jnp.asarray(x, jnp.float16).astype(jnp.float32), None, length=3)[0]
+        # The scale goes in as an integer and comes out as a float, so that JAX runs the body once more.
+        return jax.lax.scan(body, (jnp.asarray(x), 1), None, length=3)[0][0]
 
     model = tf1.transform(f)
     params = model.init(jax.random.key(0), jnp.ones((1, 2)))
+    assert len(runs) == 2
     assert sorted(jscope.tree.names(params)) == ["dense/bias", "dense/kernel", "outer/bias", "outer/kernel"]
     out = jax.jit(model.apply)(params, jnp.ones((1, 2)))
     y = jnp.ones((1, 2))
