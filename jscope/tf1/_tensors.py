@@ -53,7 +53,9 @@ class TensorLike(ArrayLike):
     @property
     def dtype(self) -> DType:
         """The dtype, equal to NumPy's, with TensorFlow's `base_dtype`, `is_floating`, `as_numpy_dtype`."""
-        return _dtypes.wrapped(jnp.result_type(self.value()))
+        value = self.value()
+        # Arrays of JAX have it; only of the others has JAX to be asked, which takes longer.
+        return _dtypes.wrapped(value.dtype if isinstance(value, jax.Array) else jnp.result_type(value))
 
     def operand(self) -> Any:
         """Returns the array to compute with."""
@@ -140,7 +142,7 @@ def tensor(value: Any, name: str | None = None) -> Any:
         value = _dtypes.as_constant(value)
         # Static values have the dtype that they would have in JAX, which is that of what is computed with them.
         value = np.asarray(value, _dtypes.canonical(value.dtype))
-    return Tensor(value, None if name is None else _below_name_scope(name))
+    return Tensor(value, None if name is None else below_name_scope(name))
 
 
 def as_array(value: Any) -> Any:
@@ -153,7 +155,8 @@ def is_static(value: Any) -> bool:
     return not isinstance(value, jax.Array)
 
 
-def _below_name_scope(name: str) -> str:
+def below_name_scope(name: str) -> str:
+    """Returns the full name of an operation."""
     ambient = current_or_none()
     scope = ambient.memory.name_stack if ambient is not None else ""
     return _path.child(scope, name) if scope else name
