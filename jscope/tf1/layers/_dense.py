@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope.nn._layer import along, in_one_dtype
+from jscope.nn._layer import along, in_one_dtype, times
 from jscope.tf1._arguments import ZEROS
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._ops._drawing import next_key
@@ -66,9 +66,7 @@ class Dense(Layer):
     def call(self, inputs: Any) -> Any:
         """Returns `activation(inputs @ kernel + bias)`."""
         x, kernel = in_one_dtype(array_of(inputs), array_of(self.kernel))
-        return activated(
-            with_bias(self, jnp.matmul(x, kernel)), self.activation, "BiasAdd" if self.use_bias else "MatMul"
-        )
+        return activated(with_bias(self, times(x, kernel)), self.activation, "BiasAdd" if self.use_bias else "MatMul")
 
 
 class Dropout(Layer):
@@ -132,7 +130,7 @@ def with_bias(layer: Any, y: Any) -> Any:
     if layer.bias is None:
         return y
     y, bias = in_one_dtype(y, array_of(layer.bias))
-    return y + along(bias, y.ndim)
+    return jax.lax.add(y, along(bias, y.ndim))
 
 
 def static_bool(value: Any) -> bool | None:

@@ -26,7 +26,7 @@ from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
 from jscope.tf1._get_variable import get_variable
 from jscope.tf1._name_scopes import NameScope
 from jscope.tf1._scopes import VariableScope
-from jscope.tf1._shapes import TensorShape, as_shape
+from jscope.tf1._shapes import TensorShape
 from jscope.tf1._tensors import TensorLike, as_array, tensor
 from jscope.tf1._variables import Variable
 from jscope.tf1.losses import RegularizationLoss, add_penalty
@@ -134,7 +134,7 @@ class Layer:
             return
         if self._dtype is None:
             self._dtype = _dtypes.as_dtype(jax.tree.leaves(inputs, is_leaf=_is_leaf)[0].dtype)
-        self.build(jax.tree.map(lambda each: as_shape(each.shape), inputs, is_leaf=_is_leaf))
+        self.build(jax.tree.map(lambda each: each.shape, inputs, is_leaf=_is_leaf))
         self._remember(ambient, built=True)
 
     def add_weight(

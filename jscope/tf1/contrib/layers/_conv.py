@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
-
 from jscope.nn._spatial import Window
 from jscope.tf1._arguments import ZEROS
 from jscope.tf1._errors import ArgumentError
@@ -27,7 +25,7 @@ from jscope.tf1.contrib.layers._dense import bias_add
 from jscope.tf1.contrib.layers.initializers import XAVIER
 from jscope.tf1.contrib.layers.utils import channel_dimension, collect_named_outputs, two_element_tuple
 from jscope.tf1.layers import _conv, _pool
-from jscope.tf1.layers._layer import as_given, channels_last
+from jscope.tf1.layers._layer import array_of, as_given, channels_last
 
 _FORMATS = (None, "NWC", "NCW", "NHWC", "NCHW", "NDHWC", "NCDHW")
 
@@ -232,7 +230,7 @@ def _depthwise(inputs: Any, kernel_size: Any, given: dict[str, Any], weights: di
         trainable=weights["trainable"],
         collections=collections_of(keys, "weights"),
     )
-    return tensor(as_given(_conv.depthwise(channels_last(jnp.asarray(inputs), order), kernel, over, padding), order))
+    return tensor(as_given(_conv.depthwise(channels_last(array_of(inputs), order), kernel, over, padding), order))
 
 
 def _pool_of(kind: type[_pool.Pool], name: str, default: str, formats: tuple[str, ...]) -> Any:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jscope.nn._layer import along
 from jscope.tf1._arguments import ZEROS
 from jscope.tf1._entering import variable_scope
 from jscope.tf1._errors import ArgumentError
@@ -31,6 +32,7 @@ from jscope.tf1.contrib.layers.initializers import XAVIER
 from jscope.tf1.contrib.layers.utils import collect_named_outputs
 from jscope.tf1.layers._dense import Dense, Dropout
 from jscope.tf1.layers._functions import flatten as flatten_layer
+from jscope.tf1.layers._layer import array_of
 
 
 @add_arg_scope
@@ -109,8 +111,7 @@ def bias_add(
             collections=collections_of(variables_collections, "biases"),
             trainable=trainable,
         )
-        around = tuple(i for i in range(inputs.shape.ndims) if i != axis % inputs.shape.ndims)
-        outputs = inputs + jnp.expand_dims(jnp.asarray(biases), around)
+        outputs = inputs + along(array_of(biases), inputs.shape.ndims, axis)
         return activated(tensor(outputs), sc, activation_fn, outputs_collections)
 
 
