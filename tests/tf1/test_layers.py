@@ -249,6 +249,9 @@ def test_what_a_layer_tells_of_itself():
 WRONG = {
     "renorm": (lambda x: tf1.layers.batch_normalization(x, renorm=True), "`renorm` of batch normalization"),
     "rank": (lambda x: tf1.layers.conv2d(x, 2, 3), "expected min_ndim=4, found ndim=2"),
+    "rank of a pool": (lambda x: tf1.layers.max_pooling2d([x], 2, 1), "expected ndim=4, found ndim=3"),
+    "rank of vectors": (lambda x: tf1.layers.dense(x[0], 2), r"expected min_ndim=2, found ndim=1. .*: \(2,\)"),
+    "sizes of a pool": (lambda x: tf1.layers.max_pooling2d(x, 2, [1, 2, 3]), "`strides` argument must be a tuple of 2"),
     "sizes": (lambda x: tf1.layers.conv2d(x, 2, [1, 2, 3]), "must be a tuple of 2 integers"),
     "format": (lambda x: tf1.layers.conv2d(x, 2, 3, data_format="NCHW"), "`data_format` argument must be one of"),
     "option": (lambda x: tf1.layers.Dense(2, activaton=None)(x), "`Dense` has no argument `activaton`"),

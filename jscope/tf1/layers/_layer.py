@@ -392,3 +392,20 @@ def activated(y: Any, activation: Any, name: str) -> Any:
 def channels_of(shape: TensorShape, data_format: str = "channels_last") -> int:
     """Returns the number of channels of an input."""
     return int(shape[1 if is_channels_first(data_format) else -1])
+
+
+def check_rank(layer: Layer, x: Any, wanted: str, *, fits: bool) -> None:
+    """Raises unless the input has the rank that a layer wants: `"ndim=4"`, say."""
+    if not fits:
+        raise ArgumentError(
+            f'Input 0 of layer "{layer.name}" is incompatible with the layer: expected {wanted}, '
+            f"found ndim={x.ndim}. Full shape received: {x.shape}"
+        )
+
+
+def sizes(name: str, value: Any, rank: int) -> tuple[int, ...]:
+    """Returns an argument that has one int for each of `rank` spatial axes, or one for all of them."""
+    found = tuple(map(int, value)) if hasattr(value, "__len__") else (int(value),) * rank
+    if len(found) != rank:
+        raise ArgumentError(f"The `{name}` argument must be a tuple of {rank} integers. Received: {value}")
+    return found
