@@ -31,11 +31,15 @@ class BatchNormalization(Layer):
     """Normalizes each channel over all other axes.
 
     >>> from jscope import tf1
-    >>> model = tf1.transform_with_state(lambda x: tf1.layers.BatchNormalization()(x, training=True))
+    >>> model = tf1.transform_with_state(lambda x: tf1.layers.batch_normalization(x, training=True, name="bn"))
     >>> params, state = model.init(jax.random.key(0), jnp.ones((4, 2)))
     >>> jscope.tree.names(params), jscope.tree.names(state)
-    (['batch_normalization/gamma', 'batch_normalization/beta'], \
-['batch_normalization/moving_mean', 'batch_normalization/moving_variance'])
+    (['bn/gamma', 'bn/beta'], ['bn/moving_mean', 'bn/moving_variance'])
+    >>> out, state = model.apply(params, state, jnp.ones((4, 2)))
+    >>> bool(jnp.allclose(state["bn"]["moving_mean"], 0.01))
+    True
+
+    `training` may be a bool tensor. The moving statistics are written at once; `UPDATE_OPS` holds what was written.
 
     Arguments are those of `tf1.layers.batch_normalization`, without `inputs`, `training` and `reuse`.
     """

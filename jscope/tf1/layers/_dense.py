@@ -67,6 +67,11 @@ class Dense(KernelLayer):
 class Dropout(Layer):
     """Sets a share `rate` of the elements to zero in training, and makes the others larger by as much.
 
+    >>> from jscope import tf1
+    >>> model = tf1.transform(lambda x: tf1.layers.dropout(x, 0.5, training=True)).with_rng(jax.random.key(0))
+    >>> sorted(set(model.apply({}, jnp.ones(100)).tolist()))
+    [0.0, 2.0]
+
     Arguments are those of `tf1.layers.dropout`, without `inputs` and `training`.
     """
 
@@ -91,6 +96,10 @@ class Dropout(Layer):
 
 class Flatten(Layer):
     """Makes one axis of all but the first.
+
+    >>> from jscope import tf1
+    >>> tf1.transform(lambda x: tf1.layers.flatten(x)).apply({}, jnp.ones((2, 3, 4))).shape
+    (2, 12)
 
     Arguments are those of `tf1.layers.flatten`, without `inputs`.
     """
