@@ -20,7 +20,8 @@ from jscope.tf1._scopes import get_variable_scope
 from jscope.tf1._tensors import tensor
 from jscope.tf1.contrib.framework._arg_scope import add_arg_scope
 from jscope.tf1.contrib.framework._variables import model_variable
-from jscope.tf1.contrib.layers._common import activated, collect_variable, collections_of, layer_scope, layout
+from jscope.tf1.contrib.layers._common import activated, collect_variable, layer_scope, layout
+from jscope.tf1.contrib.layers.utils import get_variable_collections
 from jscope.tf1.layers._batch_norm import BatchNormalization, moments_to_use, normalized
 from jscope.tf1.layers._layer import array_of
 
@@ -126,7 +127,7 @@ class _Weights:
             initializer=self.given[name],
             regularizer=(self.kind["regularizers"] or {}).get(name),
             trainable=self.kind["trainable"] and not name.startswith("moving"),
-            collections=collections_of(self.keys, name),
+            collections=get_variable_collections(self.keys, name),
         )
 
 
@@ -236,7 +237,11 @@ def _affine(
     """Returns `beta` and `gamma`, created in this order; None where there is none."""
     starts, made = {**_STARTS, **(given or {})}, []
     for name, wanted in (("beta", center), ("gamma", scale)):
-        options = {"initializer": starts[name], "collections": collections_of(keys, name), "trainable": trainable}
+        options = {
+            "initializer": starts[name],
+            "collections": get_variable_collections(keys, name),
+            "trainable": trainable,
+        }
         made.append(model_variable(name, list(shape), dtype, **options) if wanted else None)
     return made[0], made[1]
 
