@@ -249,6 +249,7 @@ def test_what_a_layer_tells_of_itself():
 WRONG = {
     "renorm": (lambda x: tf1.layers.batch_normalization(x, renorm=True), "`renorm` of batch normalization"),
     "rank": (lambda x: tf1.layers.conv2d(x, 2, 3), "expected min_ndim=4, found ndim=2"),
+    "activation": (lambda x: tf1.layers.dense(x, 2, "rleu"), "Unknown activation function: rleu"),
     "rank of a pool": (lambda x: tf1.layers.max_pooling2d([x], 2, 1), "expected ndim=4, found ndim=3"),
     "rank of vectors": (lambda x: tf1.layers.dense(x[0], 2), r"expected min_ndim=2, found ndim=1. .*: \(2,\)"),
     "sizes of a pool": (lambda x: tf1.layers.max_pooling2d(x, 2, [1, 2, 3]), "`strides` argument must be a tuple of 2"),

@@ -382,10 +382,18 @@ def is_channels_first(data_format: str) -> bool:
 
 def activated(y: Any, activation: Any, name: str) -> Any:
     """Returns an output as a tensor of this name, after the activation: a function, or the name of one of `jax.nn`."""
-    if isinstance(activation, str):
-        function = getattr(jax.nn, activation, None) or getattr(jnp, activation, None)
-        activation = None if activation == "linear" else function
     out = tensor(y, name)
+    if activation == "linear":
+        activation = None
+    elif isinstance(activation, str):
+        known = getattr(jax.nn, activation, None)
+        if known is None:
+            raise ArgumentError(
+                advised(
+                    f"Unknown activation function: {activation}", "Give a function, or the name of one of `jax.nn`."
+                )
+            )
+        activation = known
     return out if activation is None else tensor(activation(out))
 
 
