@@ -72,14 +72,14 @@ def batch_norm(
     _refuse(batch_weights=batch_weights, zero_debias=zero_debias_moving_mean, renorm=renorm, adjustment=adjustment)
     inputs, given = tensor(inputs), {**_STARTS, **(param_initializers or {})}
     axis = 1 if layout(data_format) == "channels_first" else inputs.shape.ndims - 1
-    fused = fused is not False and inputs.shape.ndims in (2, 4)
-    if (fused and inputs.shape.ndims == 2) or updates_collections is not GraphKeys.UPDATE_OPS:
+    here = fused is not False and inputs.shape.ndims in (2, 4)
+    if (here and inputs.shape.ndims == 2) or updates_collections is not GraphKeys.UPDATE_OPS:
         # Without the class, and so without its order of variables: as in TensorFlow.
-        with variable_scope(scope, "BatchNorm", reuse=reuse) if fused else layer_scope(scope, "BatchNorm", reuse) as sc:
-            dtype = _dtypes.FLOAT32 if fused else inputs.dtype
-            kind = {"dtype": dtype, "trainable": trainable, "regularizers": param_regularizers if fused else None}
+        with variable_scope(scope, "BatchNorm", reuse=reuse) if here else layer_scope(scope, "BatchNorm", reuse) as sc:
+            dtype = _dtypes.FLOAT32 if here else inputs.dtype
+            kind = {"dtype": dtype, "trainable": trainable, "regularizers": param_regularizers if here else None}
             weights = _Weights(inputs, axis, given, variables_collections, kind)
-            outputs = weights.normalized(center, scale, is_training, decay, epsilon, updates_collections, fused=fused)
+            outputs = weights.normalized(center, scale, is_training, decay, epsilon, updates_collections, fused=here)
             return activated(outputs, sc, activation_fn, outputs_collections)
     options = {f"{name}_initializer": given[name] for name in _STARTS}
     options |= {f"{name}_regularizer": (param_regularizers or {}).get(name) for name in ("beta", "gamma")}
