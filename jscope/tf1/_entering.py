@@ -68,7 +68,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         if default_name is None and name_or_scope is None:
             raise ArgumentTypeError("If default_name is None then name_or_scope is required")
         self._target, self._default_name = name_or_scope, default_name
-        self._reuse = _reuse_flag(reuse)
+        self._reuse = reuse_flag(reuse)
         self._site = call_site() if self._reuse else ""
         if not isinstance(auxiliary_name_scope, bool):
             raise ArgumentTypeError(
@@ -270,7 +270,7 @@ def variable_op_scope(
     )
 
 
-def _reuse_flag(reuse: Any) -> Any:
+def reuse_flag(reuse: Any) -> Any:
     """Returns the flag with False as None, or raises TensorFlow's error. By identity: 1 is not True."""
     reuse = as_reuse(reuse)
     if reuse is False:

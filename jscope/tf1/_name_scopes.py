@@ -21,6 +21,8 @@ from jscope.tf1._errors import ArgumentError, ArgumentTypeError
 ROOT_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 NESTED_NAME = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
 
+_UNNAMED = contextlib.nullcontext()
+
 # Every variable of every call is checked, and calls repeat their names.
 _may_stand_at_root = functools.lru_cache(maxsize=65536)(ROOT_NAME.match)
 
@@ -87,9 +89,11 @@ class NameScope:
         else:
             memory.name_stack = unique_name(ambient, name)
             entered = _path.child(memory.name_stack, "")
-        # JAX nests its name scopes itself, so it is given the last part only.
-        inner = _path.basename(memory.name_stack)
-        profiled = jax.named_scope(inner) if inner else contextlib.nullcontext()
+        # JAX nests its name scopes itself, so it is given only what is new. It cannot be taken back to an outer one: of
+        # a scope elsewhere it gets the last part.
+        inner = _path.relative(memory.name_stack, before)
+        inner = _path.basename(memory.name_stack) if inner is None else inner
+        profiled = jax.named_scope(inner) if inner else _UNNAMED
         profiled.__enter__()
         self._entries.append((ambient, before, profiled))
         return entered

@@ -222,7 +222,7 @@ def derive_scope(
     for role, value in overrides.items():
         if value is not None:
             setattr(scope, f"_{role}", value)
-    if overrides["custom_getter"] is not None:
+    if overrides.get("custom_getter") is not None:
         scope.set_custom_getter(wrap_getter(overrides["custom_getter"], base.custom_getter))
     scope.reuse_site = reuse_site or base.reuse_site
     return scope

@@ -53,7 +53,9 @@ class TensorLike(ArrayLike):
     @property
     def dtype(self) -> DType:
         """The dtype, equal to NumPy's, with TensorFlow's `base_dtype`, `is_floating`, `as_numpy_dtype`."""
-        return _dtypes.wrapped(jnp.result_type(self.value()))
+        value = self.value()
+        # Arrays of JAX have it; only of the others has JAX to be asked, which takes longer.
+        return _dtypes.wrapped(value.dtype if isinstance(value, jax.Array) else jnp.result_type(value))
 
     def operand(self) -> Any:
         """Returns the array to compute with."""
@@ -153,6 +155,13 @@ def as_array(value: Any) -> Any:
 def is_static(value: Any) -> bool:
     """Whether a value is known while JAX traces."""
     return not is_array(value)
+
+
+def below_name_scope(name: str) -> str:
+    """Returns the full name of an operation."""
+    ambient = current_or_none()
+    scope = ambient.memory.name_stack if ambient is not None else ""
+    return _path.child(scope, name) if scope else name
 
 
 def result(one: Any, other: Any, value: Any, name: str) -> Any:

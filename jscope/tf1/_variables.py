@@ -24,7 +24,7 @@ from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current, current_or_none
 from jscope.tf1._arrays import unwrap
 from jscope.tf1._shapes import TensorShape, as_shape
-from jscope.tf1._tensors import Op, Tensor, TensorLike, tensor
+from jscope.tf1._tensors import Op, TensorLike, as_array, tensor
 
 
 class Facts(NamedTuple):
@@ -164,9 +164,9 @@ class Variable(TensorLike):
         # First of all whether it may be written at all: what follows reads the variable, and would blame the reading.
         ambient = self._running("assigned")
         write = _bridge.writer(ambient.core_scope, self._facts.path)
-        new = value.value() if isinstance(value, Tensor) else unwrap(value)
+        new, dtype = unwrap(value), np.dtype(self.dtype)
         if isinstance(new, np.ndarray | np.generic | list | tuple):
-            new = jnp.asarray(new, np.dtype(self.dtype))
+            new = jnp.asarray(new, dtype)
         try:
             write(new)
         except StateError as error:
@@ -176,7 +176,8 @@ class Variable(TensorLike):
                     f"match, such as `^{re.escape(self._facts.path)}$`."
                 )
             raise
-        return tensor(jnp.asarray(new, np.dtype(self.dtype)), name or "Assign")
+        made = as_array(new)
+        return tensor(made if made.dtype == dtype else made.astype(dtype), name or "Assign")
 
     def assign_add(
         self, delta: Any, use_locking: bool | None = None, name: str | None = None, read_value: bool = True
@@ -191,7 +192,7 @@ class Variable(TensorLike):
         return self.assign(self.__jax_array__() - self._delta(delta), name=name or "AssignSub")
 
     def _delta(self, delta: Any) -> Any:
-        return jnp.asarray(delta.value() if isinstance(delta, Tensor) else unwrap(delta), np.dtype(self.dtype))
+        return jnp.asarray(unwrap(delta), np.dtype(self.dtype))
 
     def __repr__(self) -> str:
         shape, dtype = self._facts.shape, self._facts.dtype

@@ -15,11 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope import _path
-from jscope.tf1._ambient import current, current_or_none
+from jscope.tf1._ambient import current
 from jscope.tf1._arrays import unwrap
 from jscope.tf1._errors import ArgumentTypeError, advised
-from jscope.tf1._tensors import Tensor
+from jscope.tf1._tensors import below_name_scope
 from jscope.tf1._variables import Variable
 
 
@@ -101,12 +100,12 @@ def group(*inputs: Any, name: str | None = None, **_: Any) -> Operation:
     >>> op, int(state["n"])
     (<tf1.Operation 'update'>, 3)
     """
-    return Operation(_named(name or "group_deps"))
+    return Operation(below_name_scope(name or "group_deps"))
 
 
 def no_op(name: str | None = None) -> Operation:
     """Returns an operation that does nothing."""
-    return Operation(_named(name or "NoOp"))
+    return Operation(below_name_scope(name or "NoOp"))
 
 
 def control_dependencies(control_inputs: Any) -> contextlib.AbstractContextManager[None]:
@@ -141,16 +140,6 @@ def _scattered(
     asker: str, ref: Any, indices: Any, updates: Any, how: Callable[[Any], Callable[[Any], Any]], name: str | None
 ) -> Any:
     variable = _variable(asker, ref)
-    rows = jnp.asarray(_array(indices))
-    new = jnp.asarray(_array(updates), np.dtype(variable.dtype))
+    rows = jnp.asarray(unwrap(indices))
+    new = jnp.asarray(unwrap(updates), np.dtype(variable.dtype))
     return variable.assign(how(variable.__jax_array__().at[rows])(new), name=name or asker)
-
-
-def _array(value: Any) -> Any:
-    return value.value() if isinstance(value, Tensor) else unwrap(value)
-
-
-def _named(name: str) -> str:
-    ambient = current_or_none()
-    scope = ambient.memory.name_stack if ambient is not None else ""
-    return _path.child(scope, name) if scope else name

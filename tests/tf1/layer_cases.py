@@ -97,6 +97,7 @@ _layer("separable/2d strides", IMAGES, "layers.separable_conv2d", 4, 3, 2, use_b
 _layer("norm/vectors", VECTORS, "layers.batch_normalization", training=True)
 _layer("norm/sequences", SEQUENCES, "layers.batch_normalization", training=True, momentum=0.7)
 _layer("norm/images", IMAGES, "layers.batch_normalization", training=True, name="bn")
+_layer("norm/volumes", VOLUMES, "layers.batch_normalization", training=True)
 _layer("norm/images not fused", IMAGES, "layers.batch_normalization", training=True, fused=False)
 _layer("norm/images tested", IMAGES, "layers.batch_normalization", epsilon=1e-5)
 _layer("norm/images bare", IMAGES, "layers.batch_normalization", training=True, center=False, scale=False, epsilon=1e-6)
@@ -247,6 +248,10 @@ _layer(
     decay=0.9,
 )
 _layer("contrib norm/vectors tested", VECTORS, "contrib.layers.batch_norm", is_training=False)
+_layer("contrib norm/sequences", SEQUENCES, "contrib.layers.batch_norm", decay=0.9)
+# Of the ranks that TensorFlow fuses, `tf.contrib` knows 2 and 4; 5 is the class's own business.
+_layer("contrib norm/volumes", VOLUMES, "contrib.layers.batch_norm", decay=0.9)
+_layer("contrib norm/volumes at once", VOLUMES, "contrib.layers.batch_norm", updates_collections=None, decay=0.9)
 _layer("contrib norm/images", IMAGES, "contrib.layers.batch_norm", scale=True, decay=0.9, epsilon=1e-5)
 _layer("contrib norm/images at once", IMAGES, "contrib.layers.batch_norm", updates_collections=None, decay=0.9)
 _layer(

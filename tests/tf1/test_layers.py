@@ -187,16 +187,20 @@ def test_layers_work_in_loops_of_jax():
     """A body that JAX traces twice creates its variables once; a layer that was made outside of it is one layer."""
     layer = tf1.layers.Dense(2, name="outer")
 
+    runs = []
+
     def f(x):
         def body(carry, _):
-            y = layer(carry) + tf1.layers.dense(carry, 2)
-            return jnp.asarray(y, jnp.float32), None
+            runs.append(carry)
+            x, scale = carry
+            return (jnp.asarray(layer(x) + tf1.layers.dense(x, 2)), scale * 0.5), None
 
-        # The carry changes its type in the first run, so that there is a second one.
-        return jax.lax.scan(body, jnp.asarray(x, jnp.float16).astype(jnp.float32), None, length=3)[0]
+        # The scale goes in as an integer and comes out as a float, so that JAX runs the body once more.
+        return jax.lax.scan(body, (jnp.asarray(x), 1), None, length=3)[0][0]
 
     model = tf1.transform(f)
     params = model.init(jax.random.key(0), jnp.ones((1, 2)))
+    assert len(runs) == 2
     assert sorted(jscope.tree.names(params)) == ["dense/bias", "dense/kernel", "outer/bias", "outer/kernel"]
     out = jax.jit(model.apply)(params, jnp.ones((1, 2)))
     y = jnp.ones((1, 2))
@@ -245,6 +249,10 @@ def test_what_a_layer_tells_of_itself():
 WRONG = {
     "renorm": (lambda x: tf1.layers.batch_normalization(x, renorm=True), "`renorm` of batch normalization"),
     "rank": (lambda x: tf1.layers.conv2d(x, 2, 3), "expected min_ndim=4, found ndim=2"),
+    "activation": (lambda x: tf1.layers.dense(x, 2, "rleu"), "Unknown activation function: rleu"),
+    "rank of a pool": (lambda x: tf1.layers.max_pooling2d([x], 2, 1), "expected ndim=4, found ndim=3"),
+    "rank of vectors": (lambda x: tf1.layers.dense(x[0], 2), r"expected min_ndim=2, found ndim=1. .*: \(2,\)"),
+    "sizes of a pool": (lambda x: tf1.layers.max_pooling2d(x, 2, [1, 2, 3]), "`strides` argument must be a tuple of 2"),
     "sizes": (lambda x: tf1.layers.conv2d(x, 2, [1, 2, 3]), "must be a tuple of 2 integers"),
     "format": (lambda x: tf1.layers.conv2d(x, 2, 3, data_format="NCHW"), "`data_format` argument must be one of"),
     "option": (lambda x: tf1.layers.Dense(2, activaton=None)(x), "`Dense` has no argument `activaton`"),

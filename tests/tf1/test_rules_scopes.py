@@ -707,3 +707,18 @@ def test_profiles_carry_the_name_scopes():
     model = tf1.transform(model)
     text = jax.jit(model.apply).lower(model.init(jax.random.key(0), 1.0), 1.0).as_text(debug_info=True)
     assert "outer/inner" in text
+
+
+def test_profiles_name_a_scope_once():
+    """Entered again, a scope adds only what JAX is not in yet: layers enter theirs anew for each variable."""
+
+    def model(x):
+        with vs("outer") as outer:
+            y = tf1.layers.dense(x, 2, name="d")
+            with vs(outer, auxiliary_name_scope=False), tf1.name_scope("outer/inner/deep/"):
+                return jnp.sin(y)
+
+    model, x = tf1.transform(model), jnp.ones((1, 2))
+    jaxpr = jax.make_jaxpr(model.apply)(model.init(jax.random.key(0), x), x)
+    stacks = {str(eqn.primitive): str(eqn.source_info.name_stack) for eqn in jaxpr.eqns}
+    assert (stacks["dot_general"], stacks["sin"]) == ("outer/d", "outer/inner/deep")

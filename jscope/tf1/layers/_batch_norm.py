@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope.nn._layer import along
+from jscope.nn._layer import along, cast
 from jscope.nn._norm import statistics_dtype
 from jscope.tf1 import _dtypes
 from jscope.tf1._ambient import current
@@ -31,11 +31,15 @@ class BatchNormalization(Layer):
     """Normalizes each channel over all other axes.
 
     >>> from jscope import tf1
-    >>> model = tf1.transform_with_state(lambda x: tf1.layers.BatchNormalization()(x, training=True))
+    >>> model = tf1.transform_with_state(lambda x: tf1.layers.batch_normalization(x, training=True, name="bn"))
     >>> params, state = model.init(jax.random.key(0), jnp.ones((4, 2)))
     >>> jscope.tree.names(params), jscope.tree.names(state)
-    (['batch_normalization/gamma', 'batch_normalization/beta'], \
-['batch_normalization/moving_mean', 'batch_normalization/moving_variance'])
+    (['bn/gamma', 'bn/beta'], ['bn/moving_mean', 'bn/moving_variance'])
+    >>> out, state = model.apply(params, state, jnp.ones((4, 2)))
+    >>> bool(jnp.allclose(state["bn"]["moving_mean"], 0.01))
+    True
+
+    `training` may be a bool tensor. The moving statistics are written at once; `UPDATE_OPS` holds what was written.
 
     Arguments are those of `tf1.layers.batch_normalization`, without `inputs`, `training` and `reuse`.
     """
@@ -136,10 +140,11 @@ def moments_to_use(
     old = array_of(moving[0]), array_of(moving[1])
     if decided is False:
         return *old, []
-    wide = x.astype(statistics_dtype(x))
+    wide = cast(x, statistics_dtype(x))
     over = tuple(i for i in range(x.ndim) if i != axis)
     mean = jnp.mean(wide, over)
-    variance = jnp.mean(jnp.square(wide - along(mean, x.ndim, axis)), over)
+    centered = jax.lax.sub(wide, along(mean, x.ndim, axis))
+    variance = jnp.mean(jax.lax.mul(centered, centered), over)
     count = math.prod(x.shape[i] for i in over)
     kept = variance * (count / max(count - 1, 1)) if unbiased else variance
     flag = True if decided else jnp.asarray(training)
@@ -152,18 +157,18 @@ def moments_to_use(
 
 def _moved(variable: Any, old: Any, new: Any, decay: Any, flag: Any, number: int) -> Any:
     """Writes a moving statistic, which goes towards that of the batch; returns it."""
-    towards = old - (old - new.astype(old.dtype)) * jnp.asarray(1 - decay, old.dtype)
-    variable.assign(towards if flag is True else jnp.where(flag, towards, old))
+    towards = old - jax.lax.sub(old, cast(new, old.dtype)) * jnp.asarray(1 - decay, old.dtype)
     suffix = f"_{number}" if number else ""
-    return tensor(variable.value(), f"AssignMovingAvg{suffix}")
+    new = towards if flag is True else jnp.where(flag, towards, old)
+    return variable.assign(new, name=f"AssignMovingAvg{suffix}")
 
 
 def normalized(x: Any, axis: int, mean: Any, variance: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     """Returns the input with this mean and variance taken out, and scaled and moved by `gamma` and `beta`."""
     dtype = statistics_dtype(x)
-    mean, variance = mean.astype(dtype), variance.astype(dtype)
-    factor = jax.lax.rsqrt(variance + jnp.asarray(epsilon, dtype))
-    factor = factor if gamma is None else factor * array_of(gamma).astype(dtype)
-    y = (x.astype(dtype) - along(mean, x.ndim, axis)) * along(factor, x.ndim, axis)
-    y = y if beta is None else y + along(array_of(beta).astype(dtype), x.ndim, axis)
-    return y.astype(x.dtype)
+    factor = jax.lax.rsqrt(cast(variance, dtype) + jnp.asarray(epsilon, dtype))
+    factor = factor if gamma is None else jax.lax.mul(factor, cast(array_of(gamma), dtype))
+    centered = jax.lax.sub(cast(x, dtype), along(cast(mean, dtype), x.ndim, axis))
+    y = jax.lax.mul(centered, along(factor, x.ndim, axis))
+    y = y if beta is None else jax.lax.add(y, along(cast(array_of(beta), dtype), x.ndim, axis))
+    return cast(y, x.dtype)

@@ -8,12 +8,11 @@ from jscope.nn._conv import convolved
 from jscope.nn._conv_transpose import transposed
 from jscope.nn._spatial import Window
 from jscope.tf1._arguments import ZEROS
-from jscope.tf1._errors import ArgumentError
-from jscope.tf1.layers._dense import add_bias_weight, with_bias
-from jscope.tf1.layers._layer import Layer, activated, array_of, as_given, channels_last, channels_of
+from jscope.tf1.layers._kernel import KernelLayer
+from jscope.tf1.layers._layer import activated, array_of, as_given, channels_last, channels_of, check_rank, sizes
 
 
-class Conv(Layer):
+class Conv(KernelLayer):
     """What all convolutions have in common; `rank` is the number of spatial axes."""
 
     rank = 0
@@ -39,32 +38,25 @@ class Conv(Layer):
         name: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(trainable, name, activity_regularizer=activity_regularizer, **options)
+        options |= {"kernel_constraint": kernel_constraint, "bias_constraint": bias_constraint, "name": name}
+        initial = kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer
+        super().__init__(activation, use_bias, *initial, trainable=trainable, **options)
         self.filters, self.data_format, self.padding = int(filters), data_format, str(padding).lower()
-        self.kernel_size = self._sizes("kernel_size", kernel_size)
-        self.strides = self._sizes("strides", strides)
-        self.dilation_rate = self._sizes("dilation_rate", dilation_rate)
-        self.activation, self.use_bias = activation, use_bias
-        self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
-        self.kernel_regularizer, self.bias_regularizer = kernel_regularizer, bias_regularizer
-        self.kernel_constraint, self.bias_constraint = kernel_constraint, bias_constraint
-        self.bias: Any = None
+        self.kernel_size = sizes("kernel_size", kernel_size, self.rank)
+        self.strides = sizes("strides", strides, self.rank)
+        self.dilation_rate = sizes("dilation_rate", dilation_rate, self.rank)
 
     def build(self, input_shape: Any) -> None:
         """Creates `kernel` (kernel_size..., c, filters) and `bias` (filters,)."""
         shape = [*self.kernel_size, channels_of(input_shape, self.data_format), self.filters]
         self.kernel = self._weight("kernel", shape, "kernel")
-        self.bias = add_bias_weight(self, self.filters)
+        self.bias = self._bias_weight(self.filters)
 
     def call(self, inputs: Any) -> Any:
         """Returns the convolution of the inputs."""
-        x = channels_last(array_of(inputs), self.data_format)
-        if x.ndim != self.rank + 2:
-            raise ArgumentError(
-                f'Input 0 of layer "{self.name}" is incompatible with the layer: expected min_ndim={self.rank + 2}, '
-                f"found ndim={x.ndim}. Full shape received: {x.shape}"
-            )
-        y = with_bias(self, self._computed(x))
+        x = array_of(inputs)
+        check_rank(self, x, f"min_ndim={self.rank + 2}", fits=x.ndim == self.rank + 2)
+        y = self._with_bias(self._computed(channels_last(x, self.data_format)))
         return activated(as_given(y, self.data_format), self.activation, "BiasAdd" if self.use_bias else "Conv")
 
     def _computed(self, x: Any) -> Any:
@@ -73,17 +65,6 @@ class Conv(Layer):
 
     def _window(self) -> Window:
         return Window(self.kernel_size, self.strides, self.dilation_rate)
-
-    def _weight(self, name: str, shape: list[int], role: str) -> Any:
-        kind = (getattr(self, f"{role}_{part}") for part in ("initializer", "regularizer", "constraint"))
-        initializer, regularizer, constraint = kind
-        return self.add_weight(name, shape, initializer=initializer, regularizer=regularizer, constraint=constraint)
-
-    def _sizes(self, name: str, value: Any) -> tuple[int, ...]:
-        sizes = tuple(map(int, value)) if hasattr(value, "__len__") else (int(value),) * self.rank
-        if len(sizes) != self.rank:
-            raise ArgumentError(f"The `{name}` argument must be a tuple of {self.rank} integers. Received: {value}")
-        return sizes
 
 
 class Conv1D(Conv):
@@ -136,7 +117,7 @@ class ConvTranspose(Conv):
         """Creates `kernel` (kernel_size..., filters, c) and `bias` (filters,)."""
         shape = [*self.kernel_size, self.filters, channels_of(input_shape, self.data_format)]
         self.kernel = self._weight("kernel", shape, "kernel")
-        self.bias = add_bias_weight(self, self.filters)
+        self.bias = self._bias_weight(self.filters)
 
     def _computed(self, x: Any) -> Any:
         kernel: Any = array_of(self.kernel)
@@ -198,7 +179,7 @@ class SeparableConv(Conv):
         self.depthwise_kernel = self._weight("depthwise_kernel", [*self.kernel_size, channels, m], "depthwise")
         point = [*(1,) * self.rank, channels * m, self.filters]
         self.pointwise_kernel = self._weight("pointwise_kernel", point, "pointwise")
-        self.bias = add_bias_weight(self, self.filters)
+        self.bias = self._bias_weight(self.filters)
 
     def _computed(self, x: Any) -> Any:
         y, ones = depthwise(x, self.depthwise_kernel, self._window(), self.padding), (1,) * self.rank

@@ -8,15 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope.nn._layer import along, in_one_dtype
+from jscope.nn._layer import in_one_dtype, times
 from jscope.tf1._arguments import ZEROS
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._ops._drawing import next_key
 from jscope.tf1._tensors import tensor
-from jscope.tf1.layers._layer import Layer, activated, array_of, channels_last, channels_of
+from jscope.tf1.layers._kernel import KernelLayer
+from jscope.tf1.layers._layer import Layer, activated, array_of, channels_last, channels_of, check_rank
 
 
-class Dense(Layer):
+class Dense(KernelLayer):
     """Multiplies the last axis by `kernel` and adds `bias`.
 
     >>> from jscope import tf1
@@ -45,34 +46,31 @@ class Dense(Layer):
         name: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(trainable, name, activity_regularizer=activity_regularizer, **options)
-        self.units, self.activation, self.use_bias = int(units), activation, use_bias
-        self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
-        self.kernel_regularizer, self.bias_regularizer = kernel_regularizer, bias_regularizer
-        self.kernel_constraint, self.bias_constraint = kernel_constraint, bias_constraint
-        self.bias: Any = None
+        options |= {"kernel_constraint": kernel_constraint, "bias_constraint": bias_constraint, "name": name}
+        initial = kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer
+        super().__init__(activation, use_bias, *initial, trainable=trainable, **options)
+        self.units = int(units)
 
     def build(self, input_shape: Any) -> None:
         """Creates `kernel` (d, units) and `bias` (units,)."""
-        self.kernel = self.add_weight(
-            "kernel",
-            [channels_of(input_shape), self.units],
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
-        self.bias = add_bias_weight(self, self.units)
+        self.kernel = self._weight("kernel", [channels_of(input_shape), self.units], "kernel")
+        self.bias = self._bias_weight(self.units)
 
     def call(self, inputs: Any) -> Any:
         """Returns `activation(inputs @ kernel + bias)`."""
-        x, kernel = in_one_dtype(array_of(inputs), array_of(self.kernel))
-        return activated(
-            with_bias(self, jnp.matmul(x, kernel)), self.activation, "BiasAdd" if self.use_bias else "MatMul"
-        )
+        x = array_of(inputs)
+        check_rank(self, x, "min_ndim=2", fits=x.ndim >= 2)
+        x, kernel = in_one_dtype(x, array_of(self.kernel))
+        return activated(self._with_bias(times(x, kernel)), self.activation, "BiasAdd" if self.use_bias else "MatMul")
 
 
 class Dropout(Layer):
     """Sets a share `rate` of the elements to zero in training, and makes the others larger by as much.
+
+    >>> from jscope import tf1
+    >>> model = tf1.transform(lambda x: tf1.layers.dropout(x, 0.5, training=True)).with_rng(jax.random.key(0))
+    >>> sorted(set(model.apply({}, jnp.ones(100)).tolist()))
+    [0.0, 2.0]
 
     Arguments are those of `tf1.layers.dropout`, without `inputs` and `training`.
     """
@@ -99,6 +97,10 @@ class Dropout(Layer):
 class Flatten(Layer):
     """Makes one axis of all but the first.
 
+    >>> from jscope import tf1
+    >>> tf1.transform(lambda x: tf1.layers.flatten(x)).apply({}, jnp.ones((2, 3, 4))).shape
+    (2, 12)
+
     Arguments are those of `tf1.layers.flatten`, without `inputs`.
     """
 
@@ -112,27 +114,6 @@ class Flatten(Layer):
         if x.ndim > 2:
             x = channels_last(x, self.data_format)
         return tensor(x.reshape(x.shape[0], int(np.prod(x.shape[1:]))), "Reshape")
-
-
-def add_bias_weight(layer: Any, size: int) -> Any:
-    """Returns the variable `bias` of a layer, or None if it has none."""
-    if not layer.use_bias:
-        return None
-    return layer.add_weight(
-        "bias",
-        [size],
-        initializer=layer.bias_initializer,
-        regularizer=layer.bias_regularizer,
-        constraint=layer.bias_constraint,
-    )
-
-
-def with_bias(layer: Any, y: Any) -> Any:
-    """Returns an output with the bias of its layer, if that has one, along the last axis."""
-    if layer.bias is None:
-        return y
-    y, bias = in_one_dtype(y, array_of(layer.bias))
-    return y + along(bias, y.ndim)
 
 
 def static_bool(value: Any) -> bool | None:

@@ -10,23 +10,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jscope._util._stack import call_site
 from jscope.tf1 import _dtypes, initializers
 from jscope.tf1._ambient import Ambient, current, current_or_none
 from jscope.tf1._arguments import VariableAggregation, VariableSynchronization
 from jscope.tf1._arrays import unwrap
 from jscope.tf1._collections import GraphKeys, add_to_collection
-from jscope.tf1._entering import variable_scope
+from jscope.tf1._entering import ScopeChange, reuse_flag, variable_scope
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
 from jscope.tf1._get_variable import get_variable
 from jscope.tf1._name_scopes import NameScope
 from jscope.tf1._scopes import VariableScope
-from jscope.tf1._shapes import TensorShape, as_shape
+from jscope.tf1._shapes import TensorShape
 from jscope.tf1._tensors import TensorLike, as_array, tensor
 from jscope.tf1._variables import Variable
 from jscope.tf1.losses import RegularizationLoss, add_penalty
@@ -35,8 +35,7 @@ _IGNORED = {"autocast", "dynamic", "input_shape", "batch_input_shape", "dtype_po
 """Keywords of Keras's layers that mean nothing here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(NamedTuple):
     """What a layer remembers of the running call.
 
     Attributes:
@@ -52,6 +51,9 @@ class Past:
     variables: tuple[Any, ...] = ()
     losses: tuple[Any, ...] = ()
     updates: tuple[Any, ...] = ()
+
+
+_NO_PAST = Past()
 
 
 class Layer:
@@ -113,11 +115,11 @@ class Layer:
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns the output, after creating the variables if this is the first call."""
         ambient = current(type(self).__name__)
-        # What it remembers decides what its body creates, so no cache may replay the answer.
-        ambient.watch.keep_out_of_caches()
+        # Before it looks at what it remembers: where JAX runs a body again, the layer has to forget the first run.
+        ambient.note_use("Layer `{}` was called", self._name)
         scope = self._opened_scope(ambient, kwargs.pop("scope", None))
         reuse = True if self._past(ambient).built else self._reuse
-        with variable_scope(scope, reuse=reuse, auxiliary_name_scope=False), _name_scope(scope):
+        with _Entered(ambient, scope, reuse):
             inputs = jax.tree.map(tensor, inputs, is_leaf=_is_leaf)
             self._build_once(ambient, inputs)
             out = self.call(inputs, *args, **kwargs)
@@ -132,7 +134,7 @@ class Layer:
             return
         if self._dtype is None:
             self._dtype = _dtypes.as_dtype(jax.tree.leaves(inputs, is_leaf=_is_leaf)[0].dtype)
-        self.build(jax.tree.map(lambda each: as_shape(each.shape), inputs, is_leaf=_is_leaf))
+        self.build(jax.tree.map(lambda each: each.shape, inputs, is_leaf=_is_leaf))
         self._remember(ambient, built=True)
 
     def add_weight(
@@ -151,11 +153,12 @@ class Layer:
     ) -> Any:
         """Returns the variable `name` of this layer, created if it is new. As `get_variable`, in the layer's scope."""
         ambient = current("Layer.add_weight")
+        ambient.note_use("Layer `{}` asked for a variable", self._name)
         if trainable is None:
             trainable = synchronization is not VariableSynchronization.ON_READ
         dtype = dtype or self._dtype or _dtypes.FLOAT32
         scope, reuse = self._opened_scope(ambient, None), self._past(ambient).built or self._reuse
-        with variable_scope(scope, reuse=reuse, auxiliary_name_scope=False) as here, _name_scope(scope):
+        with _Entered(ambient, scope, reuse) as here:
             known = len(ambient.memory.store)
             variable = get_variable(
                 name,
@@ -170,7 +173,7 @@ class Layer:
                 aggregation=aggregation,
             )
             # Beside that of the scope, which `get_variable` has added, and for the variables that this call created.
-            if regularizer and len(current("Layer.add_weight").memory.store) > known:
+            if regularizer and len(ambient.memory.store) > known:
                 self._regularize(ambient, variable, regularizer)
         self._remember(ambient, variables=(*self._past(ambient).variables, variable))
         return variable
@@ -260,10 +263,10 @@ class Layer:
         return () if ambient is None else self._past(ambient).variables
 
     def _past(self, ambient: Ambient) -> Past:
-        return ambient.memory.templates.get(self, Past())
+        return ambient.memory.templates.get(self, _NO_PAST)
 
     def _remember(self, ambient: Ambient, **facts: Any) -> None:
-        ambient.memory.templates[self] = replace(self._past(ambient), **facts)
+        ambient.memory.templates[self] = self._past(ambient)._replace(**facts)
 
     def _opened_scope(self, ambient: Ambient, wanted: Any) -> VariableScope:
         """Returns the layer's scope, which it opens if it has none: by a default name, unless it reuses."""
@@ -304,9 +307,28 @@ class Layer:
         self._remember(ambient, losses=(*self._past(ambient).losses, loss))
 
 
-def _name_scope(scope: VariableScope) -> NameScope:
-    """Returns the name scope of a layer: that of the first entry of its variable scope."""
-    return NameScope(scope.original_name_scope)
+class _Entered:
+    """The scope of a layer, entered again: by a jump, and under the name scope of its first entry."""
+
+    __slots__ = ("_ambient", "_change", "_names")
+
+    def __init__(self, ambient: Ambient, scope: VariableScope, reuse: Any) -> None:
+        # TensorFlow enters a `variable_scope` that has no name scope of its own, then the layer's name scope. The first
+        # leaves the names as they are, so its change of variable scopes is all that is left of it here: this happens
+        # for each variable of each layer.
+        reuse, names = reuse_flag(reuse), scope.original_name_scope
+        self._change = ScopeChange(scope, reuse, names, {}, call_site() if reuse else "")
+        self._ambient, self._names = ambient, NameScope(names)
+
+    def __enter__(self) -> VariableScope:
+        self._names.enter(self._ambient)
+        return self._change.enter(self._ambient)
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._change.leave(self._ambient)
+        finally:
+            self._names.__exit__()
 
 
 def _is_leaf(value: Any) -> bool:
@@ -360,13 +382,38 @@ def is_channels_first(data_format: str) -> bool:
 
 def activated(y: Any, activation: Any, name: str) -> Any:
     """Returns an output as a tensor of this name, after the activation: a function, or the name of one of `jax.nn`."""
-    if isinstance(activation, str):
-        function = getattr(jax.nn, activation, None) or getattr(jnp, activation, None)
-        activation = None if activation == "linear" else function
     out = tensor(y, name)
+    if activation == "linear":
+        activation = None
+    elif isinstance(activation, str):
+        known = getattr(jax.nn, activation, None)
+        if known is None:
+            raise ArgumentError(
+                advised(
+                    f"Unknown activation function: {activation}", "Give a function, or the name of one of `jax.nn`."
+                )
+            )
+        activation = known
     return out if activation is None else tensor(activation(out))
 
 
 def channels_of(shape: TensorShape, data_format: str = "channels_last") -> int:
     """Returns the number of channels of an input."""
     return int(shape[1 if is_channels_first(data_format) else -1])
+
+
+def check_rank(layer: Layer, x: Any, wanted: str, *, fits: bool) -> None:
+    """Raises unless the input has the rank that a layer wants: `"ndim=4"`, say."""
+    if not fits:
+        raise ArgumentError(
+            f'Input 0 of layer "{layer.name}" is incompatible with the layer: expected {wanted}, '
+            f"found ndim={x.ndim}. Full shape received: {x.shape}"
+        )
+
+
+def sizes(name: str, value: Any, rank: int) -> tuple[int, ...]:
+    """Returns an argument that has one int for each of `rank` spatial axes, or one for all of them."""
+    found = tuple(map(int, value)) if hasattr(value, "__len__") else (int(value),) * rank
+    if len(found) != rank:
+        raise ArgumentError(f"The `{name}` argument must be a tuple of {rank} integers. Received: {value}")
+    return found

@@ -8,7 +8,7 @@ from typing import Any
 from jscope.nn import avg_pool, max_pool
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._tensors import tensor
-from jscope.tf1.layers._layer import Layer, array_of, as_given, channels_last
+from jscope.tf1.layers._layer import Layer, array_of, as_given, channels_last, check_rank, sizes
 
 
 class Pool(Layer):
@@ -29,17 +29,17 @@ class Pool(Layer):
         if strides is None:
             raise ArgumentError("Argument `strides` must not be None.")
         super().__init__(name=name, **options)
-        self.pool_size, self.strides = (self._sizes(value) for value in (pool_size, strides))
+        self.pool_size, self.strides = sizes("pool_size", pool_size, self.rank), sizes("strides", strides, self.rank)
         self.padding, self.data_format = str(padding).lower(), data_format
 
     def call(self, inputs: Any) -> Any:
         """Returns the pool of the inputs."""
-        x = channels_last(array_of(inputs), self.data_format)
+        x = array_of(inputs)
+        # Without this, `nn` would take an input without a batch axis for one example.
+        check_rank(self, x, f"ndim={self.rank + 2}", fits=x.ndim == self.rank + 2)
+        x = channels_last(x, self.data_format)
         y = type(self).function(x, self.pool_size, strides=self.strides, padding=self.padding)
         return tensor(as_given(y, self.data_format), "Pool")
-
-    def _sizes(self, value: Any) -> tuple[int, ...]:
-        return tuple(map(int, value)) if hasattr(value, "__len__") else (int(value),) * self.rank
 
 
 class MaxPooling1D(Pool):

@@ -116,8 +116,14 @@ def global_variable(
 
 def add_model_variable(var: Any) -> None:
     """Puts a variable into `MODEL_VARIABLES`, unless it is there."""
-    if not any(each is var for each in get_collection(GraphKeys.MODEL_VARIABLES)):
-        add_to_collection(GraphKeys.MODEL_VARIABLES, var)
+    add_once(GraphKeys.MODEL_VARIABLES, var)
+
+
+def add_once(collection: Any, item: Any) -> None:
+    """Puts an item into a collection, unless it is there."""
+    # By identity: `in` compares by `==`, which items that are arrays answer for each element.
+    if not any(each is item for each in get_collection(collection)):
+        add_to_collection(collection, item)
 
 
 def get_variables(

@@ -12,12 +12,13 @@ from typing import Any
 import jax
 
 from jscope import _path
-from jscope.tf1._collections import add_to_collections, get_collection
 from jscope.tf1._entering import variable_scope
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._tensors import tensor
-from jscope.tf1.contrib.framework._variables import model_variable
-from jscope.tf1.contrib.layers.utils import collect_named_outputs
+from jscope.tf1._variables import PartitionedVariable
+from jscope.tf1.contrib.framework._variables import add_once, model_variable
+from jscope.tf1.contrib.layers.utils import collect_named_outputs, get_variable_collections
+from jscope.tf1.layers._kernel import KernelLayer
 
 RENAMED = {"bias": "biases", "kernel": "weights"}
 relu = jax.nn.relu
@@ -38,6 +39,42 @@ def _model_getter(renamed: dict[str, str]) -> Callable[..., Any]:
         return model_variable(name, **kept, custom_getter=getter)
 
     return getter
+
+
+def options_of(
+    weights_initializer: Any,
+    weights_regularizer: Any,
+    biases_initializer: Any,
+    biases_regularizer: Any,
+    trainable: bool,
+) -> dict[str, Any]:
+    """Returns the options of a layer's variables as `tf1.layers` calls them."""
+    kernel = {"kernel_initializer": weights_initializer, "kernel_regularizer": weights_regularizer}
+    bias = {"bias_initializer": biases_initializer, "bias_regularizer": biases_regularizer}
+    return {**kernel, **bias, "trainable": trainable}
+
+
+def layer_output(
+    kind: type[KernelLayer],
+    inputs: Any,
+    sc: Any,
+    reuse: Any,
+    normalizer_fn: Any,
+    variables_collections: Any,
+    *sizes: Any,
+    kernels: tuple[str, ...] = ("kernel",),
+    **options: Any,
+) -> Any:
+    """Returns the output of a layer under the scope `sc`, after its variables were put into their collections."""
+    # A normalizer subtracts the mean, so a bias before it would have no effect.
+    use_bias = not normalizer_fn and options["bias_initializer"]
+    where = {"name": sc.name, "dtype": inputs.dtype, "_scope": sc, "_reuse": reuse}
+    layer = kind(*sizes, use_bias=use_bias, **options, **where)
+    outputs = layer(inputs)
+    for kernel in kernels:
+        collect_variable(getattr(layer, kernel), variables_collections, "weights")
+    collect_variable(layer.bias, variables_collections, "biases")
+    return outputs
 
 
 def finished(
@@ -61,20 +98,15 @@ def activated(outputs: Any, sc: Any, activation_fn: Callable[..., Any] | None, o
     return collect_named_outputs(outputs_collections, sc.name, outputs)
 
 
-def collections_of(variables_collections: Any, name: str) -> Any:
-    """Returns the collections of one variable of a layer: a dict has them by name."""
-    return variables_collections.get(name) if isinstance(variables_collections, dict) else variables_collections
-
-
 def collect_variable(variable: Any, variables_collections: Any, name: str) -> None:
     """Puts a variable of a layer into its collections, unless it is there."""
     if variable is None:
         return
-    parts = list(variable) if getattr(getattr(variable, "facts", None), "partitions", None) else [variable]
-    for collection in collections_of(variables_collections, name) or []:
+    # Of a variable that is cut, the collections hold the parts.
+    parts = variable.parts() if isinstance(variable, PartitionedVariable) else [variable]
+    for collection in get_variable_collections(variables_collections, name) or []:
         for part in parts:
-            if not any(each is part for each in get_collection(collection)):
-                add_to_collections([collection], part)
+            add_once(collection, part)
 
 
 def layout(data_format: str | None, allowed: tuple[str, ...] = ("NHWC", "NCHW")) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
-
 from jscope.nn._spatial import Window
 from jscope.tf1._arguments import ZEROS
 from jscope.tf1._errors import ArgumentError
@@ -16,18 +14,23 @@ from jscope.tf1.contrib.framework._arg_scope import add_arg_scope
 from jscope.tf1.contrib.framework._variables import model_variable
 from jscope.tf1.contrib.layers._common import (
     RENAMED,
-    collect_variable,
-    collections_of,
     finished,
+    layer_output,
     layer_scope,
     layout,
+    options_of,
     relu,
 )
 from jscope.tf1.contrib.layers._dense import bias_add
 from jscope.tf1.contrib.layers.initializers import XAVIER
-from jscope.tf1.contrib.layers.utils import channel_dimension, collect_named_outputs, two_element_tuple
+from jscope.tf1.contrib.layers.utils import (
+    channel_dimension,
+    collect_named_outputs,
+    get_variable_collections,
+    two_element_tuple,
+)
 from jscope.tf1.layers import _conv, _pool
-from jscope.tf1.layers._layer import as_given, channels_last
+from jscope.tf1.layers._layer import array_of, as_given, channels_last
 
 _FORMATS = (None, "NWC", "NCW", "NHWC", "NCHW", "NDHWC", "NCDHW")
 
@@ -63,9 +66,9 @@ def convolution(
     ['Conv/weights', 'Conv/biases']
     """
     order = layout(data_format, _FORMATS)  # pyright: ignore[reportArgumentType]
-    weights = {"kernel_initializer": weights_initializer, "kernel_regularizer": weights_regularizer}
-    bias = {"bias_initializer": biases_initializer, "bias_regularizer": biases_regularizer}
-    given = {"strides": stride, "padding": padding, "data_format": order, "dilation_rate": rate, "trainable": trainable}
+    weights = weights_initializer, weights_regularizer
+    options = options_of(*weights, biases_initializer, biases_regularizer, trainable)
+    options |= {"strides": stride, "padding": padding, "data_format": order, "dilation_rate": rate}
     with layer_scope(scope, "Conv", reuse, RENAMED) as sc:
         inputs = tensor(inputs)
         rank = inputs.shape.ndims
@@ -74,29 +77,9 @@ def convolution(
         kinds = {3: _conv.Conv1D, 4: _conv.Conv2D, 5: _conv.Conv3D}
         if rank not in kinds:
             raise ArgumentError(f"Convolution not supported for input with rank {rank}")
-        layer = _made(
-            kinds[rank], inputs, sc, reuse, normalizer_fn, num_outputs, kernel_size, **given, **weights, **bias
-        )
-        outputs = _called(layer, inputs, variables_collections, "kernel")
+        where = inputs, sc, reuse, normalizer_fn, variables_collections
+        outputs = layer_output(kinds[rank], *where, num_outputs, kernel_size, **options)
         return finished(outputs, sc, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
-
-
-def _made(
-    kind: Any, inputs: Any, sc: Any, reuse: Any, normalizer_fn: Any, filters: int, kernel_size: Any, **options: Any
-) -> Any:
-    """Returns a layer under the scope `sc`, with biases unless it is normalized."""
-    use_bias = not normalizer_fn and options["bias_initializer"]
-    where = {"name": sc.name, "dtype": inputs.dtype, "_scope": sc, "_reuse": reuse}
-    return kind(filters, kernel_size, use_bias=use_bias, **options, **where)
-
-
-def _called(layer: Any, inputs: Any, variables_collections: Any, *kernels: str) -> Any:
-    """Returns the output of a layer, after its variables were put into their collections."""
-    outputs = layer(inputs)
-    for kernel in kernels:
-        collect_variable(getattr(layer, kernel), variables_collections, "weights")
-    collect_variable(layer.bias, variables_collections, "biases")
-    return outputs
 
 
 def _named(function: Callable[..., Any], name: str, doc: str) -> Callable[..., Any]:
@@ -145,12 +128,12 @@ def _transpose_of_rank(kind: type[_conv.ConvTranspose], name: str, default: str,
         trainable: bool = True,
         scope: Any = None,
     ) -> Any:
-        given = {"kernel_initializer": weights_initializer, "kernel_regularizer": weights_regularizer}
-        given |= {"bias_initializer": biases_initializer, "bias_regularizer": biases_regularizer}
-        given |= {"strides": stride, "padding": padding, "data_format": layout(data_format, formats)}
+        weights = weights_initializer, weights_regularizer
+        options = options_of(*weights, biases_initializer, biases_regularizer, trainable)
+        options |= {"strides": stride, "padding": padding, "data_format": layout(data_format, formats)}
         with layer_scope(scope, default, reuse, RENAMED) as sc:
-            made = kind, tensor(inputs), sc, reuse, normalizer_fn, num_outputs, kernel_size
-            outputs = _called(_made(*made, trainable=trainable, **given), inputs, variables_collections, "kernel")
+            where = tensor(inputs), sc, reuse, normalizer_fn, variables_collections
+            outputs = layer_output(kind, *where, num_outputs, kernel_size, **options)
             return finished(outputs, sc, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
 
     return _named(
@@ -209,12 +192,12 @@ def separable_convolution2d(
                 start = biases_initializer, biases_regularizer, None, variables_collections, None, trainable
                 outputs = bias_add(outputs, None, *start, data_format, sc)
             return finished(outputs, sc, *after)
-        kind = _conv.SeparableConv2D
-        layer = _made(kind, inputs, sc, reuse, normalizer_fn, num_outputs, kernel_size, **given, **weights, **bias)
-        outputs = _called(layer, inputs, variables_collections, "depthwise_kernel", "pointwise_kernel")
+        where = inputs, sc, reuse, normalizer_fn, variables_collections, num_outputs, kernel_size
+        outputs = layer_output(_conv.SeparableConv2D, *where, kernels=_KERNELS, **given, **weights, **bias)
         return finished(outputs, sc, *after)
 
 
+_KERNELS = "depthwise_kernel", "pointwise_kernel"
 _SEPARABLE = {**RENAMED, "depthwise_kernel": "depthwise_weights", "pointwise_kernel": "pointwise_weights"}
 separable_conv2d = separable_convolution2d
 
@@ -230,9 +213,9 @@ def _depthwise(inputs: Any, kernel_size: Any, given: dict[str, Any], weights: di
         initializer=weights["depthwise_initializer"],
         regularizer=weights["depthwise_regularizer"],
         trainable=weights["trainable"],
-        collections=collections_of(keys, "weights"),
+        collections=get_variable_collections(keys, "weights"),
     )
-    return tensor(as_given(_conv.depthwise(channels_last(jnp.asarray(inputs), order), kernel, over, padding), order))
+    return tensor(as_given(_conv.depthwise(channels_last(array_of(inputs), order), kernel, over, padding), order))
 
 
 def _pool_of(kind: type[_pool.Pool], name: str, default: str, formats: tuple[str, ...]) -> Any:

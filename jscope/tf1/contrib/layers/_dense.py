@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jscope.nn._layer import along
 from jscope.tf1._arguments import ZEROS
 from jscope.tf1._entering import variable_scope
 from jscope.tf1._errors import ArgumentError
@@ -20,17 +21,18 @@ from jscope.tf1.contrib.framework._variables import model_variable
 from jscope.tf1.contrib.layers._common import (
     RENAMED,
     activated,
-    collect_variable,
-    collections_of,
     finished,
+    layer_output,
     layer_scope,
     layout,
+    options_of,
     relu,
 )
 from jscope.tf1.contrib.layers.initializers import XAVIER
-from jscope.tf1.contrib.layers.utils import collect_named_outputs
+from jscope.tf1.contrib.layers.utils import collect_named_outputs, get_variable_collections
 from jscope.tf1.layers._dense import Dense, Dropout
 from jscope.tf1.layers._functions import flatten as flatten_layer
+from jscope.tf1.layers._layer import array_of
 
 
 @add_arg_scope
@@ -59,24 +61,11 @@ def fully_connected(
     """
     if not isinstance(num_outputs, int | np.integer):
         raise ArgumentError(f"num_outputs type should be one of [<class 'int'>], got {type(num_outputs)}.")
+    weights = weights_initializer, weights_regularizer
+    options = options_of(*weights, biases_initializer, biases_regularizer, trainable)
     with layer_scope(scope, "fully_connected", reuse, RENAMED) as sc:
-        inputs = tensor(inputs)
-        layer = Dense(
-            num_outputs,
-            use_bias=not normalizer_fn and biases_initializer,
-            kernel_initializer=weights_initializer,
-            bias_initializer=biases_initializer,
-            kernel_regularizer=weights_regularizer,
-            bias_regularizer=biases_regularizer,
-            trainable=trainable,
-            name=sc.name,
-            dtype=inputs.dtype,
-            _scope=sc,
-            _reuse=reuse,
-        )
-        outputs = layer(inputs)
-        collect_variable(layer.kernel, variables_collections, "weights")
-        collect_variable(layer.bias, variables_collections, "biases")
+        where = tensor(inputs), sc, reuse, normalizer_fn, variables_collections
+        outputs = layer_output(Dense, *where, num_outputs, **options)
         return finished(outputs, sc, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
 
 
@@ -106,11 +95,10 @@ def bias_add(
             dtype=inputs.dtype,
             initializer=initializer,
             regularizer=regularizer,
-            collections=collections_of(variables_collections, "biases"),
+            collections=get_variable_collections(variables_collections, "biases"),
             trainable=trainable,
         )
-        around = tuple(i for i in range(inputs.shape.ndims) if i != axis % inputs.shape.ndims)
-        outputs = inputs + jnp.expand_dims(jnp.asarray(biases), around)
+        outputs = inputs + along(array_of(biases), inputs.shape.ndims, axis)
         return activated(tensor(outputs), sc, activation_fn, outputs_collections)
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope.nn._layer import along
+from jscope.nn._layer import along, cast
 from jscope.nn._norm import statistics_dtype
 from jscope.tf1 import _dtypes
 from jscope.tf1._arguments import ONES, ZEROS
@@ -20,8 +20,10 @@ from jscope.tf1._scopes import get_variable_scope
 from jscope.tf1._tensors import tensor
 from jscope.tf1.contrib.framework._arg_scope import add_arg_scope
 from jscope.tf1.contrib.framework._variables import model_variable
-from jscope.tf1.contrib.layers._common import activated, collect_variable, collections_of, layer_scope, layout
+from jscope.tf1.contrib.layers._common import activated, collect_variable, layer_scope, layout
+from jscope.tf1.contrib.layers.utils import get_variable_collections
 from jscope.tf1.layers._batch_norm import BatchNormalization, moments_to_use, normalized
+from jscope.tf1.layers._layer import array_of
 
 _STARTS = {
     "beta": ZEROS,
@@ -70,14 +72,14 @@ def batch_norm(
     _refuse(batch_weights=batch_weights, zero_debias=zero_debias_moving_mean, renorm=renorm, adjustment=adjustment)
     inputs, given = tensor(inputs), {**_STARTS, **(param_initializers or {})}
     axis = 1 if layout(data_format) == "channels_first" else inputs.shape.ndims - 1
-    fused = fused is not False and inputs.shape.ndims in (2, 4)
-    if (fused and inputs.shape.ndims == 2) or updates_collections is not GraphKeys.UPDATE_OPS:
+    here = fused is not False and inputs.shape.ndims in (2, 4)
+    if (here and inputs.shape.ndims == 2) or updates_collections is not GraphKeys.UPDATE_OPS:
         # Without the class, and so without its order of variables: as in TensorFlow.
-        with variable_scope(scope, "BatchNorm", reuse=reuse) if fused else layer_scope(scope, "BatchNorm", reuse) as sc:
-            dtype = _dtypes.FLOAT32 if fused else inputs.dtype
-            kind = {"dtype": dtype, "trainable": trainable, "regularizers": param_regularizers if fused else None}
+        with variable_scope(scope, "BatchNorm", reuse=reuse) if here else layer_scope(scope, "BatchNorm", reuse) as sc:
+            dtype = _dtypes.FLOAT32 if here else inputs.dtype
+            kind = {"dtype": dtype, "trainable": trainable, "regularizers": param_regularizers if here else None}
             weights = _Weights(inputs, axis, given, variables_collections, kind)
-            outputs = weights.normalized(center, scale, is_training, decay, epsilon, updates_collections, fused=fused)
+            outputs = weights.normalized(center, scale, is_training, decay, epsilon, updates_collections, fused=here)
             return activated(outputs, sc, activation_fn, outputs_collections)
     options = {f"{name}_initializer": given[name] for name in _STARTS}
     options |= {f"{name}_regularizer": (param_regularizers or {}).get(name) for name in ("beta", "gamma")}
@@ -100,7 +102,7 @@ class _Weights:
     """The variables of a batch norm that asks for them one by one."""
 
     def __init__(self, inputs: Any, axis: int, given: dict[str, Any], keys: Any, kind: dict[str, Any]) -> None:
-        self.x, self.axis, self.given, self.keys, self.kind = jnp.asarray(inputs), axis, given, keys, kind
+        self.x, self.axis, self.given, self.keys, self.kind = array_of(inputs), axis, given, keys, kind
 
     def normalized(
         self, center: bool, scale: bool, training: Any, decay: float, epsilon: float, updates: Any, *, fused: bool
@@ -125,7 +127,7 @@ class _Weights:
             initializer=self.given[name],
             regularizer=(self.kind["regularizers"] or {}).get(name),
             trainable=self.kind["trainable"] and not name.startswith("moving"),
-            collections=collections_of(self.keys, name),
+            collections=get_variable_collections(self.keys, name),
         )
 
 
@@ -151,7 +153,7 @@ def layer_norm(
     ['LayerNorm/beta', 'LayerNorm/gamma']
     """
     with variable_scope(scope, "LayerNorm", reuse=reuse) as sc:
-        x = jnp.asarray(tensor(inputs))
+        x = array_of(tensor(inputs))
         first = begin_norm_axis % x.ndim if begin_norm_axis < 0 else begin_norm_axis
         if begin_params_axis >= x.ndim or first >= x.ndim:
             raise ArgumentError(
@@ -163,7 +165,7 @@ def layer_norm(
         epsilon = 1e-3 if x.dtype == np.float16 else 1e-12
         y = _standardized(x, tuple(range(first, x.ndim)), epsilon)
         outputs = _scaled(y, gamma, beta, lambda v: v.reshape((1,) * (x.ndim - len(shape)) + shape))
-        return activated(tensor(outputs.astype(x.dtype)), sc, activation_fn, outputs_collections)
+        return activated(tensor(cast(outputs, x.dtype)), sc, activation_fn, outputs_collections)
 
 
 @add_arg_scope
@@ -184,13 +186,13 @@ def instance_norm(
     """Normalizes each channel of each example by itself; `beta` and `gamma` are (c,)."""
     order = layout(data_format)
     with variable_scope(scope, "InstanceNorm", reuse=reuse) as sc:
-        x = jnp.asarray(tensor(inputs))
+        x = array_of(tensor(inputs))
         axis = 1 if order == "channels_first" else x.ndim - 1
         shape = (x.shape[axis],)
         beta, gamma = _affine(shape, x.dtype, center, scale, trainable, variables_collections, param_initializers)
         y = _standardized(x, tuple(i for i in range(1, x.ndim) if i != axis), epsilon)
         outputs = _scaled(y, gamma, beta, lambda v: along(v, x.ndim, axis))
-        return activated(tensor(outputs.astype(x.dtype)), sc, activation_fn, outputs_collections)
+        return activated(tensor(cast(outputs, x.dtype)), sc, activation_fn, outputs_collections)
 
 
 @add_arg_scope
@@ -213,7 +215,7 @@ def group_norm(
 ) -> Any:
     """Normalizes groups of channels over `reduction_axes`; `beta` and `gamma` are (c,)."""
     with variable_scope(scope, "GroupNorm", reuse=reuse) as sc:
-        x = jnp.asarray(tensor(inputs))
+        x = array_of(tensor(inputs))
         axis = channels_axis % x.ndim
         channels = x.shape[axis]
         if groups > channels or channels % groups:
@@ -226,7 +228,7 @@ def group_norm(
         # The channels of a group stand right of the groups, so what lies behind them moves by one.
         y = _standardized(split, (*(each + (each > axis) for each in over), axis + 1), epsilon).reshape(x.shape)
         outputs = _scaled(y, gamma, beta, lambda v: along(v, x.ndim, axis))
-        return activated(tensor(outputs.astype(x.dtype)), sc, activation_fn, outputs_collections)
+        return activated(tensor(cast(outputs, x.dtype)), sc, activation_fn, outputs_collections)
 
 
 def _affine(
@@ -235,19 +237,23 @@ def _affine(
     """Returns `beta` and `gamma`, created in this order; None where there is none."""
     starts, made = {**_STARTS, **(given or {})}, []
     for name, wanted in (("beta", center), ("gamma", scale)):
-        options = {"initializer": starts[name], "collections": collections_of(keys, name), "trainable": trainable}
+        options = {
+            "initializer": starts[name],
+            "collections": get_variable_collections(keys, name),
+            "trainable": trainable,
+        }
         made.append(model_variable(name, list(shape), dtype, **options) if wanted else None)
     return made[0], made[1]
 
 
 def _standardized(x: Any, over: tuple[int, ...], epsilon: float) -> Any:
     """Returns the input with mean 0 and variance 1 over these axes."""
-    wide = x.astype(statistics_dtype(x))
-    mean = jnp.mean(wide, over, keepdims=True)
-    variance = jnp.mean(jnp.square(wide - mean), over, keepdims=True)
-    return (wide - mean) * jax.lax.rsqrt(variance + jnp.asarray(epsilon, wide.dtype))
+    wide = cast(x, statistics_dtype(x))
+    centered = jax.lax.sub(wide, jnp.mean(wide, over, keepdims=True))
+    variance = jnp.mean(jax.lax.mul(centered, centered), over, keepdims=True)
+    return jax.lax.mul(centered, jax.lax.rsqrt(variance + jnp.asarray(epsilon, wide.dtype)))
 
 
 def _scaled(y: Any, gamma: Any, beta: Any, shaped: Callable[[Any], Any]) -> Any:
-    y = y if gamma is None else y * shaped(jnp.asarray(gamma).astype(y.dtype))
-    return y if beta is None else y + shaped(jnp.asarray(beta).astype(y.dtype))
+    y = y if gamma is None else jax.lax.mul(y, shaped(cast(array_of(gamma), y.dtype)))
+    return y if beta is None else jax.lax.add(y, shaped(cast(array_of(beta), y.dtype)))
