@@ -110,15 +110,14 @@ def test_nothing_of_another_model_is_certain(ours, theirs):
 @pytest.mark.parametrize("style", ["hash", "number"])
 @pytest.mark.parametrize(("ours", "theirs"), some(24))
 def test_unreadable_names_are_not_certain(style, ours, theirs):
-    """And each row whose shapes allow lists what is right: but a stack cannot be made of what has no order."""
-    if ALL[ours].stacked or ALL[theirs].stacked or ALL[theirs].fused:
-        pytest.skip("no array fits by itself")
+    """And each row lists what is right, where arrays fit one by one: a stack cannot be made of what has no order."""
     random = np.random.default_rng(0)
     here, there = ALL[ours].arrays(VALUES), ALL[theirs].arrays(VALUES)
     names = [f"p_{n}" if style == "number" else f"x{random.bytes(5).hex()}" for n in random.permutation(len(there))]
     rows = judged(here, dict(zip(names, there.values(), strict=True)))
     assert {row.grade for row, _ in rows} <= ROWS - {"certain"}
-    assert all(right for _, right in rows)
+    if not (ALL[ours].stacked or ALL[theirs].stacked or ALL[theirs].fused):
+        assert all(right for _, right in rows)
 
 
 def test_a_network_of_convolutions():
