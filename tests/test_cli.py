@@ -238,12 +238,14 @@ def test_usage(arguments, capsys):
 
 def test_names_cannot_steer_the_terminal(jscope_main, tmp_path, monkeypatch):
     """Nor is there one that stdout cannot encode, nor one so long that it widens every line."""
-    names = {"a\x1b[31mred": 0, "long" * 100: 0, "w": 0}
+    names = {"a\x1b[31mred": 0, "long" * 100: 0, "w": 0, "fake   1   float32\nv": 0}
     reader = tf_like({name: np.zeros(1) for name in names})
     monkeypatch.setattr(_contents, "load_checkpoint", lambda path: reader)
     _, out, _ = jscope_main("ls", "anything")
     assert "\x1b" not in out
     assert r"a\x1b[31mred" in out
+    assert r"fake   1   float32\nv" in out
+    assert len(out.splitlines()) == 1 + len(names) + 1
     assert max(len(line) for line in out.splitlines() if not line.startswith("long")) < 120
 
 

@@ -148,21 +148,23 @@ class Summary:
 
     def __str__(self) -> str:
         header, rows = self.table()
-        cells = [[_plain.printable(cell) for cell in row] for row in (header, *rows)]
-        return "\n".join([*_plain.aligned(cells, right=True), *(f"Note: {note}." for note in self.notes)])
+        return "\n".join([*_plain.aligned([header, *rows], right=True), *self._notes()])
 
     def __repr__(self) -> str:
         return f"<Summary of {len(self.rows)} scopes>\n{self}"
 
     def __rich__(self) -> Any:
         """Returns a table of rich, for `rich.print`."""
-        return importlib.import_module("jscope._rich").renderable(*self.table(), right=True)
+        return importlib.import_module("jscope._rich").renderable(*self.table(), right=True, notes=self._notes())
 
     def _repr_html_(self) -> str:
         header, rows = self.table()
         lines = [_html_row("<th>", header, "</th>"), *(_html_row("<td>", row, "</td>") for row in rows)]
-        notes = "".join(f"<p>Note: {html.escape(note)}.</p>" for note in self.notes)
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
         return f"<table>{''.join(lines)}</table>{notes}"
+
+    def _notes(self) -> list[str]:
+        return [f"Note: {note}." for note in self.notes]
 
 
 def summary(model: Any, /, *args: Any, depth: int | None = None, **kwargs: Any) -> Summary:
@@ -291,7 +293,8 @@ def _line(label: str, outputs: tuple[str, ...], amounts: Amounts, share: float) 
     shown = ", ".join(outputs[:2]) + (f", {len(outputs) - 2} more" if len(outputs) > 2 else "")
     sizes = (short(amounts.params), short_bytes(amounts.params_bytes + amounts.state_bytes), short(amounts.state))
     work = (short(amounts.flops), short(amounts.gradient_flops), short_bytes(amounts.kept_bytes), f"{share:.1%}")
-    return label, shown, *sizes, *work
+    # `jax.named_scope` takes any name, also one that would steer a terminal.
+    return _plain.printable(label), shown, *sizes, *work
 
 
 def _html_row(opening: str, cells: Iterable[str], closing: str) -> str:

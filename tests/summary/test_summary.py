@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -229,6 +230,9 @@ def test_rich_prints_the_same_table():
         made.print(jscope.summary(mlp, X))
     assert "hidden" in capture.get()
     assert "float32[64,64]" in capture.get()
+    with made.capture() as capture:
+        made.print(replace(jscope.summary(mlp, X), notes=("something [b]was assumed[/b]",)))
+    assert capture.get().rstrip().endswith("Note: something [b]was assumed[/b].")
 
 
 def test_a_graph_shows_what_flows():
@@ -237,6 +241,12 @@ def test_a_graph_shows_what_flows():
     assert 'n0 [label="hidden\\n2,112 params"];' in dot
     assert 'n0 -> n2 [label="float32[64,64]"];' in dot
     assert dot.startswith("digraph model {")
+
+
+def test_names_in_a_graph_are_shown_as_they_are():
+    """Neither Graphviz's escapes nor those of HTML are read in them."""
+    summary = jscope.summary(lambda scope, x: nn.dense(scope / r'a&lt;b"\N', x, 2), X)
+    assert r'[label="a&amp;lt;b\"\\N\n66 params"]' in summary.graph().dot
 
 
 @pytest.mark.slow
