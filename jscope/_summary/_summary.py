@@ -211,7 +211,10 @@ def summary(model: Any, /, *args: Any, depth: int | None = None, **kwargs: Any) 
             add(source(programs.gradient, variable), kept_bytes=_nbytes(variable.aval))
     flow = Flow(programs.forward, programs.outputs)
     outputs = tuple(str_of(aval) for aval in programs.forward.out_avals[: programs.outputs])
-    return _summed(amounts, flow, programs.specs, outputs, tuple(counter.notes), depth)
+    notes = list(counter.notes)
+    if programs.refusal is not None:
+        notes.append(f"no gradient was counted, since JAX has none of this model ({programs.refusal})")
+    return _summed(amounts, flow, programs.specs, outputs, tuple(notes), depth)
 
 
 def _summed(

@@ -6,7 +6,7 @@ Nothing is run and nothing is compiled: both are traced on shapes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -34,6 +34,7 @@ class Traced:
       gradient: The same with the gradient by all params; None where nothing can be differentiated.
       outputs: How many results of `forward` are those of the model; the others are its state.
       kept: What the gradient keeps of what was computed before, as variables of `gradient`.
+      refusal: Why JAX cannot differentiate the model, where it cannot.
     """
 
     specs: Specs
@@ -41,13 +42,18 @@ class Traced:
     gradient: Any
     outputs: int
     kept: list[Any]
+    refusal: str | None = None
 
 
 def traced(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
     """Traces a model, or a function of a scope."""
     specs, forward, outputs = _tagged(model, args, kwargs)
-    gradient, kept = _gradient(forward, len(specs.params), outputs)
-    return Traced(specs, forward, gradient, outputs, kept)
+    try:
+        gradient, kept = _gradient(forward, len(specs.params), outputs)
+        return Traced(specs, forward, gradient, outputs, kept)
+    except (NotImplementedError, ValueError) as error:
+        # So JAX refuses what it has no gradient of: a `while_loop`, a callback. What only infers has a summary all the same.
+        return Traced(specs, forward, None, outputs, [], str(error).partition(". ")[0].rstrip("."))
 
 
 def equations_of(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Place, Any]]:
@@ -88,7 +94,7 @@ def _forward(program: Program, specs: Specs, args: Any, kwargs: Any, key: Any) -
     def run(params: dict[str, Any], state: dict[str, Any], key: Any, arrays: list[Any]) -> Any:
         nonlocal outputs
         args, kwargs = rebuild(arrays)
-        bound = Program(program.function, program.stateful, key, program.axes, program.pattern)
+        bound = replace(program, rng=key)
         out, new_state = bound.apply(_path.nested(params.items()), _path.nested(state.items()), args, kwargs)
         leaves = [leaf for leaf in jax.tree.leaves(out) if isinstance(leaf, jax.Array | np.ndarray | np.generic)]
         outputs = len(leaves)

@@ -198,6 +198,22 @@ def test_a_depth_is_a_number(depth):
         jscope.summary(mlp, X, depth=depth)
 
 
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda y: jax.lax.while_loop(lambda y: y.sum() < 9, lambda y: y * 2, y),
+        lambda y: jax.pure_callback(lambda y: y, jax.ShapeDtypeStruct(y.shape, y.dtype), y),
+    ],
+    ids=["while_loop", "pure_callback"],
+)
+def test_what_has_no_gradient_has_a_summary(last):
+    """With all but the gradient, and a note that says why."""
+    summary = jscope.summary(lambda scope, x: last(mlp(scope, x)), X)
+    assert summary.total.flops >= jscope.summary(mlp, X).total.flops
+    assert (summary.total.gradient_flops, summary.total.kept_bytes) == (0, 0)
+    assert summary.notes[-1].startswith("no gradient was counted, since JAX has none of this model (")
+
+
 def test_errors_of_the_model_are_its_own():
     """They come as they are."""
 
