@@ -305,6 +305,9 @@ def test_ls_prints_json_for_programs(jscope_main, tmp_path):
     expected = {"mean": 2, "std": 1, "min": 1, "max": 3, "not finite": 0}
     assert found["variables"]["w"] == {"shape": [2], "dtype": "float32", "bytes": 8} | expected
     assert found["variables"]["\u00e9"]["mean"] is None
+    safetensors.save(tmp_path / "y", {"large": np.array([1e308, -1e200, 0.1])})
+    large = json.loads(jscope_main("ls", tmp_path / "y", "--json", "--stats")[1], parse_constant=pytest.fail)
+    assert large["variables"]["large"] | {"std": None, "min": -1e200, "max": 1e308} == large["variables"]["large"]
     assert json.loads(jscope_main("ls", tmp_path / "x", "--json", "--select", "w")[1])["variables"].keys() == {"w"}
 
 

@@ -52,7 +52,8 @@ def traced(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
         gradient, kept = _gradient(forward, len(specs.params), outputs)
         return Traced(specs, forward, gradient, outputs, kept)
     except (NotImplementedError, ValueError) as error:
-        # So JAX refuses what it has no gradient of: a `while_loop`, a callback. What only infers has a summary all the same.
+        # So JAX refuses what it has no gradient of: a `while_loop`, a callback. What is there for inference only has a
+        # summary all the same.
         return Traced(specs, forward, None, outputs, [], str(error).partition(". ")[0].rstrip("."))
 
 
