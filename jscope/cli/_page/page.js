@@ -5,7 +5,7 @@ const PAGE = 500; // Rows that one scope shows at first: browsers are slow with 
 const $ = (id) => document.getElementById(id);
 
 // What cannot be seen is escaped, as on a terminal: a name could be turned around by one character, and read as another.
-const printable = (text) => text.replace(/[^\P{C}\n]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+const printable = (text) => text.replace(/[^\P{C}\n]|\p{Zl}|\p{Zp}/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 
 function element(tag, text, kind) {
   const made = document.createElement(tag);
@@ -258,7 +258,7 @@ $("close").addEventListener("click", () => everywhere(false));
 $("title").textContent = printable(data.against === null ? data.name : `${data.name}, against ${data.against}`);
 $("total").textContent = [plural(root.variables, "variable"), plural(root.size, "element"), bytes(root.bytes)].join(", ")
   + (data.against === null ? "" : `; ${plural(root.changed, "variable")} changed`)
-  + (root.notFinite ? `; ${count(root.notFinite)} values not finite` : "");
+  + (root.notFinite ? `; ${plural(root.notFinite, "value")} not finite` : "");
 for (const name of Object.keys(ORDERS)) $("order").append(element("option", name));
 for (const [key, value] of Object.entries(data.metadata)) {
   $("metadata").hidden = false;
