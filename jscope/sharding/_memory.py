@@ -178,18 +178,10 @@ def _without(rules: Rules) -> Iterator[tuple[str, Rules]]:
     """Yields each rule that splits something, as text, with the other rules."""
     for name in dict.fromkeys(name for name, target in rules.names if target is not None and name != "batch"):
         targets = [as_tuple(target) for each, target in rules.names if each == name and target is not None]
-        yield f"`{name}` -> `{' + '.join(targets[0])}`", _changed(rules, names=((name, None), *_others(rules, name)))
+        others = [pair for pair in rules.names if pair[0] != name]
+        yield f"`{name}` -> `{' + '.join(targets[0])}`", replace(rules, names=[(name, None), *others])
     if rules.fsdp is not None:
-        yield f"fsdp over `{' + '.join(as_tuple(rules.fsdp))}`", _changed(rules, fsdp=None)
-
-
-def _others(rules: Rules, name: Any) -> Iterator[tuple[Any, Any]]:
-    return (pair for pair in rules.names if pair[0] != name)
-
-
-def _changed(rules: Rules, **changes: Any) -> Rules:
-    fields = {name: getattr(rules, name) for name in ("names", "paths", "fsdp", "min_size", "memory", "fallback")}
-    return Rules(**(fields | changes))
+        yield f"fsdp over `{' + '.join(as_tuple(rules.fsdp))}`", replace(rules, fsdp=None)
 
 
 def _advice(plan: _Plan, rules: Rules, found: Memory, batch_is_whole: bool) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jscope import _path, tree
+from jscope import _path, _rng, tree
 from jscope._specs import Specs
 from jscope._types import Key
 from jscope.errors import InvalidArgumentError
@@ -171,7 +171,8 @@ def _moved(params: Any, key: Key) -> Any:
     def moved(path: str, leaf: Any) -> Any:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return leaf
-        noise = jax.random.normal(jax.random.fold_in(key, sum(map(ord, path))), leaf.shape, jnp.float32)
+        # By the path, as initial values are: params of one shape that moved alike could still cancel each other.
+        noise = jax.random.normal(_rng.fold(key, _rng.lanes_of_path(path)), leaf.shape, jnp.float32)
         return (leaf.astype(jnp.float32) + 0.1 * noise).astype(leaf.dtype)
 
     return tree.map_with_path(moved, params)

@@ -138,6 +138,16 @@ def test_every_fault_is_found_by_all_laws_together():
         testing.every_law(forgotten, X, skip={"rows_do_not_mix"})
 
 
+def test_params_of_like_names_are_moved_apart():
+    """Each by its own path: `ab` and `ba`, which start equal, would otherwise hide each other's gradients."""
+
+    def model(scope, x):
+        a, b, w = (scope.get_variable(name, (3,), initializer=jscope.initializers.ones) for name in ("ab", "ba", "w"))
+        return x * (a - b) * w
+
+    testing.params_matter(model, (jnp.ones(3),))
+
+
 def test_a_law_that_does_not_exist_cannot_be_skipped():
     """It is a typo."""
     with pytest.raises(errors.InvalidArgumentError, match=r"no law 'rows_do_not_mx' to skip. Did you mean `rows_do"):
