@@ -20,6 +20,7 @@ from jscope._spec import VariableSpec
 from jscope._specs import Specs
 from jscope._summary import Summary
 from jscope._summary._units import short_bytes
+from jscope._util import _diff
 from jscope.errors import InvalidArgumentError
 from jscope.sharding._rules import AnyMesh, Rules, as_tuple, checked_rules
 from jscope.sharding._shardings import like, shape_dtype, shardings
@@ -113,11 +114,15 @@ def memory(
         raise InvalidArgumentError(f"memory needs the specs of a model, `model.specs(*inputs)`, not {specs!r}.")
     if optimizer is not None and not hasattr(optimizer, "init"):
         raise InvalidArgumentError(f"memory: the optimizer must have `init(params)`; {optimizer!r} has not.")
+    if not (summary is None or isinstance(summary, Summary)):
+        raise InvalidArgumentError(
+            f"memory: summary={summary!r} must be what `jscope.summary(model, *inputs)` returned."
+        )
     plan = _Plan(specs, mesh, optimizer)
     parts, host = plan.parts(rules)
     copies = math.prod(mesh.shape[axis] for axis in _batch_axes(rules, mesh))
     kept = summary.total.kept_bytes if summary is not None else 0
-    inputs = sum(math.prod(each.shape) * each.dtype.itemsize for each in jax.tree.leaves(batch))
+    inputs = _inputs(batch)
     whole = Memory(*parts, -(-kept // copies), -(-inputs // copies), host, {}, (), mesh.size)
     without = {str(name): sum(plan.parts(other)[0]) - sum(parts) for name, other in _without(rules)}
     advice = tuple(_advice(plan, rules, whole, kept > 0 and copies == 1))
@@ -163,6 +168,14 @@ class _Plan:
                         f"axis {i} ({name or 'without a name'}, {spec.shape[i]:,}) fits `{fits[0]}`",
                     )
                     break
+
+
+def _inputs(batch: Any) -> int:
+    """Returns the bytes of a whole batch, after checking that it is one."""
+    leaves = jax.tree.leaves(batch)
+    if bad := [each for each in leaves if not _diff.has_type(each)]:
+        raise InvalidArgumentError(f"memory: a batch is arrays, or `jax.ShapeDtypeStruct`s; {bad[0]!r} is neither.")
+    return sum(math.prod(each.shape) * each.dtype.itemsize for each in leaves)
 
 
 def _bytes(struct: Any) -> int:

@@ -61,8 +61,13 @@ def every_law(
 
     Raises:
       LawError: With the reports of all laws that are broken. Other errors of the model come as they are.
-      InvalidArgumentError: `skip` names a law that there is not.
+      InvalidArgumentError: `skip` names a law that there is not, or one of `mesh` and `rules` comes without the other.
     """
+    if (mesh is None) != (rules is None):
+        given, lacks = ("rules", "mesh") if mesh is None else ("mesh", "rules")
+        raise InvalidArgumentError(f"every_law: `{given}=` needs `{lacks}=`, for `shardings_are_legal`.")
+    if isinstance(skip, str):
+        raise InvalidArgumentError(f"every_law: skip={skip!r} must be a set of names: `skip={{{skip!r}}}`.")
     laws: dict[str, Callable[[], None]] = {law.__name__: partial(law, model, args, kwargs, key=key) for law in _ALWAYS}
     if unrolled is not None:
         laws["scanned_equals_unrolled"] = partial(scanned_equals_unrolled, model, unrolled, args, kwargs, key=key)

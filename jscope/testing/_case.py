@@ -16,6 +16,7 @@ from jscope._collect import split_arrays
 from jscope._specs import Specs
 from jscope._transform import Transformed, TransformedWithState, transform_with_state
 from jscope._types import Key
+from jscope._util import _diff
 from jscope.errors import InvalidArgumentError, JscopeError, MissingRngError
 
 
@@ -92,7 +93,8 @@ class Case:
 def case(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None, key: Key | None) -> Case:
     """Returns a model with inputs: random ones in the place of shapes."""
     if not isinstance(args, tuple | list):
-        raise InvalidArgumentError(f"A law needs the model's arguments as a tuple, `law(model, (x,))`, not {args!r}.")
+        given = _diff.describe_leaf(args)
+        raise InvalidArgumentError(f"A law needs the model's arguments as a tuple, `law(model, (x,))`, not {given}.")
     if isinstance(model, Transformed | TransformedWithState):
         bound = TransformedWithState(replace(model.program, stateful=True))
     else:

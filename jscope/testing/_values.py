@@ -61,13 +61,21 @@ def rows_do_not_mix(
 
     Raises:
       LawError: With a line for each output that depends on other rows.
-      InvalidArgumentError: There are no two rows.
+      InvalidArgumentError: There are no two rows, or all are alike.
     """
     its = case(model, args, kwargs, key)
     size = next((array.shape[0] for array in its.inputs if array.ndim), 0)
     if size < 2:
-        raise InvalidArgumentError("rows_do_not_mix: the first array must have at least two rows, to see if they mix.")
+        raise InvalidArgumentError(
+            "rows_do_not_mix: the first array must have at least two rows, to see if they mix.\n"
+            'Give a batch of two, or leave the law out: `every_law(..., skip={"rows_do_not_mix"})`.'
+        )
     params, state = _moved(its.variables[0], its.key), its.variables[1]
+    if all(bool((array == _repeated(array, 0, size)).all()) for array in its.inputs):
+        raise InvalidArgumentError(
+            "rows_do_not_mix: all rows are alike, so that nothing would show if they mixed.\n"
+            "Give random arrays, or a `jax.ShapeDtypeStruct`, in the place of which the law puts random numbers."
+        )
     out, lines = its.compiled(params, state, its.inputs)[0], []
     # The first row and the last, since what mixes may look only back, or only ahead.
     for row in (0, size - 1):

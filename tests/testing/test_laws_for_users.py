@@ -231,6 +231,26 @@ def test_two_rows_are_needed_to_see_if_they_mix():
         testing.rows_do_not_mix(good, (jnp.ones((1, 8)),))
 
 
+def test_rows_that_are_alike_show_nothing():
+    """A test that could not fail is refused."""
+    with pytest.raises(errors.InvalidArgumentError, match="all rows are alike"):
+        testing.rows_do_not_mix(lambda scope, x: x - x.mean(0, keepdims=True), (jnp.ones((4, 8)),))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mesh": MESH}, "`mesh=` needs `rules=`"),
+        ({"rules": sharding.fsdp()}, "`rules=` needs `mesh=`"),
+        ({"skip": "rows_do_not_mix"}, "must be a set of names"),
+    ],
+)
+def test_no_law_is_left_out_unsaid(options, message):
+    """Half of what a law needs is a mistake, and so is a name where a set of names belongs."""
+    with pytest.raises(errors.InvalidArgumentError, match=message):
+        testing.every_law(good, X, **options)
+
+
 def test_errors_of_the_model_come_as_they_are():
     """A law is not the place to hide them."""
     with pytest.raises(KeyError, match="mine"):
