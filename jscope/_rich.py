@@ -53,6 +53,7 @@ def print_table(
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Shows a bar on stderr, and gives the function that moves it."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    # It leaves nothing behind: what was done is told in a line of its own. And not on stdout, which may be a pipe.
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda size: bar.advance(task, size)

@@ -28,6 +28,7 @@ class Graph:
         Raises:
           ImportError: The package `graphviz`, or the program `dot` that it runs, is not installed.
         """
+        # By name, so that only who wants an image needs the package.
         return importlib.import_module("jscope._summary._graphviz").svg(self.dot)
 
     def __str__(self) -> str:
@@ -60,6 +61,7 @@ def graph_of(scopes: Sequence[tuple[Place, str, int]], edges: Edges) -> Graph:
         if None not in ends and ends[0] != ends[1]:
             merged.setdefault((str(ends[0]), str(ends[1])), {}).update(types)
     for (maker, reader), types in merged.items():
+        # A loop may hand on dozens, and Graphviz would make room for all.
         lines.append(f"  {maker} -> {reader} [label={_quoted(*list(types)[:3])}];")
     return Graph("\n".join([*lines, "}"]) + "\n")
 

@@ -206,6 +206,7 @@ def summary(model: Any, /, *args: Any, depth: int | None = None, **kwargs: Any) 
         for place, cost in counter.costs(programs.gradient).items():
             add(place, gradient_flops=cost.flops)
         for place, cost in forward.items():
+            # The program with the gradient computes what `apply` does as well.
             add(place, gradient_flops=-cost.flops)
         for variable in programs.kept:
             add(source(programs.gradient, variable), kept_bytes=_nbytes(variable.aval))
@@ -280,6 +281,7 @@ def _fields(amounts: Amounts) -> tuple[int, ...]:
 
 def _work(amounts: Amounts, total: Amounts) -> int:
     """Returns what shares are shares of: operations, or bytes of params where there are none."""
+    # Without any, as of a table that is only looked up, shares of zero would say nothing.
     flops: Callable[[Amounts], int] = lambda each: each.flops + each.gradient_flops  # noqa: E731
     return flops(amounts) if flops(total) else amounts.params_bytes
 

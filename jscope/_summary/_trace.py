@@ -101,6 +101,7 @@ def _forward(program: Program, specs: Specs, args: Any, kwargs: Any, key: Any) -
         outputs = len(leaves)
         return leaves, new_state
 
+    # Where it is switched off, JAX runs loops in Python, step by step: many equations, and no loop to be counted.
     with jax.disable_jit(False):
         made = jax.make_jaxpr(under_axes(run, program.axes))(params, state, key, arrays)
     # JAX sorts dicts.
@@ -126,10 +127,12 @@ def _gradient(forward: Any, params: int, outputs: int) -> tuple[Any, list[Any]]:
         return out, back(cotangents), jax.tree.leaves(back)
 
     structs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in inputs]
+    # Arguments, since ones would be constants, by which JAX need not multiply.
     cotangents = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in results if _is_smooth(each)]
     made = opened_jaxpr(jax.make_jaxpr(both)(structs, cotangents))
     needed = len(forward.out_avals) + len(by)
     used = [i < needed for i in range(len(made.outvars))]
+    # What no result needs, XLA drops before it counts anything.
     program = partial_eval.dce_jaxpr(made, used)[0]
     return program, _computed(program, made.outvars[needed:])
 

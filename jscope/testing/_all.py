@@ -75,6 +75,7 @@ def every_law(
         laws["shardings_are_legal"] = partial(shardings_are_legal, model, args, kwargs, mesh=mesh, rules=rules)
     if contract is not None:
         laws["keeps_contract"] = partial(keeps_contract, model, args, kwargs, contract=contract)
+    # A misspelt name would leave out nothing, and the law that it means would fail for no visible reason.
     for name in skip:
         if name not in laws:
             raise InvalidArgumentError(f"every_law: there is no law {name!r} to skip.{_text.did_you_mean(name, laws)}")

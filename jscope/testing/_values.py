@@ -79,6 +79,7 @@ def rows_do_not_mix(
     out, lines = its.compiled(params, state, its.inputs)[0], []
     # The first row and the last, since what mixes may look only back, or only ahead.
     for row in (0, size - 1):
+        # Copies of one row, rather than noise: tokens and lengths stay such as the model may get.
         copies = [_repeated(array, row, size) for array in its.inputs]
         other = its.compiled(params, state, copies)[0]
         pair = [{n: a[row] for n, a in arrays.items() if a.shape[:1] == (size,)} for arrays in (out, other)]
@@ -129,6 +130,7 @@ def scanned_equals_unrolled(
     its, other = case(model, args, kwargs, key), case(unrolled, args, kwargs, key)
     kinds = zip(its.variables, (its.specs.params, its.specs.state), strict=True)
     apart = [_unstacked(values, specs) for values, specs in kinds]
+    # Names first: of arrays in trees that differ, nothing could be compared.
     names = {(kind, name) for kind in (0, 1) for name in tree.names(apart[kind])}
     wanted = {(kind, name) for kind in (0, 1) for name in tree.names(other.variables[kind])}
     lines = [f"only the scanned model has `{name}`" for _, name in sorted(names - wanted)]
@@ -150,6 +152,7 @@ def scanned_equals_unrolled(
 
 def _unstacked(values: Any, specs: Specs) -> Any:
     """Returns the variables under the names that they have in the unrolled model."""
+    # One stack after the other: there may be another within.
     while stacked := [spec for spec in specs.flat().values() if spec.stack]:
         at = _path.join(*_path.parts(stacked[0].path)[: stacked[0].stack[0].depth])
         values = tree.unstack(values, at=at)
@@ -159,6 +162,7 @@ def _unstacked(values: Any, specs: Specs) -> Any:
 
 def _gradient(its: Case, params: Any, state: Any) -> list[tuple[str, Any]]:
     """Returns the gradient of all outputs, each element with a weight of its own, by path."""
+    # `jax.grad` refuses integers, such as quantized weights.
     floats, rest = tree.partition(params, lambda _, leaf: jnp.issubdtype(leaf.dtype, jnp.inexact))
 
     def weighted(floats: Any) -> Any:
