@@ -2,8 +2,8 @@
 
     old specs, new specs --compare--> what differs, which checkpoints load, how to convert the others, what starts anew
 
-A checkpoint loads where names and shapes are the same. A variable starts with the same value where path, shape, dtype,
-stacked axes and initializer are. So both follow from the specs.
+A checkpoint loads where names and shapes are the same, and dtypes as well, unless `restore` is told to cast. A variable
+starts with the same value where path, shape, dtype, stacked axes and initializer are. So both follow from the specs.
 """
 
 from __future__ import annotations
@@ -61,10 +61,13 @@ class Changes:
         return "\n".join([*lines, *(f"  `{path}`" for path in self.restarted)])
 
     def _about_checkpoints(self) -> list[str]:
+        cast = any("dtype" in fields for fields in self.changed.values())
+        casting = ["Dtypes differ: `restore(..., cast=True)` converts, where the new ones can hold the values."] * cast
         if not self.unfit:
-            return ["Checkpoints still load."]
-        lines = ["Checkpoints need a conversion:", *self.unfit]
+            return casting or ["Checkpoints still load."]
+        lines = ["Checkpoints need a conversion:", *self.unfit, *casting]
         if self.renamed:
+            # For a shell: a name may have a space in it, or a `$`.
             rules = " ".join(f"--map {shlex.quote(f'{old}={new}')}" for old, new in self.renamed)
             lines += ["A draft of it, to be checked:", f"  python -m jscope rename OLD NEW {rules}"]
         lines += [
@@ -79,6 +82,7 @@ def compare_specs(old: Specs, new: Specs) -> Changes:
     missing, added = (sorted(path for path in a if path not in b) for a, b in ((was, now), (now, was)))
     changed = {path: fields for path in now if path in was and (fields := _changes(was[path], now[path]))}
     arrays = {path: spec.shape_dtype() for path, spec in was.items()}
+    # Another dtype is not a matter of names and layouts, which a conversion changes: `restore` casts if it is told to.
     unfit = [line for line in differences(now, arrays) if not line.startswith("  dtype:")]
     # A param that has become state is looked for in another tree.
     unfit += [f"  kind:       `{path}` was {was[path].kind}" for path in changed if "trainable" in changed[path]]

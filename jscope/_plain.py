@@ -23,7 +23,8 @@ def aligned(rows: Sequence[Sequence[str]], *, right: bool = False, widest: int |
 def printable(text: str) -> str:
     r"""Returns a text without what would steer a terminal: names in a checkpoint may come from anywhere.
 
-    >>> printable("a\x1b[31m")
-    'a\\x1b[31m'
+    >>> printable("a\x1b[31m"), printable("one\ntwo")
+    ('a\\x1b[31m', 'one\\ntwo')
     """
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    # A line break, too: with one in its name, a variable would print a row of its own making.
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

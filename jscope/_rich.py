@@ -21,12 +21,15 @@ def renderable(
     *,
     right: bool = False,
     colors: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
 ) -> Table:
     """Returns a table; long names are folded, never cut.
 
-    `right`: whether all columns but the first are numbers; `colors`: those of rows, by their first cell.
+    `right`: whether all columns but the first are numbers; `colors`: those of rows, by their first cell; `notes`: lines
+    below it.
     """
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    below = Text("\n".join(notes)) if notes else None
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption=below, caption_justify="left")
     for i, title in enumerate(header):
         made.add_column(title, overflow="fold", justify="right" if right and i else "left")
     for row in rows:
@@ -50,6 +53,7 @@ def print_table(
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Shows a bar on stderr, and gives the function that moves it."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    # It leaves nothing behind: what was done is told in a line of its own. And not on stdout, which may be a pipe.
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda size: bar.advance(task, size)

@@ -238,12 +238,14 @@ def test_usage(arguments, capsys):
 
 def test_names_cannot_steer_the_terminal(jscope_main, tmp_path, monkeypatch):
     """Nor is there one that stdout cannot encode, nor one so long that it widens every line."""
-    names = {"a\x1b[31mred": 0, "long" * 100: 0, "w": 0}
+    names = {"a\x1b[31mred": 0, "long" * 100: 0, "w": 0, "fake   1   float32\nv": 0}
     reader = tf_like({name: np.zeros(1) for name in names})
     monkeypatch.setattr(_contents, "load_checkpoint", lambda path: reader)
     _, out, _ = jscope_main("ls", "anything")
     assert "\x1b" not in out
     assert r"a\x1b[31mred" in out
+    assert r"fake   1   float32\nv" in out
+    assert len(out.splitlines()) == 1 + len(names) + 1
     assert max(len(line) for line in out.splitlines() if not line.startswith("long")) < 120
 
 
@@ -303,6 +305,9 @@ def test_ls_prints_json_for_programs(jscope_main, tmp_path):
     expected = {"mean": 2, "std": 1, "min": 1, "max": 3, "not finite": 0}
     assert found["variables"]["w"] == {"shape": [2], "dtype": "float32", "bytes": 8} | expected
     assert found["variables"]["\u00e9"]["mean"] is None
+    safetensors.save(tmp_path / "y", {"large": np.array([1e308, -1e200, 0.1])})
+    large = json.loads(jscope_main("ls", tmp_path / "y", "--json", "--stats")[1], parse_constant=pytest.fail)
+    assert large["variables"]["large"] | {"std": None, "min": -1e200, "max": 1e308} == large["variables"]["large"]
     assert json.loads(jscope_main("ls", tmp_path / "x", "--json", "--select", "w")[1])["variables"].keys() == {"w"}
 
 

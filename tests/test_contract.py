@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jscope
@@ -107,6 +108,22 @@ def test_an_initializer_that_has_changed():
     assert not found.unfit
     assert found.restarted == ("hidden/kernel",)
     assert "Checkpoints still load." in str(found)
+
+
+def test_a_dtype_that_has_changed(tmp_path):
+    """Checkpoints load if they may be cast, as the report says."""
+
+    def model(dtype):
+        return lambda s, x: s.get_variable("w", (4,), dtype)
+
+    told = str(changes(model(jnp.bfloat16), model(jnp.float32)))
+    assert "`restore(..., cast=True)` converts" in told
+    assert "still load" not in told
+    specs = jscope.specs(model(jnp.bfloat16), X)
+    jscope.checkpoint.safetensors.save(tmp_path / "x.safetensors", {"w": np.ones(4, np.float32)})
+    with pytest.raises(jscope.errors.StructureMismatchError, match="cast=True"):
+        jscope.checkpoint.restore(specs, tmp_path / "x.safetensors")
+    assert jscope.checkpoint.restore(specs, tmp_path / "x.safetensors", cast=True)["w"].dtype == jnp.bfloat16
 
 
 def test_what_matters_neither_to_checkpoints_nor_to_values():

@@ -119,6 +119,14 @@ def test_values_are_looked_at_some_at_a_time(monkeypatch):
     assert distance(np.uint8([0]), np.uint8([255])) == (255.0, 255.0)
 
 
+def test_numbers_that_float64_cannot_hold_are_left_out(view):
+    """A page says what it can say; JSON has no infinity."""
+    large, other = ({"w": np.array([1e200, sign * 1e308])} for sign in (1, -1))
+    row = rows_of(view(large, other))["w"]
+    assert (row["greatest"], row["least"], row["change"]) == (1e308, 1e200, "changed")
+    assert not {"norm", "std", "before", "moved"} & {*row}
+
+
 def test_text_has_no_statistics(tmp_path):
     """Nor does what cannot be read."""
     arrays = {"words": np.array([b"a", b"b"], object), "w": np.ones(2, np.float32)}

@@ -1,6 +1,8 @@
 """The page of `jscope view` in headless Chromium: clicked through, typed into, and fed with hostile names."""
 
+import json
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -39,7 +41,10 @@ def opened(browser, tmp_path):
     page.on("request", lambda request: bad.append(request.url) if not request.url.startswith("file:") else None)
 
     def open_page(tree, against=None):
-        safetensors.save(tmp_path / "new.safetensors", tree)
+        if isinstance(tree, bytes):  # `save` refuses the names that some of these have.
+            (tmp_path / "new.safetensors").write_bytes(tree)
+        else:
+            safetensors.save(tmp_path / "new.safetensors", tree)
         arguments = [str(tmp_path / "new.safetensors"), "--html", str(tmp_path / "page.html")]
         if against is not None:
             safetensors.save(tmp_path / "old.safetensors", against)
@@ -95,6 +100,14 @@ def test_hostile_names_are_text(opened):
     assert page.get_by_text(HOSTILE).is_visible()
     assert page.get_by_text("<script>", exact=True).is_visible()
     assert page.locator("img").count() == 0
+
+
+def test_what_cannot_be_seen_is_escaped(opened):
+    """A name that is turned around is not taken for another."""
+    header = json.dumps({"\u202elive\x1b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    data = struct.pack("<Q", len(header)) + header + b"\0" * 4
+    page = opened(data)
+    assert rows(page).first.inner_text().startswith("\\u{202e}live\\u{1b}")
 
 
 def test_changes_come_first_if_asked(opened):

@@ -53,6 +53,7 @@ TRANSCENDENTAL = _words(
 )
 """Primitives that are one transcendental function of each element."""
 
+# As XLA counts what JAX lowers each of these to; `tests/summary/test_cost.py` asks it.
 COMPOSED = {
     "exp2": (1, 1),
     "logistic": (3, 1),
@@ -83,6 +84,7 @@ def cost(equation: Any) -> Cost:
     if name in COMPOSED:
         return Cost(*COMPOSED[name]).times(_elements(equation.outvars))
     if name in REDUCTIONS:
+        # Of a `psum`, nothing: it has as many results as operands, and combines them with those of other devices.
         return Cost(max(_elements(equation.invars) - _elements(equation.outvars), 0))
     # Whatever else there is, XLA counts one for each element of the result: integers and comparisons, too.
     return Cost(RULES[name](equation) if name in RULES else _elements(equation.outvars))
@@ -131,6 +133,8 @@ def _pairs(
     size: int, kernel: int, out: int, stride: int, padding: tuple[int, int], x_dilation: int, dilation: int
 ) -> int:
     """Counts the pairs of an output and an element of the kernel that meet an input, rather than padding or a hole."""
+    # Counted one by one: no formula holds for any padding, stride and dilations at once, and along one axis they are
+    # few.
     last = (size - 1) * x_dilation
     return sum(
         0 <= (at := i * stride + k * dilation - padding[0]) <= last and at % x_dilation == 0
@@ -169,6 +173,7 @@ def _fourier(equation: Any) -> int:
     return 8 * real * math.prod(max(length.bit_length() - 1, 1) for length in equation.params["fft_lengths"])
 
 
+# XLA counts nothing of a call of a library. These are the leading terms of the usual algorithms.
 def _cubes(numerator: int, denominator: int) -> Callable[[Any], int]:
     """Returns the rule of a decomposition of matrices: a multiple of the cube of their size."""
 

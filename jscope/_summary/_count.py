@@ -52,8 +52,10 @@ class Counter:
                 self.notes["a while loop was counted as one iteration: how many there are is not known"] = None
                 return _total(every)
             case "shard_map":
+                # The body is what one device does.
                 return _times(every[0], math.prod(params["mesh"].shape.values()))
             case "pallas_call":
+                # The body is one step of the grid.
                 return _times(every[0], math.prod(params["grid_mapping"].grid))
         return _total(every)
 
@@ -61,6 +63,7 @@ class Counter:
 def jaxprs_of(equation: Any) -> list[Any]:
     """Returns the jaxprs that an equation runs."""
     found = []
+    # Rules of differentiation stand beside the jaxpr of a `custom_jvp` as functions: they are not run, and not found.
     for value in equation.params.values():
         found += [each for each in (value if isinstance(value, tuple) else (value,)) if is_jaxpr(each)]
     return found

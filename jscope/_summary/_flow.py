@@ -28,7 +28,8 @@ class Flow:
         # New state leaves the program, too, but not as an output of a scope.
         self._walk(opened_jaxpr(jaxpr), None, set(), outputs)
 
-    def _walk(self, jaxpr: Any, outer: Place, above: set[Any], outputs: int | None = None) -> None:
+    def _walk(self, jaxpr: Any, outer: Place, walked: set[Any], outputs: int | None = None) -> None:
+        # Only of this jaxpr: what comes into it from outside was seen where it is called.
         makers = {}
         for equation in jaxpr.eqns:
             place = place_of(equation, outer)
@@ -40,9 +41,9 @@ class Flow:
             for inner in jaxprs_of(equation):
                 # What many call, such as `jnp.where`, is walked once for each place.
                 key = id(inner), place
-                if key not in above:
-                    above.add(key)
-                    self._walk(opened_jaxpr(inner), place, above)
+                if key not in walked:
+                    walked.add(key)
+                    self._walk(opened_jaxpr(inner), place, walked)
         for variable in _variables(jaxpr.outvars[:outputs]):
             if variable in makers:
                 self._flows(variable, makers[variable], outer, outer)

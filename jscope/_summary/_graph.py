@@ -28,6 +28,7 @@ class Graph:
         Raises:
           ImportError: The package `graphviz`, or the program `dot` that it runs, is not installed.
         """
+        # By name, so that only who wants an image needs the package.
         return importlib.import_module("jscope._summary._graphviz").svg(self.dot)
 
     def __str__(self) -> str:
@@ -52,15 +53,16 @@ def graph_of(scopes: Sequence[tuple[Place, str, int]], edges: Edges) -> Graph:
         '  edge [fontname="sans-serif", fontsize=10];',
     ]
     for path, label, params in scopes:
-        size = f"\n{short(params)} params" if params else ""
-        lines.append(f"  {shown[path]} [label={_quoted(label + size)}];")
+        size = [f"{short(params)} params"] if params else []
+        lines.append(f"  {shown[path]} [label={_quoted(label, *size)}];")
     merged: dict[tuple[str, str], dict[str, None]] = {}
     for (maker, reader), types in edges.items():
         ends = _node(maker, shown), _node(reader, shown)
         if None not in ends and ends[0] != ends[1]:
             merged.setdefault((str(ends[0]), str(ends[1])), {}).update(types)
     for (maker, reader), types in merged.items():
-        lines.append(f"  {maker} -> {reader} [label={_quoted(chr(10).join(list(types)[:3]))}];")
+        # A loop may hand on dozens, and Graphviz would make room for all.
+        lines.append(f"  {maker} -> {reader} [label={_quoted(*list(types)[:3])}];")
     return Graph("\n".join([*lines, "}"]) + "\n")
 
 
@@ -72,8 +74,8 @@ def _node(place: Place, shown: dict[Place, str]) -> str | None:
     return shown[place]
 
 
-def _quoted(text: str) -> str:
-    """Returns a text as Graphviz's language has it: names are shown as they are, and never read as markup."""
-    # In a quoted string of Graphviz, a backslash begins an escape, of which `\n` is one.
-    escaped = _plain.printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+def _quoted(*lines: str) -> str:
+    """Returns lines of text as Graphviz's language has them: names are shown as they are, and never read as markup."""
+    # In a quoted string of Graphviz, a backslash begins an escape, of which `\n` is one, and `&` one of HTML's.
+    escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "&": "&amp;"})
+    return '"' + "\\n".join(_plain.printable(line).translate(escapes) for line in lines) + '"'

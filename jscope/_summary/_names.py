@@ -76,6 +76,8 @@ class Names:
             return value
         given = [None if hasattr(v, "val") else known.get(v) for v in operands(equation, name)]
         count = len(opened_jaxpr(value).invars)
+        # Where operands and inputs do not pair up, nothing is said of where they come from, which is better than
+        # something wrong.
         return self.tagged(value, given if len(given) == count else [None] * count, place, entered)
 
 
@@ -128,6 +130,7 @@ def opened_jaxpr(jaxpr: Any) -> Any:
 
 def with_tag(equation: Any, place: Place) -> Any:
     """Returns an equation with a scope written into it, or, for None, with nothing but what it says already."""
+    # JAX has no public name for the class of a stack of names, so an empty one comes from what there is.
     info, names = equation.source_info, type(equation.source_info.name_stack)()
     stack = names if place is None else names.extend(_TAG + place)
     return equation.replace(source_info=info.replace(name_stack=stack))

@@ -148,21 +148,23 @@ class Summary:
 
     def __str__(self) -> str:
         header, rows = self.table()
-        cells = [[_plain.printable(cell) for cell in row] for row in (header, *rows)]
-        return "\n".join([*_plain.aligned(cells, right=True), *(f"Note: {note}." for note in self.notes)])
+        return "\n".join([*_plain.aligned([header, *rows], right=True), *self._notes()])
 
     def __repr__(self) -> str:
         return f"<Summary of {len(self.rows)} scopes>\n{self}"
 
     def __rich__(self) -> Any:
         """Returns a table of rich, for `rich.print`."""
-        return importlib.import_module("jscope._rich").renderable(*self.table(), right=True)
+        return importlib.import_module("jscope._rich").renderable(*self.table(), right=True, notes=self._notes())
 
     def _repr_html_(self) -> str:
         header, rows = self.table()
         lines = [_html_row("<th>", header, "</th>"), *(_html_row("<td>", row, "</td>") for row in rows)]
-        notes = "".join(f"<p>Note: {html.escape(note)}.</p>" for note in self.notes)
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
         return f"<table>{''.join(lines)}</table>{notes}"
+
+    def _notes(self) -> list[str]:
+        return [f"Note: {note}." for note in self.notes]
 
 
 def summary(model: Any, /, *args: Any, depth: int | None = None, **kwargs: Any) -> Summary:
@@ -204,12 +206,16 @@ def summary(model: Any, /, *args: Any, depth: int | None = None, **kwargs: Any) 
         for place, cost in counter.costs(programs.gradient).items():
             add(place, gradient_flops=cost.flops)
         for place, cost in forward.items():
+            # The program with the gradient computes what `apply` does as well.
             add(place, gradient_flops=-cost.flops)
         for variable in programs.kept:
             add(source(programs.gradient, variable), kept_bytes=_nbytes(variable.aval))
     flow = Flow(programs.forward, programs.outputs)
     outputs = tuple(str_of(aval) for aval in programs.forward.out_avals[: programs.outputs])
-    return _summed(amounts, flow, programs.specs, outputs, tuple(counter.notes), depth)
+    notes = list(counter.notes)
+    if programs.refusal is not None:
+        notes.append(f"no gradient was counted, since JAX has none of this model ({programs.refusal})")
+    return _summed(amounts, flow, programs.specs, outputs, tuple(notes), depth)
 
 
 def _summed(
@@ -275,6 +281,7 @@ def _fields(amounts: Amounts) -> tuple[int, ...]:
 
 def _work(amounts: Amounts, total: Amounts) -> int:
     """Returns what shares are shares of: operations, or bytes of params where there are none."""
+    # Without any, as of a table that is only looked up, shares of zero would say nothing.
     flops: Callable[[Amounts], int] = lambda each: each.flops + each.gradient_flops  # noqa: E731
     return flops(amounts) if flops(total) else amounts.params_bytes
 
@@ -291,7 +298,8 @@ def _line(label: str, outputs: tuple[str, ...], amounts: Amounts, share: float) 
     shown = ", ".join(outputs[:2]) + (f", {len(outputs) - 2} more" if len(outputs) > 2 else "")
     sizes = (short(amounts.params), short_bytes(amounts.params_bytes + amounts.state_bytes), short(amounts.state))
     work = (short(amounts.flops), short(amounts.gradient_flops), short_bytes(amounts.kept_bytes), f"{share:.1%}")
-    return label, shown, *sizes, *work
+    # `jax.named_scope` takes any name, also one that would steer a terminal.
+    return _plain.printable(label), shown, *sizes, *work
 
 
 def _html_row(opening: str, cells: Iterable[str], closing: str) -> str:

@@ -6,7 +6,7 @@ Nothing is run and nothing is compiled: both are traced on shapes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -34,6 +34,7 @@ class Traced:
       gradient: The same with the gradient by all params; None where nothing can be differentiated.
       outputs: How many results of `forward` are those of the model; the others are its state.
       kept: What the gradient keeps of what was computed before, as variables of `gradient`.
+      refusal: Why JAX cannot differentiate the model, where it cannot.
     """
 
     specs: Specs
@@ -41,13 +42,19 @@ class Traced:
     gradient: Any
     outputs: int
     kept: list[Any]
+    refusal: str | None = None
 
 
 def traced(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
     """Traces a model, or a function of a scope."""
     specs, forward, outputs = _tagged(model, args, kwargs)
-    gradient, kept = _gradient(forward, len(specs.params), outputs)
-    return Traced(specs, forward, gradient, outputs, kept)
+    try:
+        gradient, kept = _gradient(forward, len(specs.params), outputs)
+        return Traced(specs, forward, gradient, outputs, kept)
+    except (NotImplementedError, ValueError) as error:
+        # So JAX refuses what it has no gradient of: a `while_loop`, a callback. What is there for inference only has a
+        # summary all the same.
+        return Traced(specs, forward, None, outputs, [], str(error).partition(". ")[0].rstrip("."))
 
 
 def equations_of(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Place, Any]]:
@@ -88,12 +95,13 @@ def _forward(program: Program, specs: Specs, args: Any, kwargs: Any, key: Any) -
     def run(params: dict[str, Any], state: dict[str, Any], key: Any, arrays: list[Any]) -> Any:
         nonlocal outputs
         args, kwargs = rebuild(arrays)
-        bound = Program(program.function, program.stateful, key, program.axes, program.pattern)
+        bound = replace(program, rng=key)
         out, new_state = bound.apply(_path.nested(params.items()), _path.nested(state.items()), args, kwargs)
         leaves = [leaf for leaf in jax.tree.leaves(out) if isinstance(leaf, jax.Array | np.ndarray | np.generic)]
         outputs = len(leaves)
         return leaves, new_state
 
+    # Where it is switched off, JAX runs loops in Python, step by step: many equations, and no loop to be counted.
     with jax.disable_jit(False):
         made = jax.make_jaxpr(under_axes(run, program.axes))(params, state, key, arrays)
     # JAX sorts dicts.
@@ -119,10 +127,12 @@ def _gradient(forward: Any, params: int, outputs: int) -> tuple[Any, list[Any]]:
         return out, back(cotangents), jax.tree.leaves(back)
 
     structs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in inputs]
+    # Arguments, since ones would be constants, by which JAX need not multiply.
     cotangents = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in results if _is_smooth(each)]
     made = opened_jaxpr(jax.make_jaxpr(both)(structs, cotangents))
     needed = len(forward.out_avals) + len(by)
     used = [i < needed for i in range(len(made.outvars))]
+    # What no result needs, XLA drops before it counts anything.
     program = partial_eval.dce_jaxpr(made, used)[0]
     return program, _computed(program, made.outvars[needed:])
 

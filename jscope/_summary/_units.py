@@ -6,17 +6,19 @@ from __future__ import annotations
 def short(number: int) -> str:
     """Returns a number with at most four digits, and a thousand, million, ... in words.
 
-    >>> short(9999), short(25_557_032), short(10**15)
-    ('9,999', '25.56 M', '1.000 P')
+    >>> short(9999), short(25_557_032), short(999_960), short(10**15)
+    ('9,999', '25.56 M', '1.000 M', '1.000 P')
     """
     if number < 10_000:
         return f"{number:,}"
-    for unit, size in (("E", 10**18), ("P", 10**15), ("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if number >= size:
-            scaled = number / size
-            digits = max(0, 3 - len(str(int(scaled))) + 1)
-            return f"{scaled:.{digits}f} {unit}"
-    raise AssertionError
+    scaled = float(number)
+    for unit in "kMGTPE":
+        scaled /= 1000
+        text = f"{scaled:#.4g}"
+        # Of the rounded number, since 999,960 is 1.000 M to four digits, and not 1000 k.
+        if float(text) < 1000:
+            return f"{text} {unit}"
+    return f"{scaled:,.0f} E"
 
 
 def short_bytes(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from jscope.cli import _output
 from jscope.cli._contents import Item, add_options, items, opened
 from jscope.cli._values import is_number, values_of
 
-_STATS = ("mean", "std", "min", "max", "not finite")
+_STATS = {"mean": "mean", "std": "std", "min": "least", "max": "greatest", "not finite": "not_finite"}
+
+Stats: TypeAlias = dict[str, float | None]
 
 
 def add_to(commands: Any) -> None:
@@ -32,13 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints one line for each array, and one for all of them."""
     with opened(arguments.checkpoint) as reader:
         found = items(reader, arguments)
-        stats = _all_stats(reader, found) if arguments.stats else [()] * len(found)
+        stats = _all_stats(reader, found) if arguments.stats else [{}] * len(found)
         if arguments.json:
             _output.line(_as_json(found, stats, reader.metadata))
             return 0
         header = ("name", "shape", "dtype", *(_STATS if arguments.stats else ()))
         shown = [(item.name, ", ".join(map(str, item.shape)) or "()", item.dtype_name) for item in found.values()]
-        _output.table(header, [(*row, *values) for row, values in zip(shown, stats, strict=True)])
+        _output.table(header, [(*row, *map(_shown, its.values())) for row, its in zip(shown, stats, strict=True)])
         _output.line(_summary(found))
         if arguments.metadata:
             for key, value in reader.metadata.items():
@@ -46,12 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _as_json(found: dict[str, Item], stats: Sequence[Sequence[str]], metadata: Mapping[str, str]) -> str:
+def _as_json(found: dict[str, Item], stats: Sequence[Stats], metadata: Mapping[str, str]) -> str:
     """Returns what is in a checkpoint as JSON; statistics that there are not, of text or of no elements, are null."""
     variables = {
-        item.name: {"shape": list(item.shape), "dtype": item.dtype_name, "bytes": item.nbytes}
-        | {name: float(value) if value else None for name, value in zip(_STATS, values, strict=False)}
-        for item, values in zip(found.values(), stats, strict=True)
+        item.name: {"shape": list(item.shape), "dtype": item.dtype_name, "bytes": item.nbytes} | its
+        for item, its in zip(found.values(), stats, strict=True)
     }
     # ASCII only, so that no name steers a terminal, and every encoding can print it.
     return json.dumps({"variables": variables, "metadata": dict(metadata)}, indent=2)
@@ -62,17 +63,20 @@ def _summary(found: dict[str, Item]) -> str:
     return f"{_output.count(len(found), 'variable')}, {_output.count(size, 'element')}, {_output.count(nbytes, 'byte')}"
 
 
-def _all_stats(reader: Reader, found: dict[str, Item]) -> list[Sequence[str]]:
+def _all_stats(reader: Reader, found: dict[str, Item]) -> list[Stats]:
     with _output.progress("reading", sum(item.nbytes for item in found.values())) as advance:
         rows = []
         for item in found.values():
-            rows.append(_stats(reader.get_tensor(item.key)) if is_number(item.dtype) else ("",) * 5)
+            rows.append(_stats(reader.get_tensor(item.key)) if is_number(item.dtype) else dict.fromkeys(_STATS))
             advance(item.nbytes)
     return rows
 
 
-def _stats(array: np.ndarray) -> Sequence[str]:
+def _stats(array: np.ndarray) -> Stats:
     """Returns mean, standard deviation, least, greatest and how many are not finite; of absolutes, if complex."""
     found = values_of(array)
-    known = (found.mean, found.std, found.least, found.greatest)
-    return (*("" if value is None else f"{value:.4g}" for value in known), str(found.not_finite))
+    return {name: getattr(found, field) for name, field in _STATS.items()}
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"

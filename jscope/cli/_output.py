@@ -61,9 +61,11 @@ def error(problem: BaseException) -> None:
 
 
 def _write(stream: TextIO, text: str) -> None:
+    # Messages have lines of their own; what is in a table has been made one line before.
+    shown = "\n".join(map(_plain.printable, text.split("\n")))
     # A terminal without Unicode shows escapes, where Python would raise in the middle of a table.
     encoding = stream.encoding or "utf8"
-    stream.write(_plain.printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(shown.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +18,9 @@ BINS = 32
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Of the finite values of an array, or of their absolutes, where it is complex; None where there are none.
+    """Of the finite values of an array, or of their absolutes, where it is complex.
+
+    What there is not, because there are no such values or because float64 cannot hold it, is None.
 
     Attributes:
       not_finite: How many are infinite or not numbers.
@@ -31,7 +34,7 @@ class Values:
 
     not_finite: int
     zeros: int
-    norm: float
+    norm: float | None
     mean: float | None
     std: float | None
     least: float | None
@@ -43,6 +46,8 @@ def is_number(dtype: np.dtype) -> bool:
     return dtype == np.bool_ or jnp.issubdtype(dtype, jnp.number)
 
 
+# Squares of large numbers overflow; `_held` leaves them out, and there is nothing to be warned of.
+@np.errstate(over="ignore", invalid="ignore")
 def values_of(array: np.ndarray) -> Values:
     """Returns what the values of an array are like.
 
@@ -59,8 +64,13 @@ def values_of(array: np.ndarray) -> Values:
         zeros += int((values == 0).sum())
         squares += float(values @ values)
         least, greatest = min(least, values.min()), max(greatest, values.max())
-    known = (float(mean), float(spread / count) ** 0.5, float(least), float(greatest)) if count else (None,) * 4
-    return Values(array.size - count, zeros, math.sqrt(squares), *known)
+    known = (mean, (spread / count) ** 0.5, least, greatest) if count else (None,) * 4
+    return Values(array.size - count, zeros, *map(_held, (math.sqrt(squares), *known)))
+
+
+def _held(value: Any) -> float | None:
+    """Returns a number as JSON has it, which does not know infinities."""
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def histogram(array: np.ndarray, least: float, greatest: float) -> list[int]:
@@ -90,7 +100,8 @@ def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
             yield piece
 
 
-def distance(new: np.ndarray, old: np.ndarray) -> tuple[float, float]:
+@np.errstate(over="ignore", invalid="ignore")
+def distance(new: np.ndarray, old: np.ndarray) -> tuple[float | None, float | None]:
     """Returns the norm of the difference of two arrays, and the greatest difference, where both are finite.
 
     >>> distance(np.array([1.0, 2.0]), np.array([4.0, -2.0]))
@@ -101,7 +112,8 @@ def distance(new: np.ndarray, old: np.ndarray) -> tuple[float, float]:
     for start in range(0, new.size, PIECE):
         a, b = (each[start : start + PIECE] for each in flat)
         kind = np.complex128 if jnp.issubdtype(a.dtype, jnp.complexfloating) else np.float64
-        gap = np.abs(a.astype(kind) - b.astype(kind))
-        gap = gap[np.isfinite(gap)]
+        a, b = (each.astype(kind) for each in (a, b))
+        # Not where their difference is finite: that of two large numbers is not, and is no reason to pass over them.
+        gap = np.abs(a - b)[np.isfinite(a) & np.isfinite(b)]
         squares, most = squares + float(gap @ gap), max(most, float(gap.max(initial=0.0)))
-    return math.sqrt(squares), most
+    return _held(math.sqrt(squares)), _held(most)

@@ -76,7 +76,7 @@ def _row(reader: Reader, item: Item, advance: Callable[[int], None]) -> dict[str
         return row
     array = reader.get_tensor(item.key)
     values = values_of(array)
-    row |= {name: value for name, value in dataclasses.asdict(values).items() if value is not None}
+    row |= _known(dataclasses.asdict(values))
     if values.least is not None and values.greatest is not None:
         row["histogram"] = histogram(array, values.least, values.greatest)
     return row
@@ -110,4 +110,8 @@ def _change(reader: Reader, item: Item, other: Reader, old: Item | None, row: Ma
     if new.tobytes() == before.tobytes():
         return {"change": "same", "moved": 0.0, "most": 0.0}
     moved, most = distance(new, before)
-    return {"change": "changed", "moved": moved, "most": most, "before": values_of(before).norm}
+    return {"change": "changed"} | _known({"moved": moved, "most": most, "before": values_of(before).norm})
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -61,6 +61,7 @@ class ema(Matching):
             return jnp.where(count > 0, corrected, exact).astype(value.dtype)
         average = self.decay * average + (1 - self.decay) * exact
         write(getter, path, average.astype(mean.dtype))
+        # A count of its own: params may join a training at any time, and steps of the optimizer are not known here.
         write(getter, counted, count + 1)
         return value
 

@@ -53,6 +53,7 @@ class lora(Matching):
         a = getter(f"{name}_lora/a", (rows, self.rank), initializer=small, axes=about.named(first, None), **plain)
         zeros = initializers.zeros
         b = getter(f"{name}_lora/b", (self.rank, columns), initializer=zeros, axes=about.named(None, last), **plain)
+        # Only the factors learn, even where `jax.grad` is given all params.
         return jax.lax.stop_gradient(value) + ((self.scale / self.rank) * (a @ b)).astype(value.dtype)
 
 
@@ -110,9 +111,11 @@ def _products(flat: dict[str, Any], adapter: lora) -> dict[str, Any]:
         a, b = (flat.get(factor) for factor in _factors_of([path]))
         if a is None or b is None or not adapter.matches(path):
             continue
+        # The scale goes by the rank, so that of another would be wrong, and nothing would show.
         if a.shape[-1] != adapter.rank:
             raise ShapeMismatchError(f"The factors of `{path}` have rank {a.shape[-1]}; the getter has {adapter.rank}.")
         exact = wide(a.dtype)
+        # Once, so it may be exact; on a TPU, JAX would multiply in bfloat16 otherwise.
         product = jnp.matmul(jnp.asarray(a, exact), jnp.asarray(b, exact), precision="highest")
         products[path] = (adapter.scale / adapter.rank) * product
     if not products:

@@ -51,6 +51,7 @@ class quantized(Matching):
         if not (about.trainable and self.matches(name) and is_float(jnp.float32 if wanted is None else wanted)):
             return getter(name, **options)
         new = is_float(about.dtype or jnp.int8) and about.dtype != jnp.dtype(self.dtype)
+        # Only `init` decides what is stored; in `apply`, params that nobody has quantized are read as they are.
         if getter.scope.collecting and new and len(_tuple(about.shape)) >= 2:
             options = {**options, "shape": about.shape, "dtype": self.dtype, "initializer": initializers.zeros}
         value = getter(name, **options)

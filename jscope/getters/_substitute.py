@@ -14,6 +14,7 @@ from jscope.errors import InvalidArgumentError, MissingVariableError
 from jscope.getters._beside import unused
 
 
+# Compared by identity, since values are arrays; JAX compares only what is static, which is nothing.
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True, slots=True, eq=False)
 class substitute:

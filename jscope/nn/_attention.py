@@ -25,6 +25,8 @@ from jscope.nn._lookup import How, Implementation, LogitBias, both, fitting_bias
 Rotary: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 
 
+# With a cache there are two results, which only overloads tell a type checker; this keeps them from repeating all
+# keywords.
 class AttentionOptions(TypedDict, total=False):
     """The keywords of `attention` but for `cache`."""
 
@@ -149,6 +151,7 @@ def attention(
     query_bthk = project.into("query", x, sizes.heads, sizes.key)
     key_bshk = few.into("key", source, sizes.groups, sizes.key)
     value_bshv = few.into("value", source, sizes.groups, sizes.value)
+    # Only for what looks at them: without, the program has no `iota`, and is what one would write by hand.
     placed = rotary is not None or callable(logit_bias)
     queries: Any = positions_of(x, positions, cache) if placed or positions is not None else None
     keys: Any = queries if context is None else positions_of(source, None, None) if placed else None
@@ -156,8 +159,11 @@ def attention(
         query_bthk, key_bshk = rotary(query_bthk, queries), rotary(key_bshk, keys)
     mask_bhts = None
     if cache is not None:
+        # Keys are turned before they go into the cache, so that each is turned once, and not again by each query.
         seen, cache = cache.see(key_bshk, value_bshv, sliding_window, scope_at(scope.path))
         key_bshk, value_bshv = (each.astype(query_bthk.dtype) for each in (seen.key_bshk, seen.value_bshk))
+        # JAX counts the queries of `is_causal` from 0, but these begin at the length of the cache, and in a ring the
+        # keys are not even in order: so the mask says what is seen.
         queries, keys, how = seen.queries_t, seen.keys_s, replace(how, causal=False, window=None)
         mask_bhts = visible(queries, keys, True, sliding_window)[None, None]
     shape = (x.shape[0], num_heads, x.shape[1], key_bshk.shape[1])

@@ -77,11 +77,14 @@ def batch_norm(
     check_training(scope, "batch_norm", training)
     axis = checked_axis(scope, "batch_norm", axis, x.ndim)
     wide = cast(x, statistics_dtype(x))
+    # Wide, however narrow the params are: with a momentum of 0.99, a bfloat16 mean stands still long before it has
+    # arrived, since a hundredth of what it lacks is below its last bit.
     shape, kind = (x.shape[axis],), {"dtype": wide.dtype, "trainable": False}
     moving_mean = vector(scope, "moving_mean", shape, moving_mean_initializer, initializers.zeros, axes, **kind)
     moving_variance = vector(
         scope, "moving_variance", shape, moving_variance_initializer, initializers.ones, axes, **kind
     )
+    # Asked for in training, too, where only `assign` needs them: `init` may run with either.
     mean, variance = cast(moving_mean, wide.dtype), cast(moving_variance, wide.dtype)
     if training:
         mean, variance, count = _moments(scope, wide, axis, mask, axis_name)
@@ -100,6 +103,7 @@ def _move(scope: Scope, name: str, old: jax.Array, new: jax.Array, momentum: flo
     moved = cast(momentum * cast(old, new.dtype) + (1 - momentum) * new, old.dtype)
     if not isinstance(count, int):
         scope.assign(name, jnp.where(count > 0, moved, old))
+    # Known while tracing, so that an empty batch has no write in its program, and a full one no `where`.
     elif count > 0:
         scope.assign(name, moved)
 
@@ -121,6 +125,7 @@ def _moments(
         weights = jnp.expand_dims(mask.astype(x.dtype), axis)
         count = jnp.sum(weights)
     if axis_name is not None:
+        # Of a Python int, this is a Python int: the size of a mapped axis is known while tracing.
         count = jax.lax.psum(count, axis_name)
 
     def average(values: jax.Array) -> jax.Array:
@@ -130,6 +135,8 @@ def _moments(
         total = jnp.sum(values, over)
         return (total if axis_name is None else jax.lax.psum(total, axis_name)) / _at_least_one(count)
 
+    # Two passes. Flax takes the mean of squares less the square of the mean, which is one, but where the mean is large
+    # beside the deviation that has no digits left.
     mean = average(x)
     centered = jax.lax.sub(x, along(mean, x.ndim, axis))
     return mean, average(jax.lax.mul(centered, centered)), count

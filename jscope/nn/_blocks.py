@@ -180,6 +180,8 @@ def transformer_block(
         return norm(scope / f"{name}_norm", x) if norm_first else x
 
     def leave(name: str, x: jax.Array, y: jax.Array) -> jax.Array:
+        # Without a rate, nobody has to say whether this is training. With one, each branch draws in a scope of its own:
+        # what it drops does not depend on what else there is in the block.
         x = x + (dropout(scope / f"{name}_dropout", y, rate, training=training) if rate else y)
         return x if norm_first else norm(scope / f"{name}_norm", x)
 
@@ -187,6 +189,8 @@ def transformer_block(
     y, cache = (y, None) if cache is None else y
     x = leave("attention", x, y)
     if context is not None:
+        # The tokens of a context are not in one row with those of `x`; what speaks of distances between them would mean
+        # nothing.
         across: Any = {name: value for name, value in options.items() if name not in _OF_POSITIONS}
         options_across = {"context": context, "mask": context_mask, **across}
         y = attend(scope / "cross_attention", enter("cross_attention", x), num_heads, **options_across)

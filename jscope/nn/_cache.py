@@ -51,6 +51,7 @@ class KVCache:
 
     key: jax.Array
     value: jax.Array
+    # A leaf, and not static: otherwise each step of decoding would be compiled anew.
     length: jax.Array
 
     @classmethod
@@ -124,6 +125,8 @@ class KVCache:
 
     def _turn(self, key_bthk: jax.Array, value_bthk: jax.Array) -> KVCache:
         t, kept = key_bthk.shape[1], min(key_bthk.shape[1], self.size)
+        # Of more tokens than there are slots only the last stay: where two are written to one slot, `unique_indices`
+        # would be a lie, and nothing says which of them wins.
         slots = (self.length + jnp.arange(t - kept, t, dtype=jnp.int32)) % self.size
         pairs = (self.key, key_bthk), (self.value, value_bthk)
         key, value = (
@@ -134,6 +137,8 @@ class KVCache:
     def _ring(self) -> jax.Array:
         """Returns the position of the token in each slot of a ring; negative where there is none."""
         slots, last = jnp.arange(self.size, dtype=jnp.int32), self.length - 1
+        # The last position that falls on the slot. `%` is never negative, so a slot that no token has reached gets a
+        # negative one.
         return last - (last - slots) % self.size
 
     def _check(self, key_bthk: jax.Array, value_bthk: jax.Array, window: int | None, where: str) -> None:
@@ -144,6 +149,8 @@ class KVCache:
                     f"{new.shape}: only the second axis may differ.\n"
                     "Make the cache by `nn.KVCache.zeros(batch, size, heads, key_dim)` with the sizes of this layer."
                 )
+        # Without `jit`, this waits for the device in each step: the price of an error where there would be wrong
+        # numbers.
         need = key_bthk.shape[1] + known(self.length) if window is None else window
         if need > self.size:
             seen = f"{need} tokens" if window is None else f"a window of {window} tokens"

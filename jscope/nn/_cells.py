@@ -78,6 +78,7 @@ def rnn(
     carry = checked_state(scope, "rnn", carry, x, units)
     x, kernel, recurrent_kernel = in_one_dtype(x, *kernels)
     x = masked(scope, "rnn", x, dropout, training, "dropout")
+    # The carry is narrowed only to be multiplied: what is summed up from step to step keeps its dtype.
     h = masked(scope, "rnn", cast(carry, x.dtype), recurrent_dropout, training, "recurrent_dropout")
     y = jax.lax.add(times(x, kernel), times(h, recurrent_kernel))
     if use_bias:
@@ -208,13 +209,18 @@ def gru(
     x = masked(scope, "gru", x, dropout, training, "dropout")
     seen = masked(scope, "gru", h, recurrent_dropout, training, "recurrent_dropout")
     from_x = times(x, kernel)
+    # Without `reset_after`, the candidate sees the state after the reset, which is not known yet: two products instead
+    # of one.
     from_h = times(seen, recurrent_kernel if reset_after else recurrent_kernel[:, :both])
     if use_bias:
         shape = (2, 3 * units) if reset_after else (3 * units,)
         bias = cast(bias_of(scope, shape, bias_initializer, initializers.zeros, axes), x.dtype)
         from_x = jax.lax.add(from_x, along(bias[0] if reset_after else bias, x.ndim))
+        # As in cuDNN, the second bias is within what the reset multiplies; otherwise one bias would do.
         from_h = jax.lax.add(from_h, along(bias[1], x.ndim)) if reset_after else from_h
     update, reset = jnp.split(recurrent_activation(from_x[..., :both] + from_h[..., :both]), 2, axis=-1)
     remembered = reset * from_h[..., both:] if reset_after else times(reset * seen, recurrent_kernel[:, both:])
+    # The gate says what stays, as in the paper, Keras, Flax and PyTorch; elsewhere (Chung et al., 2014) it says what is
+    # new. What was dropped is hidden from the kernel, but not forgotten.
     y = update * h + (1 - update) * activation(from_x[..., both:] + remembered)
     return cast(y, carry.dtype), y

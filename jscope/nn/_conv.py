@@ -146,6 +146,7 @@ def separable_conv(
     over = window(scope, "separable_conv", x, kernel_size, strides, dilation)
     filters = check_size(scope, "separable_conv", "filters", filters)
     y = _depthwise(scope, "separable_conv", x, over, padding, depth_multiplier, depthwise_initializer, None, precision)
+    # A convolution, and not a product: in checkpoints, `pointwise_kernel` has the spatial axes, each of size 1.
     point = Window(*((1,) * len(over),) * 3)
     shape = (*point.size, y.shape[-1], filters)
     kernel = weight(scope, "pointwise_kernel", shape, pointwise_initializer, GLOROT, axes)
@@ -170,6 +171,8 @@ def _depthwise(
     channels, multiplier = x.shape[-1], check_size(scope, layer, "depth_multiplier", multiplier)
     shape = (*over.size, channels, multiplier)
     kernel = weight(scope, "depthwise_kernel", shape, given, GLOROT, axes)
+    # XLA knows no depthwise convolution, only groups: as many as channels, with one input each. Keras's kernel has the
+    # outputs of a channel side by side, in the order in which XLA counts them.
     kernel = kernel.reshape(*over.size, 1, channels * multiplier)
     return convolved(scope, layer, x, kernel, over, padding, channels, precision)
 
@@ -185,11 +188,14 @@ def convolved(
     precision: jax.lax.PrecisionLike,
 ) -> jax.Array:
     """Returns the convolution of an input with a kernel, over any number of batch axes. `scope` is for messages."""
+    # Only time has a before.
     allowed = ("same", "valid", "causal", "circular") if len(over) == 1 else ("same", "valid", "circular")
     around = pairs(scope, layer, x, over, padding, allowed)
     check_fits(scope, layer, x, over, around)
+    # `conv_general_dilated` takes exactly one axis of batches, and refuses arrays of two dtypes.
     single, kernel = in_one_dtype(one_batch_axis(x, len(over)), kernel)
     if padding == "circular":
+        # XLA pads with zeros only, so the input itself is made larger.
         single, around = wrapped(single, around), ((0, 0),) * len(over)
     spatial = SPATIAL[: len(over)]
     y = jax.lax.conv_general_dilated(

@@ -96,6 +96,7 @@ def conv_lstm(
     x, kernel, recurrent_kernel = in_one_dtype(x, kernel, recurrent_kernel)
     x = masked(scope, "conv_lstm", x, dropout, training, "dropout")
     gates = _conv(x, kernel, strides, padding, dilation)
+    # How large the state is follows from strides and padding, so it is seen only after the input was convolved.
     carry = checked_pair(scope, "conv_lstm", carry, gates, filters)
     h = masked(scope, "conv_lstm", cast(carry[0], x.dtype), recurrent_dropout, training, "recurrent_dropout")
     gates = jax.lax.add(gates, _conv(h, recurrent_kernel, 1, "same", 1))
@@ -116,6 +117,8 @@ def zero_image(
     """Returns a state and a memory to start with: zeros of the shape of the output."""
     kernel = jax.ShapeDtypeStruct((*kernel_size, x.shape[-1], filters), x.dtype)
     image = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    # JAX is asked for the size, in the place of a formula that would have to agree with it. Only space counts here: of
+    # the four gates, one will do.
     out = jax.eval_shape(functools.partial(_conv, strides=strides, padding=padding, dilation=dilation), image, kernel)
     return pair_of_zeros(jax.ShapeDtypeStruct(out.shape, x.dtype), filters)
 

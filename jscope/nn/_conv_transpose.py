@@ -22,6 +22,9 @@ from jscope.nn._spatial import (
     window,
 )
 
+# Other kernels have their inputs before their outputs.
+_GLOROT = initializers.glorot_uniform(in_axis=-1, out_axis=-2)
+
 
 @named
 def conv_transpose(
@@ -57,8 +60,7 @@ def conv_transpose(
     """
     over = window(scope, "conv_transpose", x, kernel_size, strides, dilation)
     shape = (*over.size, check_size(scope, "conv_transpose", "filters", filters), x.shape[-1])
-    keras = initializers.glorot_uniform(in_axis=-1, out_axis=-2)
-    kernel = weight(scope, "kernel", shape, kernel_initializer, keras, axes)
+    kernel = weight(scope, "kernel", shape, kernel_initializer, _GLOROT, axes)
     y = transposed(scope, x, kernel, over, padding, _ends(scope, over, output_padding), precision)
     if use_bias:
         y = add_bias(scope, y, bias_initializer, None if axes is None else tuple(axes)[-2:-1])
@@ -84,6 +86,9 @@ def transposed(
         _spread(scope, x, over, padding, ends),
         over.dilation,
         (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
+        # So the kernel is that of the `conv` whose gradient this is, (spatial..., outputs, inputs), as in TensorFlow
+        # and Keras. Without it, as in Flax unless it is told otherwise, the kernel slides over the spread-out input the
+        # other way round.
         transpose_kernel=True,
         precision=precision,
     )
@@ -116,6 +121,7 @@ def _spread(scope: Scope | None, x: jax.Array, over: Window, padding: Padding, e
         return tuple((first, each - first) for first, each in zip(firsts, alls, strict=True))
     steps = list(zip(over.extent, over.strides, strict=True))
     if padding == "same":
+        # TensorFlow puts what is odd at the end, as `conv` does.
         cut = [(max(extent - stride, 0) // 2, -(-max(extent - stride, 0) // 2)) for extent, stride in steps]
     else:
         cut = pairs(scope, "conv_transpose", x, over, padding, ("same", "valid"))

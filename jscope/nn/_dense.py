@@ -115,6 +115,7 @@ def einsum(
         refuse(scope, "einsum", f"{problem}, but `sizes` is {sizes}", "Give one size for each of them, in that order.")
     for letter, size in zip(said.new, sizes, strict=True):
         known[letter] = check_size(scope, "einsum", "sizes", size)
+    # A list, since a generator would be entered anew for each axis, in each trace.
     shape = tuple([known[letter] for letter in said.kernel])
     kernel = weight(scope, "kernel", shape, kernel_initializer, said.keras, axes)
     x, kernel = in_one_dtype(x, kernel)
@@ -134,6 +135,7 @@ def _einsum_bias(
     places = said.places(letters, y.ndim)
     names = None
     if axes is not None:
+        # Not strict: `get_variable` has compared the number of names with the shape by now.
         named, after = dict(zip(said.kernel, axes, strict=False)), said.out.replace("...", "")
         names = tuple(named.get(letter) for letter in after if letter in letters)
     b = vector(scope, "bias", tuple(y.shape[i] for i in places), given, initializers.zeros, names)

@@ -33,12 +33,14 @@ def embedding(
 
     Variables: `embeddings` (input_dim, d), uniform from -0.05 to 0.05. (Keras's `Embedding`.)
     """
+    # Ids are signed nearly always; to ask JAX about the others takes longer than the rest of this line.
     if ids.dtype.kind != "i" and not jnp.issubdtype(ids.dtype, jnp.integer):
         advice = "Give ints, such as `ids.astype(jnp.int32)`. For one-hot vectors, use `nn.dense` without a bias."
         refuse(scope, "embedding", f"the ids are {ids.dtype.name}", advice)
     rows = check_size(scope, "embedding", "input_dim", input_dim)
     shape = (rows, check_size(scope, "embedding", "output_dim", output_dim))
     table = weight(scope, "embeddings", shape, embeddings_initializer, UNIFORM, axes)
+    # Not `table[ids]`, which clamps: a wrong id would read the last row, and nothing would show.
     return jnp.take(table, ids, axis=0)
 
 
@@ -60,4 +62,5 @@ def unembed(scope: Scope, x: jax.Array, input_dim: int, *, precision: jax.lax.Pr
     # In `apply`, what is not there is an error in any case.
     table = (scope.with_defaults(reuse=True) if scope.collecting else scope).get_variable("embeddings", shape)
     x, table = in_one_dtype(x, table)
+    # No copy is made: XLA reads the operand of a product the other way round.
     return times(x, table.T, precision)

@@ -69,6 +69,7 @@ def equation_of(scope: Scope, text: str) -> Equation:
     return found if isinstance(found, Equation) else refuse(scope, "einsum", *found)
 
 
+# What is wrong is returned, not raised: the message names a scope, of which a cache for all must know nothing.
 @functools.lru_cache(maxsize=1024)
 def _read(text: str) -> Equation | tuple[str, str]:
     """Returns what an equation says; or what is wrong with it, and what to do."""
@@ -88,6 +89,8 @@ def _read(text: str) -> Equation | tuple[str, str]:
         tuple(i for i, letter in enumerate(kernel) if letter in new),
         tuple(i for i, letter in enumerate(kernel) if letter in given and letter not in new),
     )
+    # One `dot_general` sums over all that input and kernel have in common, and has the rest of both one after the
+    # other. So an axis that all three have, or outputs in another order, are left to `jnp.einsum`.
     summed = "".join(letter for letter in inputs if letter in kernel)
     straight = out == "".join(letter for letter in inputs if letter not in summed) + new
     return Equation(text, inputs, kernel, out, new, keras, summed if straight else None)
@@ -95,4 +98,5 @@ def _read(text: str) -> Equation | tuple[str, str]:
 
 def _spelled_out(axes: str, ndim: int) -> str:
     """Returns axes with a space for each that an ellipsis stands for, so that they are in their places."""
+    # Three, since the dots are letters to `len`.
     return axes.replace("...", " " * (ndim + 3 - len(axes))) if "." in axes else axes

@@ -90,6 +90,8 @@ def mixture_of_experts(
     x_ecd = x_ecd.reshape(num_experts, capacity, x.shape[-1])
     y_ecu = vmap(expert, axis_size=num_experts, axis=axis)(scope / "experts", x_ecd)
     y_su = y_ecu.reshape(num_experts * capacity, y_ecu.shape[-1])
+    # Said, since JAX clamps what it reads otherwise: a token without room would get what the last expert gave to
+    # another.
     y_knu = y_su.at[route.slot_kn].get(mode="fill", fill_value=0)
     y_nu = jnp.einsum("kn,knu->nu", route.weight_kn.astype(y_knu.dtype), y_knu)
     return y_nu.reshape(*x.shape[:-1], y_nu.shape[-1])
@@ -109,6 +111,7 @@ def _route(logits_ne: jax.Array, top_k: int, capacity: int, normalize: bool) -> 
     weight_nk, expert_nk = jax.lax.top_k(jax.nn.softmax(logits_ne, axis=-1), top_k)
     if normalize and top_k > 1:
         weight_nk = weight_nk / weight_nk.sum(-1, keepdims=True)
+    # Choice by choice, so that in the queues below all first choices stand before any second one.
     expert_kn, (n, experts) = expert_nk.T, logits_ne.shape
     one_hot = jax.nn.one_hot(expert_kn.reshape(top_k * n), experts, dtype=jnp.int32)
     # How many choices before this one went to the same expert.
@@ -123,11 +126,13 @@ def _capacity(scope: Scope, choices: int, tokens: int, experts: int, factor: flo
         problem, advice = f"`capacity_factor` is {factor}", "It should be positive, or None for as much as ever needed."
         refuse(scope, "mixture_of_experts", problem, advice)
     needed = tokens if factor is None else math.ceil(choices * factor / experts)
+    # A token goes to an expert once at most: more room than tokens would stay empty.
     return max(1, min(needed, tokens))
 
 
 def _sow(scope: Scope, logits_ne: jax.Array, route: _Route) -> None:
     (n, experts), choices = logits_ne.shape, max(1, route.expert_kn.size)
+    # Counting has no gradient. The router learns from the product, through what it wanted.
     used_e = jnp.zeros(experts, jnp.float32).at[route.expert_kn].add(1 / choices)
     wanted_e = jax.nn.softmax(logits_ne, axis=-1).sum(0) / max(1, n)
     scope.sow("load_balancing_loss", experts * jnp.sum(used_e * wanted_e))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jscope import initializers
-from jscope._defaults import Off
+from jscope._defaults import OFF, Off
 from jscope._scope import Scope
 from jscope._types import Axes, DType, Initializer, Key, Shape
 from jscope.nn._layer import GLOROT, ORTHOGONAL, cast, check_rank, check_size, refuse, vector, weight
@@ -21,6 +21,7 @@ Start: TypeAlias = Initializer | Off | None
 Pair: TypeAlias = tuple[jax.Array, jax.Array]
 
 
+# The slot for weak references is for `_util/_same`, which remembers initializers without keeping them alive.
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Forgetful:
     """Starts the bias of the forget gate, second of four, at 1, so that memory lasts; the others as `others` says."""
@@ -51,6 +52,7 @@ MASKS = ("dropout", "recurrent_dropout")
 
 def masked(scope: Scope, layer: str, x: jax.Array, rate: float, training: bool | None, stream: str) -> jax.Array:
     """Returns an input or a state as the kernels see it: in training, a part of it is dropped."""
+    # Not `not rate`: one that is traced is neither true nor false.
     return x if rate.__class__ is float and rate == 0 else dropped(scope, layer, x, rate, training, x.shape, stream)
 
 
@@ -62,8 +64,11 @@ def bias_of(scope: Scope, shape: Shape, start: Start, keras: Initializer, axes: 
 
 def lstm_bias(scope: Scope, units: int, start: Start, axes: Axes | None, unit_forget_bias: bool) -> jax.Array:
     """Returns the bias of the four gates of a long short-term memory."""
-    if unit_forget_bias:
-        start = Forgetful(initializers.zeros if start is None or not callable(start) else start)
+    if start is None or start is OFF:
+        start = initializers.zeros
+    # An array says how all gates start, that one included.
+    if unit_forget_bias and callable(start):
+        start = Forgetful(start)
     return bias_of(scope, (4 * units,), start, initializers.zeros, axes)
 
 
@@ -74,6 +79,7 @@ def remember(
     h, c = carry
     write, keep, candidate, show = jnp.split(gates, 4, axis=-1)
     written = recurrent_activation(write) * activation(candidate)
+    # In the dtype of the memory, which adds up over all steps.
     c = cast(recurrent_activation(keep), c.dtype) * c + cast(written, c.dtype)
     y = recurrent_activation(show) * cast(activation(c), gates.dtype)
     return (cast(y, h.dtype), c), y

@@ -48,9 +48,11 @@ def look_up(
 ) -> jax.Array:
     """Returns for each query and head the mean of the values, weighted by how well their keys fit: `out_bthv`."""
     if bias_bhts is not None:
+        # The logits to which it is added are float32.
         bias_bhts = bias_bhts.astype(np.promote_types(query_bthk.dtype, jnp.float32))
     dropping = how.training and how.dropout > 0
     if not dropping and how.soft_cap is None and value_bshv.shape == key_bshk.shape:
+        # JAX counts the neighbours on each side, and a window here the token as well.
         window = None if how.window is None else (how.window - 1, 0 if how.causal else how.window - 1)
         # Where JAX is told to refuse implicit promotion, this function of its own fails in bfloat16 and float16.
         with jax.numpy_dtype_promotion("standard"):
@@ -81,6 +83,7 @@ def _by_hand(
     how: How,
 ) -> jax.Array:
     (b, t, h, k), (_, s, groups, v) = query_bthk.shape, value_bshv.shape
+    # Heads that share keys get an axis of their own. Repeated keys would do, too, but take `r` times the memory.
     query_btgrk = query_bthk.reshape(b, t, groups, h // groups, k)
     wide = np.promote_types(query_bthk.dtype, jnp.float32)
     logits = jnp.einsum("btgrk,bsgk->bgrts", query_btgrk, key_bshk, preferred_element_type=wide)
@@ -91,11 +94,13 @@ def _by_hand(
         logits_bhts = logits_bhts + jnp.broadcast_to(bias_bhts, logits_bhts.shape)
     for allowed in (mask_bhts, _near(t, s, how)):
         if allowed is not None:
-            # Not infinite: where nothing may be seen, the weights are equal rather than undefined.
+            # Not infinite: where nothing may be seen, the weights are equal rather than undefined. The factor is JAX's;
+            # it leaves room for what is subtracted later.
             least = -0.7 * float(jnp.finfo(wide).max)
             logits_bhts = jnp.where(jnp.broadcast_to(allowed, logits_bhts.shape), logits_bhts, least)
     weights_bhts = jax.nn.softmax(logits_bhts, axis=-1)
     weights_bhts = dropout(scope, weights_bhts, how.dropout, training=how.training)
+    # Narrow again, as JAX has it: the softmax needs the digits, the mean of the values does not.
     weights = weights_bhts.astype(value_bshv.dtype).reshape(b, groups, h // groups, t, s)
     return jnp.einsum("bgrts,bsgv->btgrv", weights, value_bshv).reshape(b, t, h, v)
 

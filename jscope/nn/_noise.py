@@ -65,7 +65,7 @@ def gaussian_noise(scope: Scope, x: jax.Array, stddev: float, *, training: bool)
         refuse(scope, "gaussian_noise", f"`stddev` is {stddev!r}", "It should be a number of at least 0.")
     if not training or (not _is_traced(stddev) and stddev == 0):
         return x
-    return x + stddev * jax.random.normal(scope.rng(), x.shape, x.dtype)
+    return x + _plain(stddev, x) * jax.random.normal(scope.rng(), x.shape, x.dtype)
 
 
 def dropped(
@@ -90,7 +90,13 @@ def dropped(
         return jnp.zeros_like(x)
     # A Python number would be drawn for in float64 where JAX has 64-bit types switched on.
     keep = jax.random.bernoulli(key, jnp.asarray(1 - rate, jnp.float32), shape)
-    return jnp.where(keep, x / (1 - rate), jnp.zeros((), x.dtype))
+    return jnp.where(keep, x / _plain(1 - rate, x), jnp.zeros((), x.dtype))
+
+
+def _plain(number: Any, x: jax.Array) -> Any:
+    """Returns a number that leaves `x` in its dtype, as one of Python does."""
+    # A schedule's is a float32, which would make float32 of a bfloat16 network, or an error under strict promotion.
+    return jnp.asarray(number, x.dtype) if hasattr(number, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact) else number
 
 
 def _is_traced(value: Any) -> bool:

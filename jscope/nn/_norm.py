@@ -40,6 +40,7 @@ def layer_norm(
     """
     over = _over(scope, "layer_norm", x, axis)
     wide = cast(x, statistics_dtype(x))
+    # Two passes, as in `batch_norm`, and for the same reason.
     mean = jnp.mean(wide, over, keepdims=True)
     centered = jax.lax.sub(wide, mean)
     y = jax.lax.mul(centered, jax.lax.rsqrt(jnp.mean(jax.lax.mul(centered, centered), over, keepdims=True) + epsilon))
@@ -70,6 +71,7 @@ def rms_norm(
     over = _over(scope, "rms_norm", x, axis)
     wide = cast(x, statistics_dtype(x))
     y = jax.lax.mul(wide, jax.lax.rsqrt(jnp.mean(jax.lax.mul(wide, wide), over, keepdims=True) + epsilon))
+    # In float32 to the end. (Llama's own code rounds first, and then multiplies by the scale.)
     factor = _vector_over(scope, "scale", y, over, scale_initializer, initializers.ones, axes)
     return cast(jax.lax.mul(y, factor), output_dtype(x))
 
@@ -145,6 +147,7 @@ def l2_normalize(x: jax.Array, axis: int | Sequence[int] = -1, *, epsilon: float
     over = _over(None, "l2_normalize", x, axis)
     wide = cast(x, statistics_dtype(x))
     squares = jnp.sum(wide * wide, over, keepdims=True)
+    # The maximum, not a sum: a vector that is long enough is divided by its very length.
     return (wide * jax.lax.rsqrt(jnp.maximum(squares, epsilon))).astype(output_dtype(x))
 
 
@@ -199,6 +202,7 @@ def _over(scope: Scope | None, layer: str, x: jax.Array, axis: int | Sequence[in
     over = {checked_axis(scope, layer, each, x.ndim) for each in given}
     if len(over) < len(given) or not over:
         refuse(scope, layer, f"`axis` is {axis!r}", "Name one axis or several different ones.")
+    # In the order of the input, in which `gamma` has its axes: axis=(-1, 1) names the same as axis=(1, -1).
     return tuple(sorted(over))
 
 
@@ -225,6 +229,7 @@ def _grouped(
     wide = cast(x, statistics_dtype(x))
     # The axis falls apart into groups, and channels of one group.
     split = wide.reshape(*x.shape[:axis], groups, channels // groups, *x.shape[axis + 1 :])
+    # `axis` is that of the groups now, and the first axis that of the examples.
     over = tuple(i for i in range(1, split.ndim) if i != axis)
     mean = jnp.mean(split, over, keepdims=True)
     centered = jax.lax.sub(split, mean)

@@ -36,6 +36,8 @@ def max_pool(
     """
     over, around = _windows("max_pool", x, pool_size, strides, padding)
     least = -jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
+    # An array of NumPy: only from a constant does `reduce_window` see that this is a maximum, and only of that has JAX
+    # a gradient. One of `jnp` is traced under `jit`.
     return _reduced(x, np.asarray(least, x.dtype), jax.lax.max, over, around)
 
 
@@ -89,6 +91,7 @@ def global_avg_pool(x: jax.Array, *, keepdims: bool = False, mask: jax.Array | N
     if mask.shape != x.shape[:-1]:
         problem = f"the mask has shape {mask.shape}, the input {x.shape}"
         refuse(None, "global_avg_pool", problem, "The mask should have the shape of the input without the channels.")
+    # Chosen, and not multiplied by the mask: what does not count may be NaN.
     kept = mask.astype(bool)[..., None]
     count = jnp.sum(kept, over, keepdims=keepdims, dtype=wide.dtype)
     return (jnp.sum(jnp.where(kept, wide, 0), over, keepdims=keepdims) / jnp.maximum(count, 1)).astype(output_dtype(x))
@@ -114,6 +117,8 @@ def upsample(
     if interpolation != "bilinear":
         refuse(None, "upsample", f"`interpolation` is {interpolation!r}", "It should be 'nearest' or 'bilinear'.")
     spatial = tuple(size * count for size, count in zip(x.shape[first:-1], times, strict=True))
+    # Both end where they did: samples are taken at the middles of elements, as in TensorFlow 2 and Keras 3, and not at
+    # their corners, as in TensorFlow 1.
     return jax.image.resize(x, (*x.shape[:first], *spatial, x.shape[-1]), "bilinear")
 
 
@@ -143,6 +148,7 @@ def _windows(layer: str, x: jax.Array, pool_size: Any, strides: Any, padding: Pa
     over = window(None, layer, x, pool_size, pool_size if strides is None else strides, name="pool_size")
     around = pairs(None, layer, x, over, padding, ("same", "valid"))
     check_fits(None, layer, x, over, around)
+    # A maximum over nothing would be minus infinity, and a mean a division by zero.
     if any(max(pair) >= size for pair, size in zip(around, over.size, strict=True)):
         problem = f"the padding {around} has room for whole windows {over.size}"
         refuse(None, layer, problem, "A window without an element has no value: pad less than the window's size.")

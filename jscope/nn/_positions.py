@@ -58,6 +58,7 @@ def rotary(
     angles_bt1n = _angles(jnp.atleast_2d(positions), turning // 2, base)[:, :, None]
     sin_bt1n, cos_bt1n = jnp.sin(angles_bt1n), jnp.cos(angles_bt1n)
     whole = turning == x_bthk.shape[-1]
+    # The products, too: in bfloat16, an angle that is exact would still turn by a rounded sine.
     x32_bthk = cast(x_bthk if whole else x_bthk[..., :turning], jnp.float32)
     a_bthn, b_bthn = (x32_bthk[..., 0::2], x32_bthk[..., 1::2]) if interleaved else jnp.split(x32_bthk, 2, axis=-1)
     pair = a_bthn * cos_bt1n - b_bthn * sin_bt1n, b_bthn * cos_bt1n + a_bthn * sin_bt1n
@@ -80,6 +81,7 @@ def sinusoidal(positions: jax.Array | int, dim: int, *, base: float = 10000.0) -
         refuse(None, "sinusoidal", f"`dim` is {dim}", "It should be even: features are pairs of a sine and a cosine.")
     positions = integers("sinusoidal", positions)
     angles = _angles(positions, dim // 2, base)
+    # In turns, as in the paper; its authors' code (Tensor2Tensor) has all sines first.
     return jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(*positions.shape, dim)
 
 
@@ -155,6 +157,7 @@ def _bucket(distance: jax.Array, num_buckets: int, max_distance: int, bidirectio
     else:
         first, distance = 0, jnp.maximum(-distance, 0)
     exact = num_buckets // 2
+    # Both branches of the `where` below are computed: the logarithm of 0 would be minus infinity, which no integer is.
     ratio = jnp.log(jnp.maximum(distance, 1).astype(jnp.float32) / exact) / math.log(max_distance / exact)
     far = exact + (ratio * (num_buckets - exact)).astype(distance.dtype)
     bucket = jnp.where(distance < exact, distance, jnp.minimum(far, num_buckets - 1))

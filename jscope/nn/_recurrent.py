@@ -69,15 +69,20 @@ def recurrent(
         x, time = x
         after, y = cell(scope, carry, x, *args, **options)
         counts = time < lengths
+        # Backwards, the steps that do not count come first, and leave the initial carry alone. So nothing has to be
+        # turned around by lengths, as Flax does it.
         kept = jax.tree.map(lambda new, old: _where(counts, new, old), after, carry)
         return kept, jax.tree.map(lambda y: _where(counts, y, jnp.zeros_like(y)), y)
 
+    # Not `named`, as other layers are: the first argument is the cell.
     with scope:
         if initial is None:
             one = jax.ShapeDtypeStruct((xs.shape[0], *xs.shape[2:]), xs.dtype)
             initial = zero_carry(scope, cell, one, args, options)
+        # Time is second in Keras and the data of most people; a scan runs over what is first.
         steps = jnp.moveaxis(xs, 1, 0)
         inputs = steps if lengths is None else (steps, jnp.arange(len(steps), dtype=jnp.int32))
+        # All steps share all variables (the regex `""` matches any), and the keys of what is dropped.
         carry, ys = scan(step, scope, initial, inputs, reverse=reverse, unroll=unroll, shared="", rng=MASKS)
         return jax.tree.map(lambda y: jnp.moveaxis(y, 0, 1), ys), carry
 

@@ -66,6 +66,7 @@ def window(
 
 def per_axis(scope: Scope | None, layer: str, name: str, value: Any, count: int) -> tuple[int, ...]:
     """Returns one int for each spatial axis."""
+    # Nearly always; the rest is for what has to be checked.
     if value.__class__ is int and value > 0:
         return (value,) * count
     values = tuple(value) if isinstance(value, Sequence) else (value,) * count
@@ -94,6 +95,7 @@ def check_fits(scope: Scope | None, layer: str, x: jax.Array, over: Window, padd
     """Raises unless the window has room in the padded input."""
     spatial = x.shape[-1 - len(over) : -1]
     for i, (size, pair, extent) in enumerate(zip(spatial, padding, over.extent, strict=True)):
+        # JAX would return an array of size 0, and say nothing.
         if size + pair[0] + pair[1] < extent:
             problem = f"a window of {extent} does not fit spatial axis {i} of size {size} with padding {pair}"
             refuse(scope, layer, f"{problem} (input {x.shape})", 'Choose a smaller window, or `padding="same"`.')
@@ -123,6 +125,7 @@ def wrapped(x: jax.Array, padding: Pairs) -> jax.Array:
 def one_batch_axis(x: jax.Array, spatial: int) -> jax.Array:
     """Returns an input with exactly one axis before the spatial ones."""
     lead = x.shape[: x.ndim - spatial - 1]
+    # None is one, too: the product of no sizes is 1.
     return x if len(lead) == 1 else x.reshape(math.prod(lead), *x.shape[len(lead) :])
 
 

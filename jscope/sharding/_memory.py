@@ -20,6 +20,7 @@ from jscope._spec import VariableSpec
 from jscope._specs import Specs
 from jscope._summary import Summary
 from jscope._summary._units import short_bytes
+from jscope._util import _diff
 from jscope.errors import InvalidArgumentError
 from jscope.sharding._rules import AnyMesh, Rules, as_tuple, checked_rules
 from jscope.sharding._shardings import like, shape_dtype, shardings
@@ -113,11 +114,15 @@ def memory(
         raise InvalidArgumentError(f"memory needs the specs of a model, `model.specs(*inputs)`, not {specs!r}.")
     if optimizer is not None and not hasattr(optimizer, "init"):
         raise InvalidArgumentError(f"memory: the optimizer must have `init(params)`; {optimizer!r} has not.")
+    if not (summary is None or isinstance(summary, Summary)):
+        raise InvalidArgumentError(
+            f"memory: summary={summary!r} must be what `jscope.summary(model, *inputs)` returned."
+        )
     plan = _Plan(specs, mesh, optimizer)
     parts, host = plan.parts(rules)
     copies = math.prod(mesh.shape[axis] for axis in _batch_axes(rules, mesh))
     kept = summary.total.kept_bytes if summary is not None else 0
-    inputs = sum(math.prod(each.shape) * each.dtype.itemsize for each in jax.tree.leaves(batch))
+    inputs = _inputs(batch)
     whole = Memory(*parts, -(-kept // copies), -(-inputs // copies), host, {}, (), mesh.size)
     without = {str(name): sum(plan.parts(other)[0]) - sum(parts) for name, other in _without(rules)}
     advice = tuple(_advice(plan, rules, whole, kept > 0 and copies == 1))
@@ -165,6 +170,14 @@ class _Plan:
                     break
 
 
+def _inputs(batch: Any) -> int:
+    """Returns the bytes of a whole batch, after checking that it is one."""
+    leaves = jax.tree.leaves(batch)
+    if bad := [each for each in leaves if not _diff.has_type(each)]:
+        raise InvalidArgumentError(f"memory: a batch is arrays, or `jax.ShapeDtypeStruct`s; {bad[0]!r} is neither.")
+    return sum(math.prod(each.shape) * each.dtype.itemsize for each in leaves)
+
+
 def _bytes(struct: Any) -> int:
     return math.prod(struct.sharding.shard_shape(struct.shape)) * struct.dtype.itemsize
 
@@ -178,18 +191,10 @@ def _without(rules: Rules) -> Iterator[tuple[str, Rules]]:
     """Yields each rule that splits something, as text, with the other rules."""
     for name in dict.fromkeys(name for name, target in rules.names if target is not None and name != "batch"):
         targets = [as_tuple(target) for each, target in rules.names if each == name and target is not None]
-        yield f"`{name}` -> `{' + '.join(targets[0])}`", _changed(rules, names=((name, None), *_others(rules, name)))
+        others = [pair for pair in rules.names if pair[0] != name]
+        yield f"`{name}` -> `{' + '.join(targets[0])}`", replace(rules, names=[(name, None), *others])
     if rules.fsdp is not None:
-        yield f"fsdp over `{' + '.join(as_tuple(rules.fsdp))}`", _changed(rules, fsdp=None)
-
-
-def _others(rules: Rules, name: Any) -> Iterator[tuple[Any, Any]]:
-    return (pair for pair in rules.names if pair[0] != name)
-
-
-def _changed(rules: Rules, **changes: Any) -> Rules:
-    fields = {name: getattr(rules, name) for name in ("names", "paths", "fsdp", "min_size", "memory", "fallback")}
-    return Rules(**(fields | changes))
+        yield f"fsdp over `{' + '.join(as_tuple(rules.fsdp))}`", replace(rules, fsdp=None)
 
 
 def _advice(plan: _Plan, rules: Rules, found: Memory, batch_is_whole: bool) -> Iterator[str]:

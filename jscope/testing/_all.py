@@ -61,8 +61,13 @@ def every_law(
 
     Raises:
       LawError: With the reports of all laws that are broken. Other errors of the model come as they are.
-      InvalidArgumentError: `skip` names a law that there is not.
+      InvalidArgumentError: `skip` names a law that there is not, or one of `mesh` and `rules` comes without the other.
     """
+    if (mesh is None) != (rules is None):
+        given, lacks = ("rules", "mesh") if mesh is None else ("mesh", "rules")
+        raise InvalidArgumentError(f"every_law: `{given}=` needs `{lacks}=`, for `shardings_are_legal`.")
+    if isinstance(skip, str):
+        raise InvalidArgumentError(f"every_law: skip={skip!r} must be a set of names: `skip={{{skip!r}}}`.")
     laws: dict[str, Callable[[], None]] = {law.__name__: partial(law, model, args, kwargs, key=key) for law in _ALWAYS}
     if unrolled is not None:
         laws["scanned_equals_unrolled"] = partial(scanned_equals_unrolled, model, unrolled, args, kwargs, key=key)
@@ -70,6 +75,7 @@ def every_law(
         laws["shardings_are_legal"] = partial(shardings_are_legal, model, args, kwargs, mesh=mesh, rules=rules)
     if contract is not None:
         laws["keeps_contract"] = partial(keeps_contract, model, args, kwargs, contract=contract)
+    # A misspelt name would leave out nothing, and the law that it means would fail for no visible reason.
     for name in skip:
         if name not in laws:
             raise InvalidArgumentError(f"every_law: there is no law {name!r} to skip.{_text.did_you_mean(name, laws)}")

@@ -16,6 +16,7 @@ from jscope._collect import split_arrays
 from jscope._specs import Specs
 from jscope._transform import Transformed, TransformedWithState, transform_with_state
 from jscope._types import Key
+from jscope._util import _diff
 from jscope.errors import InvalidArgumentError, JscopeError, MissingRngError
 
 
@@ -23,7 +24,7 @@ class LawError(JscopeError, AssertionError):
     """A model breaks a law; the message lists where."""
 
 
-# Compared by identity: inputs are arrays.
+# Compared by identity: inputs are arrays. Without slots: cached properties are kept in the dict of an instance.
 @dataclass(frozen=True, eq=False)
 class Case:
     """A model as a law sees it: with state, whether it has any or not.
@@ -92,8 +93,10 @@ class Case:
 def case(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None, key: Key | None) -> Case:
     """Returns a model with inputs: random ones in the place of shapes."""
     if not isinstance(args, tuple | list):
-        raise InvalidArgumentError(f"A law needs the model's arguments as a tuple, `law(model, (x,))`, not {args!r}.")
+        given = _diff.describe_leaf(args)
+        raise InvalidArgumentError(f"A law needs the model's arguments as a tuple, `law(model, (x,))`, not {given}.")
     if isinstance(model, Transformed | TransformedWithState):
+        # A model without state is one whose state is empty, so each law is written once.
         bound = TransformedWithState(replace(model.program, stateful=True))
     else:
         bound = transform_with_state(model)
@@ -137,11 +140,13 @@ def _gap(x: Any, y: Any) -> float:
     """Returns the largest difference, relative to the largest value; a NaN equals a NaN in the same place."""
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         x, y = jax.random.key_data(x), jax.random.key_data(y)
+    # One type for narrow floats, integers and complex numbers, in which no difference overflows.
     wide = [np.asarray(each).astype(np.complex128) for each in (x, y)]
     same = (wide[0] == wide[1]) | (np.isnan(wide[0]) & np.isnan(wide[1]))
     gaps = np.abs(np.where(same, 0, wide[0] - wide[1]))
     size = float(np.max(np.abs(wide[0]), initial=0.0, where=np.isfinite(wide[0])))
     most = float(np.max(gaps, initial=0.0)) if not np.isnan(gaps).any() else np.inf
+    # By the largest value of all, not one by one: where large numbers cancel, what is left is rounding.
     return most / max(size, 1e-6)
 
 
@@ -157,6 +162,7 @@ def _array(leaf: Any) -> Any:
     """Returns an array for a shape: random numbers, small ones where they are whole."""
     if not _is_struct(leaf):
         return leaf
+    # Always the same: a test that fails now and then helps nobody.
     values = np.random.default_rng(0).normal(size=leaf.shape)
     if jnp.issubdtype(leaf.dtype, jnp.inexact):
         return jnp.asarray(values).astype(leaf.dtype)

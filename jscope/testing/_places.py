@@ -23,6 +23,7 @@ def shardings_are_legal(
     lines = []
     for path, spec in case(model, args, kwargs, None).specs.flat().items():
         try:
+            # One by one, since the first that does not fit would hide the others.
             shardings(Specs({path: spec}), mesh, rules)
         except ShardingError as error:
             lines.append(str(error).partition("\n")[0])

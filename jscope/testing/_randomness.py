@@ -21,6 +21,7 @@ def key_decides(
     """
     its = case(model, args, kwargs, key)
     keyed = replace(its, model=its.model.with_rng(its.key))
+    # Bit by bit, since one program runs twice on the same numbers.
     first, second = (keyed.plain(*its.variables) for _ in range(2))
     if lines := unequal(first, second, tolerance=0.0):
         break_law("key_decides", lines, "Draw only by `scope.rng()`: nothing else knows the key of the call.")
@@ -38,6 +39,7 @@ def without_key_nothing_is_random(
     unkeyed = replace(its, model=its.model.with_rng(None))
     try:
         first, second = (unkeyed.plain(*its.variables) for _ in range(2))
+    # To ask for a key is right, too: what must not be is a model that draws without one.
     except MissingRngError:
         return
     if lines := unequal(first, second, tolerance=0.0):

@@ -27,6 +27,7 @@ def init_agrees(
         ("params", "state"), its.variables, jitted, (its.specs.params, its.specs.state), strict=True
     ):
         lines += _lines(f"{kind}, specs (a) and init (b)", tree.diff(specs.shape_dtype(), made))
+        # Compiled together, initializers may round in another way.
         lines += [f"{kind}, init and jitted init: {line}" for line in unequal(made, compiled, tolerance=1e-5)]
     if lines:
         break_law("init_agrees", lines, "Look for names or shapes that depend on values, or on what ran before.")

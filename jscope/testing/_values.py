@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jscope import _path, tree
+from jscope import _path, _rng, tree
 from jscope._specs import Specs
 from jscope._types import Key
 from jscope.errors import InvalidArgumentError
@@ -61,16 +61,25 @@ def rows_do_not_mix(
 
     Raises:
       LawError: With a line for each output that depends on other rows.
-      InvalidArgumentError: There are no two rows.
+      InvalidArgumentError: There are no two rows, or all are alike.
     """
     its = case(model, args, kwargs, key)
     size = next((array.shape[0] for array in its.inputs if array.ndim), 0)
     if size < 2:
-        raise InvalidArgumentError("rows_do_not_mix: the first array must have at least two rows, to see if they mix.")
+        raise InvalidArgumentError(
+            "rows_do_not_mix: the first array must have at least two rows, to see if they mix.\n"
+            'Give a batch of two, or leave the law out: `every_law(..., skip={"rows_do_not_mix"})`.'
+        )
     params, state = _moved(its.variables[0], its.key), its.variables[1]
+    if all(bool((array == _repeated(array, 0, size)).all()) for array in its.inputs):
+        raise InvalidArgumentError(
+            "rows_do_not_mix: all rows are alike, so that nothing would show if they mixed.\n"
+            "Give random arrays, or a `jax.ShapeDtypeStruct`, in the place of which the law puts random numbers."
+        )
     out, lines = its.compiled(params, state, its.inputs)[0], []
     # The first row and the last, since what mixes may look only back, or only ahead.
     for row in (0, size - 1):
+        # Copies of one row, rather than noise: tokens and lengths stay such as the model may get.
         copies = [_repeated(array, row, size) for array in its.inputs]
         other = its.compiled(params, state, copies)[0]
         pair = [{n: a[row] for n, a in arrays.items() if a.shape[:1] == (size,)} for arrays in (out, other)]
@@ -121,6 +130,7 @@ def scanned_equals_unrolled(
     its, other = case(model, args, kwargs, key), case(unrolled, args, kwargs, key)
     kinds = zip(its.variables, (its.specs.params, its.specs.state), strict=True)
     apart = [_unstacked(values, specs) for values, specs in kinds]
+    # Names first: of arrays in trees that differ, nothing could be compared.
     names = {(kind, name) for kind in (0, 1) for name in tree.names(apart[kind])}
     wanted = {(kind, name) for kind in (0, 1) for name in tree.names(other.variables[kind])}
     lines = [f"only the scanned model has `{name}`" for _, name in sorted(names - wanted)]
@@ -142,6 +152,7 @@ def scanned_equals_unrolled(
 
 def _unstacked(values: Any, specs: Specs) -> Any:
     """Returns the variables under the names that they have in the unrolled model."""
+    # One stack after the other: there may be another within.
     while stacked := [spec for spec in specs.flat().values() if spec.stack]:
         at = _path.join(*_path.parts(stacked[0].path)[: stacked[0].stack[0].depth])
         values = tree.unstack(values, at=at)
@@ -151,6 +162,7 @@ def _unstacked(values: Any, specs: Specs) -> Any:
 
 def _gradient(its: Case, params: Any, state: Any) -> list[tuple[str, Any]]:
     """Returns the gradient of all outputs, each element with a weight of its own, by path."""
+    # `jax.grad` refuses integers, such as quantized weights.
     floats, rest = tree.partition(params, lambda _, leaf: jnp.issubdtype(leaf.dtype, jnp.inexact))
 
     def weighted(floats: Any) -> Any:
@@ -171,7 +183,8 @@ def _moved(params: Any, key: Key) -> Any:
     def moved(path: str, leaf: Any) -> Any:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return leaf
-        noise = jax.random.normal(jax.random.fold_in(key, sum(map(ord, path))), leaf.shape, jnp.float32)
+        # By the path, as initial values are: params of one shape that moved alike could still cancel each other.
+        noise = jax.random.normal(_rng.fold(key, _rng.lanes_of_path(path)), leaf.shape, jnp.float32)
         return (leaf.astype(jnp.float32) + 0.1 * noise).astype(leaf.dtype)
 
     return tree.map_with_path(moved, params)

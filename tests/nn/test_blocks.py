@@ -178,6 +178,25 @@ def test_cells_drop_in_training_only(cell):
         jax.eval_shape(partial(model.apply, training=False, recurrent_dropout=2), params, x)
 
 
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        (None, [0, 1, 0, 0]),
+        (jscope.OFF, [0, 1, 0, 0]),
+        (jscope.initializers.constant(2.0), [2, 1, 2, 2]),
+        (jnp.arange(4.0), [0, 1, 2, 3]),
+    ],
+)
+@pytest.mark.parametrize("unit_forget_bias", [True, False])
+def test_the_forget_gate_starts_open(start, expected, unit_forget_bias):
+    """Unless an array says how all gates start, or it is not to."""
+    cell = partial(nn.lstm, bias_initializer=start, unit_forget_bias=unit_forget_bias)
+    expected = expected if unit_forget_bias else [expected[0], expected[2] if callable(start) else 0, *expected[2:]]
+    if isinstance(start, jax.Array):
+        expected = start
+    np.testing.assert_array_equal(jscope.init(cell, KEY, None, X[:, 0], 1)["bias"], expected)
+
+
 def test_carries_keep_their_dtype():
     """A memory in float32 sums up exactly in a network in bfloat16; and a cell of one's own has to bring a carry."""
     x = jnp.ones((2, 3), jnp.bfloat16)

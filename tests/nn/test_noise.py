@@ -55,6 +55,18 @@ def test_rates_may_be_traced():
     assert set(y.ravel().tolist()) == {0.0, 2.0}
 
 
+@pytest.mark.parametrize("layer", [nn.dropout, nn.drop_path, nn.gaussian_noise])
+@pytest.mark.parametrize("number", [jnp.float32(0.5), np.float64(0.5)], ids=["jax", "numpy"])
+def test_a_schedule_leaves_the_dtype_as_it_is(layer, number):
+    """Whatever its own is: traced or not, the output has the dtype of the input and the values of a Python number."""
+    x, model = ONES.astype(jnp.bfloat16), jscope.transform(functools.partial(layer, training=True)).with_rng(KEY)
+    expected = model.apply({}, x, 0.5)
+    for apply in (model.apply, jax.jit(model.apply)):
+        y = apply({}, x, number)
+        assert y.dtype == jnp.bfloat16
+        assert (y == expected).all()
+
+
 def test_layers_of_different_names_drop_differently():
     """The key depends on the scope's path."""
     f = lambda scope, x: [nn.dropout(scope / name, x, 0.5, training=True) for name in "ab"]  # noqa: E731

@@ -142,6 +142,8 @@ def test_rules_choose_the_kind_of_memory():
     [
         ("needs the specs of a model", lambda: sharding.memory({}, mesh(), RULES["fsdp"])),
         ("must have `init", lambda: sharding.memory(jscope.specs(model, X), mesh(), RULES["fsdp"], optimizer=3)),
+        ("a batch is arrays", lambda: sharding.memory(jscope.specs(model, X), mesh(), RULES["fsdp"], batch={"x": "y"})),
+        ("must be what `jscope", lambda: sharding.memory(jscope.specs(model, X), mesh(), RULES["fsdp"], summary=3)),
         ("not the name of one", lambda: sharding.Rules(memory={"w": 3})),
         ("not a regular expression", lambda: sharding.Rules(memory={"(": "pinned_host"})),
         ("memory must be a mapping", lambda: sharding.Rules(memory=3)),

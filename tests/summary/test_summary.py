@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -197,6 +198,22 @@ def test_a_depth_is_a_number(depth):
         jscope.summary(mlp, X, depth=depth)
 
 
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda y: jax.lax.while_loop(lambda y: y.sum() < 9, lambda y: y * 2, y),
+        lambda y: jax.pure_callback(lambda y: y, jax.ShapeDtypeStruct(y.shape, y.dtype), y),
+    ],
+    ids=["while_loop", "pure_callback"],
+)
+def test_what_has_no_gradient_has_a_summary(last):
+    """With all but the gradient, and a note that says why."""
+    summary = jscope.summary(lambda scope, x: last(mlp(scope, x)), X)
+    assert summary.total.flops >= jscope.summary(mlp, X).total.flops
+    assert (summary.total.gradient_flops, summary.total.kept_bytes) == (0, 0)
+    assert summary.notes[-1].startswith("no gradient was counted, since JAX has none of this model (")
+
+
 def test_errors_of_the_model_are_its_own():
     """They come as they are."""
 
@@ -229,6 +246,9 @@ def test_rich_prints_the_same_table():
         made.print(jscope.summary(mlp, X))
     assert "hidden" in capture.get()
     assert "float32[64,64]" in capture.get()
+    with made.capture() as capture:
+        made.print(replace(jscope.summary(mlp, X), notes=("something [b]was assumed[/b]",)))
+    assert capture.get().rstrip().endswith("Note: something [b]was assumed[/b].")
 
 
 def test_a_graph_shows_what_flows():
@@ -237,6 +257,12 @@ def test_a_graph_shows_what_flows():
     assert 'n0 [label="hidden\\n2,112 params"];' in dot
     assert 'n0 -> n2 [label="float32[64,64]"];' in dot
     assert dot.startswith("digraph model {")
+
+
+def test_names_in_a_graph_are_shown_as_they_are():
+    """Neither Graphviz's escapes nor those of HTML are read in them."""
+    summary = jscope.summary(lambda scope, x: nn.dense(scope / r'a&lt;b"\N', x, 2), X)
+    assert r'[label="a&amp;lt;b\"\\N\n66 params"]' in summary.graph().dot
 
 
 @pytest.mark.slow

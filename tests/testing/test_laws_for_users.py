@@ -138,6 +138,16 @@ def test_every_fault_is_found_by_all_laws_together():
         testing.every_law(forgotten, X, skip={"rows_do_not_mix"})
 
 
+def test_params_of_like_names_are_moved_apart():
+    """Each by its own path: `ab` and `ba`, which start equal, would otherwise hide each other's gradients."""
+
+    def model(scope, x):
+        a, b, w = (scope.get_variable(name, (3,), initializer=jscope.initializers.ones) for name in ("ab", "ba", "w"))
+        return x * (a - b) * w
+
+    testing.params_matter(model, (jnp.ones(3),))
+
+
 def test_a_law_that_does_not_exist_cannot_be_skipped():
     """It is a typo."""
     with pytest.raises(errors.InvalidArgumentError, match=r"no law 'rows_do_not_mx' to skip. Did you mean `rows_do"):
@@ -219,6 +229,26 @@ def test_two_rows_are_needed_to_see_if_they_mix():
     """One says nothing."""
     with pytest.raises(errors.InvalidArgumentError, match="at least two rows"):
         testing.rows_do_not_mix(good, (jnp.ones((1, 8)),))
+
+
+def test_rows_that_are_alike_show_nothing():
+    """A test that could not fail is refused."""
+    with pytest.raises(errors.InvalidArgumentError, match="all rows are alike"):
+        testing.rows_do_not_mix(lambda scope, x: x - x.mean(0, keepdims=True), (jnp.ones((4, 8)),))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mesh": MESH}, "`mesh=` needs `rules=`"),
+        ({"rules": sharding.fsdp()}, "`rules=` needs `mesh=`"),
+        ({"skip": "rows_do_not_mix"}, "must be a set of names"),
+    ],
+)
+def test_no_law_is_left_out_unsaid(options, message):
+    """Half of what a law needs is a mistake, and so is a name where a set of names belongs."""
+    with pytest.raises(errors.InvalidArgumentError, match=message):
+        testing.every_law(good, X, **options)
 
 
 def test_errors_of_the_model_come_as_they_are():

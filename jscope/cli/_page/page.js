@@ -4,9 +4,12 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const PAGE = 500; // Rows that one scope shows at first: browsers are slow with many thousands.
 const $ = (id) => document.getElementById(id);
 
+// What cannot be seen is escaped, as on a terminal: a name could be turned around by one character, and read as another.
+const printable = (text) => text.replace(/[^\P{C}\n]|\p{Zl}|\p{Zp}/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+
 function element(tag, text, kind) {
   const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
+  if (text !== undefined) made.textContent = printable(text);
   if (kind) made.className = kind;
   return made;
 }
@@ -252,10 +255,10 @@ $("order").addEventListener("change", () => { list.node.shown = PAGE; draw(); })
 $("open").addEventListener("click", () => everywhere(true));
 $("close").addEventListener("click", () => everywhere(false));
 
-$("title").textContent = data.against === null ? data.name : `${data.name}, against ${data.against}`;
+$("title").textContent = printable(data.against === null ? data.name : `${data.name}, against ${data.against}`);
 $("total").textContent = [plural(root.variables, "variable"), plural(root.size, "element"), bytes(root.bytes)].join(", ")
   + (data.against === null ? "" : `; ${plural(root.changed, "variable")} changed`)
-  + (root.notFinite ? `; ${count(root.notFinite)} values not finite` : "");
+  + (root.notFinite ? `; ${plural(root.notFinite, "value")} not finite` : "");
 for (const name of Object.keys(ORDERS)) $("order").append(element("option", name));
 for (const [key, value] of Object.entries(data.metadata)) {
   $("metadata").hidden = false;
