@@ -20,10 +20,10 @@ from jscope._spec import VariableSpec
 from jscope._specs import Specs
 from jscope._summary import Summary
 from jscope._summary._units import short_bytes
-from jscope._util import _diff
 from jscope.errors import InvalidArgumentError
 from jscope.sharding._rules import AnyMesh, Rules, as_tuple, checked_rules
 from jscope.sharding._shardings import like, shape_dtype, shardings
+from jscope.tree import _diff
 
 _MUCH = 0.05
 """What takes less of a device than this is not worth advice."""

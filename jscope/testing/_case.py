@@ -16,8 +16,8 @@ from jscope._collect import split_arrays
 from jscope._specs import Specs
 from jscope._transform import Transformed, TransformedWithState, transform_with_state
 from jscope._types import Key
-from jscope._util import _diff
 from jscope.errors import InvalidArgumentError, JscopeError, MissingRngError
+from jscope.tree import _diff
 
 
 class LawError(JscopeError, AssertionError):

@@ -64,7 +64,7 @@ class ArrayLike:
 
 def is_array(value: Any) -> bool:
     """Whether a value is an array of JAX's: `isinstance(value, jax.Array)`, but sooner for tracers."""
-    # JAX asks a tracer's abstract value as well, but takes ten times as long, which tracing would spend on every operand.
+    # JAX asks a tracer's abstract value as well, but takes ten times as long, and it is asked for every operand.
     return (isinstance(value, Tracer) and value.aval.__class__ is ShapedArray) or isinstance(value, jax.Array)
 
 

@@ -82,12 +82,12 @@ def get_variable(
     """
     ambient = current("get_variable")
     ambient.note_use("Variable {!r} was asked for", name)
-    defaults = synchronization is SYNCHRONIZATION_AUTO and aggregation is AGGREGATION_NONE
-    if not ambient.collecting and trainable in (None, True) and defaults:
-        if regularizer is collections is caching_device is partitioner is custom_getter is None:
-            found = _creating.find_at_once(ambient, name, shape, dtype, initializer, constraint)
-            if found is not None:
-                return found
+    plain = synchronization is SYNCHRONIZATION_AUTO and aggregation is AGGREGATION_NONE and trainable in (None, True)
+    plain = plain and regularizer is collections is caching_device is partitioner is custom_getter is None
+    if plain and not ambient.collecting:
+        found = _creating.find_at_once(ambient, name, shape, dtype, initializer, constraint)
+        if found is not None:
+            return found
     request = VariableRequest(
         name=name,
         shape=shape,

@@ -133,7 +133,7 @@ def _dims(shape: Any) -> Iterable[Dimension | None]:
 def are_sizes(shape: list[Any] | tuple[Any, ...]) -> bool:
     """Whether a shape is made of ints and `Dimension`s, none of them negative."""
     # By class, since True is an int as well, and must be looked at by `_dimension`.
-    for dim in shape:
+    for dim in shape:  # noqa: SIM110 - `all` of a generator takes twice as long.
         if dim.__class__ not in _SIZES or dim < 0:
             return False
     return True
