@@ -61,9 +61,10 @@ def gaussian_noise(scope: Scope, x: jax.Array, stddev: float, *, training: bool)
     (Keras's `GaussianNoise`.)
     """
     check_training(scope, "gaussian_noise", training)
-    if not _is_traced(stddev) and not stddev >= 0:
+    known = _known(stddev)
+    if known is not None and not known >= 0:
         refuse(scope, "gaussian_noise", f"`stddev` is {stddev!r}", "It should be a number of at least 0.")
-    if not training or (not _is_traced(stddev) and stddev == 0):
+    if not training or known == 0:
         return x
     return x + _plain(stddev, x) * jax.random.normal(scope.rng(), x.shape, x.dtype)
 
@@ -79,13 +80,14 @@ def dropped(
 ) -> jax.Array:
     """Returns the input, in training with a mask of this shape. The stream of its key is called as the rate is."""
     check_training(scope, layer, training)
-    if not _is_traced(rate) and not 0 <= rate <= 1:
+    known = _known(rate)
+    if known is not None and not 0 <= known <= 1:
         name = "rate" if stream == "default" else stream
         refuse(scope, layer, f"`{name}` is {rate!r}", "It is the probability to be dropped, from 0 to 1.")
-    if not training or (not _is_traced(rate) and rate == 0):
+    if not training or known == 0:
         return x
     key = scope.rng(stream)
-    if not _is_traced(rate) and rate == 1:
+    if known == 1:
         # What is kept would be divided by zero, and the gradient would be NaN.
         return jnp.zeros_like(x)
     # A Python number would be drawn for in float64 where JAX has 64-bit types switched on.
@@ -99,6 +101,9 @@ def _plain(number: Any, x: jax.Array) -> Any:
     return jnp.asarray(number, x.dtype) if hasattr(number, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact) else number
 
 
-def _is_traced(value: Any) -> bool:
-    """Whether a number is known only when the program runs: a schedule, for example."""
-    return isinstance(value, Tracer)
+def _known(number: Any) -> Any:
+    """Returns a number to be compared with others, or None for one that only the running program knows."""
+    if isinstance(number, Tracer):
+        return None
+    # Under `jit`, JAX traces also what is done with arrays that it knows.
+    return number.item() if isinstance(number, jax.Array) else number

@@ -187,7 +187,8 @@ def _moved(params: Any, key: Key) -> Any:
         noise = jax.random.normal(_rng.fold(key, _rng.lanes_of_path(path)), leaf.shape, jnp.float32)
         return (leaf.astype(jnp.float32) + 0.1 * noise).astype(leaf.dtype)
 
-    return tree.map_with_path(moved, params)
+    # In one program, since each leaf by itself would be compiled for each operation and shape.
+    return jax.jit(lambda params: tree.map_with_path(moved, params))(params)
 
 
 def _finite(array: Any) -> bool:

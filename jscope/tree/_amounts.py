@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -63,14 +64,14 @@ def stats(tree: Tree, *, depth: int | None = None) -> dict[str, jax.Array]:
     """
     if depth is not None and depth < 0:
         raise InvalidArgumentError(f"stats: depth={depth!r} must be a non-negative int, or None for all scopes.")
-    below: dict[str, list[Any]] = {}
-    for path, leaf in flatten(tree).items():
-        if _is_numeric(leaf):
-            moments = _moments(jnp.asarray(leaf))
-            for scope in ("", *_path.prefixes(path)):
-                if depth is None or len(_path.parts(scope)) <= depth:
-                    below.setdefault(scope, []).append(moments)
-    return {_path.join(scope, name): value for scope, each in below.items() for name, value in _stats(each).items()}
+    numeric = {path: leaf for path, leaf in flatten(tree).items() if _is_numeric(leaf)}
+    below: dict[str, list[str]] = {}
+    for path in numeric:
+        for scope in ("", *_path.prefixes(path)):
+            if depth is None or len(_path.parts(scope)) <= depth:
+                below.setdefault(scope, []).append(path)
+    found = _of_scopes(list(numeric.values()), tuple(tuple(map(list(numeric).index, each)) for each in below.values()))
+    return {_path.join(scope, name): v for scope, each in zip(below, found, strict=True) for name, v in each.items()}
 
 
 def _sized(tree: Tree) -> Iterator[Any]:
@@ -86,6 +87,14 @@ def _sized(tree: Tree) -> Iterator[Any]:
 def _is_numeric(leaf: Any) -> bool:
     numbers = (jnp.number, jnp.bool_)
     return _diff.is_array(leaf) and leaf.size > 0 and any(jnp.issubdtype(leaf.dtype, kind) for kind in numbers)
+
+
+# One program: called eagerly, each operation would be compiled for each shape, and run by itself.
+@functools.partial(jax.jit, static_argnums=1, inline=True)
+def _of_scopes(leaves: list[Any], scopes: tuple[tuple[int, ...], ...]) -> list[dict[str, jax.Array]]:
+    """Returns the numbers of each scope, which is given by the positions of the leaves below it."""
+    moments = [_moments(jnp.asarray(leaf)) for leaf in leaves]
+    return [_stats([moments[i] for i in scope]) for scope in scopes]
 
 
 def _moments(leaf: jax.Array) -> tuple[jax.Array, ...]:

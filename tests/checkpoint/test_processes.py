@@ -13,6 +13,7 @@ import pytest
 
 from jscope.checkpoint import Checkpointer
 from tests import processes
+from tests.crossed import mostly_slow
 
 STORES = ["safetensors", "orbax"]
 KILLS = {name: int(os.environ.get("JSCOPE_KILLS", "3")) for name in (*STORES, "file", "tensorbundle")}
@@ -29,7 +30,7 @@ def run(code, *args, **options):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("store", KILLS)
+@pytest.mark.parametrize("store", mostly_slow(KILLS, "safetensors", "file"))
 def test_a_killed_process_loses_no_finished_step(tmp_path, store):
     """Killed at random moments while it saves: see `killing.py`, which looks at what is left each time."""
     program = Path(__file__).parent / "killing.py"
@@ -39,6 +40,7 @@ def test_a_killed_process_loses_no_finished_step(tmp_path, store):
     assert f"of {KILLS[store]} had saved" in done.stdout
 
 
+@pytest.mark.slow
 def test_damage_of_an_orbax_step_is_never_a_wrong_value(tmp_path):
     """Flipped bits, truncation, missing files. Orbax by itself gives wrong values then: it keeps no digests."""
     program = Path(__file__).parent / "damaging.py"

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import pytest
 
 import jscope
-from tests.crossed import crossed
+from tests.crossed import crossed, mostly_slow
 from tests.models import KEY
 
 X = jnp.ones((2, 3))
@@ -445,7 +445,7 @@ class Anything:
     """What a user may hold."""
 
 
-@pytest.mark.parametrize("lift", LIFTS)
+@pytest.mark.parametrize("lift", mostly_slow(LIFTS, "scan", "cond", "while_loop", "jit"))
 def test_nothing_outlives_its_last_user(lift):
     """No table keeps a function, what it holds, or a getter."""
     gone = lifted_with(lift, Anything())
@@ -453,7 +453,7 @@ def test_nothing_outlives_its_last_user(lift):
     assert [ref() for ref in gone] == [None] * 3
 
 
-@pytest.mark.parametrize("lift", LIFTS)
+@pytest.mark.parametrize("lift", mostly_slow(LIFTS, "scan", "cond", "while_loop", "jit"))
 def test_no_array_outlives_its_last_user(lift):
     """Neither one in a closure, nor a variable, nor an input, nor what came out."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,11 +61,10 @@ def test_rates_may_be_traced():
 def test_a_schedule_leaves_the_dtype_as_it_is(layer, number):
     """Whatever its own is: traced or not, the output has the dtype of the input and the values of a Python number."""
     x, model = ONES.astype(jnp.bfloat16), jscope.transform(functools.partial(layer, training=True)).with_rng(KEY)
-    expected = model.apply({}, x, 0.5)
-    for apply in (model.apply, jax.jit(model.apply)):
-        y = apply({}, x, number)
-        assert y.dtype == jnp.bfloat16
-        assert (y == expected).all()
+    # As a number that is known while JAX traces, and as one that is not.
+    outs = jax.jit(lambda traced: [model.apply({}, x, rate) for rate in (0.5, number, traced)])(number)
+    assert {y.dtype for y in outs} == {jnp.dtype(jnp.bfloat16)}
+    chex.assert_trees_all_equal(*outs)
 
 
 def test_layers_of_different_names_drop_differently():
