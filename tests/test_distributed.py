@@ -145,6 +145,7 @@ LM = [ROOT / "examples" / "distributed_lm.py", "--layers", 2, "--dim", 32, "--he
 LM += ["--context", 16, "--print-every", 1, "--decay-steps", 51]
 
 
+@pytest.mark.slow
 def test_distributed_lm_trains_in_one_process(tmp_path):
     """The example runs, on two devices, and the loss is that of guessing at first."""
     pytest.importorskip("orbax.checkpoint")

@@ -28,7 +28,7 @@ def check_in_memory(case):
     equal(conversion.then(conversion.inverse).arrays(theirs), theirs)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(conversions())
 def test_random_tables_are_taken_back(case):
     """In memory; against arrays that are cut and transposed by NumPy."""

@@ -133,7 +133,7 @@ if store == "orbax":
 """
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", mostly_slow(STORES, "safetensors"))
 def test_a_full_disk_is_an_error_that_changes_nothing(tmp_path, store):
     """Here the limit is one of the process. What fails after its end is printed: it cannot be raised any more."""
     done = run(FULL, tmp_path, store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -30,7 +31,8 @@ def test_rotary_multiplies_complex_numbers_by_unit_ones(interleaved, fraction):
     turned = pairs * np.exp(1j * np.asarray(POSITIONS)[:, :, None, None] * rates)
     parts = (turned.real, turned.imag)
     expected = np.stack(parts, -1).reshape(x.shape) if interleaved else np.concatenate(parts, -1)
-    out = nn.rotary(X, POSITIONS, base=100.0, fraction=fraction, interleaved=interleaved)
+    rotary = functools.partial(nn.rotary, base=100.0, fraction=fraction, interleaved=interleaved)
+    out = jax.jit(rotary)(X, POSITIONS)
     np.testing.assert_allclose(out[..., :k], expected, atol=2e-5)
     np.testing.assert_array_equal(out[..., k:], X[..., k:])
 
@@ -38,6 +40,7 @@ def test_rotary_multiplies_complex_numbers_by_unit_ones(interleaved, fraction):
 def test_rotary_products_tell_only_distances():
     """Moving queries and keys by as much changes no product of them."""
 
+    @jax.jit
     def products(shift):
         q, k = nn.rotary(X, POSITIONS + shift), nn.rotary(2 * X, POSITIONS + shift)
         return jnp.einsum("bthk,bshk->bhts", q, k)
@@ -67,11 +70,13 @@ def test_sinusoidal_is_that_of_the_paper():
 
 def test_alibi_has_the_slopes_of_the_paper():
     """A geometric sequence for powers of two; otherwise every other one of the next power fills up."""
-    slopes = lambda heads: (-nn.alibi(heads, 1, 2)[0, :, 0, 1]).tolist()  # noqa: E731
+    alibi = jax.jit(nn.alibi, static_argnums=(0, 1, 2))
+    slopes = lambda heads: (-np.asarray(alibi(heads, 1, 2))[0, :, 0, 1]).tolist()  # noqa: E731
     assert slopes(8) == [2.0**-i for i in range(1, 9)]
     assert slopes(12) == pytest.approx([*slopes(8), *slopes(16)[0:8:2]])
     distance = np.abs(np.arange(3)[:, None] - np.arange(4)[None, :])
-    np.testing.assert_allclose(nn.alibi(2, 3, jnp.arange(4))[0, 1], -distance / 256)
+    found = jax.jit(lambda positions: nn.alibi(2, 3, positions))(jnp.arange(4))
+    np.testing.assert_allclose(found[0, 1], -distance / 256)
 
 
 def bucket(distance, buckets, furthest, both_ways):
@@ -97,7 +102,7 @@ def test_relative_bias_has_the_buckets_of_t5(both_ways):
     params = filled(model.specs())
     buckets = np.asarray([[bucket(s - t, 8, 20, both_ways) for s in range(25)] for t in range(30)])
     assert set(buckets.flat) == set(range(8)) - (set() if not both_ways else {4})
-    np.testing.assert_array_equal(model.apply(params)[0], np.asarray(params["embeddings"]).T[:, buckets])
+    np.testing.assert_array_equal(jax.jit(model.apply)(params)[0], np.asarray(params["embeddings"]).T[:, buckets])
 
 
 def test_bad_positions_are_refused():

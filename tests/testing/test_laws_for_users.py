@@ -92,7 +92,7 @@ class Grows:
         return good(scope, x)
 
 
-def layers(scope, x, scanned, body=good, n=3):
+def layers(scope, x, scanned, body=good, n=2):
     block = lambda scope, x: x + jnp.tanh(body(scope, x)) @ jnp.ones((2, 8), x.dtype)  # noqa: E731
     return jscope.layers(block, n, scanned=scanned)(scope / "layers", x)
 
@@ -158,10 +158,9 @@ def test_scanned_layers_are_the_unrolled_ones():
     """With nothing to find; and with layers that are others, in number, in names, and in what they do."""
     scanned, unrolled = (partial(layers, scanned=scanned) for scanned in (True, False))
     testing.scanned_equals_unrolled(scanned, unrolled, X)
-    testing.every_law(scanned, X, unrolled=unrolled)
     law = testing.scanned_equals_unrolled
-    with pytest.raises(testing.LawError, match="only the unrolled model has `layers/3/hidden/bias`"):
-        law(scanned, partial(layers, scanned=False, n=4), X)
+    with pytest.raises(testing.LawError, match="only the unrolled model has `layers/2/hidden/bias`"):
+        testing.every_law(scanned, X, unrolled=partial(layers, scanned=False, n=3), skip=FAULTS.keys())
     with pytest.raises(testing.LawError, match="output the output: differs by up to"):
         law(scanned, lambda scope, x: unrolled(scope, x) + 1.0, X)
     normal = jscope.initializers.normal(1.0)
@@ -178,18 +177,17 @@ def test_shardings_are_those_that_a_mesh_can_have():
         return lambda scope, x: x @ scope.get_variable("w", (8, size), axes=("embed", "mlp"))
 
     testing.shardings_are_legal(model(6), X, mesh=MESH, rules=rules)
-    testing.every_law(model(6), X, mesh=MESH, rules=rules)
     with pytest.raises(testing.LawError, match=r"Axis 1 \(`mlp`\) of variable `w`.*5 is not a multiple of 2"):
-        testing.shardings_are_legal(model(5), X, mesh=MESH, rules=rules)
+        testing.every_law(model(5), X, mesh=MESH, rules=rules, skip=FAULTS.keys())
 
 
 def test_a_contract_is_kept(tmp_path):
     """Names, shapes and initial values are those in a file."""
     path = tmp_path / "specs.json"
     path.write_text(jscope.specs(good, *X).to_json())
-    testing.every_law(good, X, contract=path)
+    testing.keeps_contract(good, X, contract=path)
     with pytest.raises(testing.LawError, match=r"`keeps_contract`(.|\n)*new: +`a/forgotten`"):
-        testing.keeps_contract(forgotten, X, contract=path)
+        testing.every_law(forgotten, X, contract=path, skip=FAULTS.keys())
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "mlp" else pytest.mark.slow) for n in MODELS])
