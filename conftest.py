@@ -41,6 +41,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # With `--doctest-modules` pytest imports every Python file that it meets.
 collect_ignore = ["docs/conf.py", "docs/_build"]
 
+SLOW_DOCUMENTS = {"recipes.md"}
+
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), SkipParser()],
     patterns=["README.md", "docs/*.md"],
@@ -79,6 +81,14 @@ class DocumentsWhole(LoadScopeScheduling):
     def _split_scope(self, nodeid):
         file = nodeid.partition("::")[0]
         return file if file.endswith((".md", "/test_distributed.py")) else nodeid
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Marks as slow the blocks of documents that train many models."""
+    for item in items:
+        if item.path.name in SLOW_DOCUMENTS:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish():

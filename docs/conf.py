@@ -19,8 +19,11 @@ exclude_patterns = ["_build", "jupyter_execute"]
 html_theme = "furo"
 html_title = f"jscope {release}"
 
-# The tests run the code of these pages; building them shows it.
-nb_execution_mode = "off"
+# Notebooks are run when they are built, and shown with what came out. The code of other pages is run by the tests.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_in_temp = True
+nb_execution_timeout = 300
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
