@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from jscope import _plain
+from jscope._util import _plain
 
 _BIG = 1 << 28
 """From so many bytes on, waiting is worth a progress bar."""

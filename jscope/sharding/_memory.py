@@ -15,11 +15,11 @@ from typing import Any
 
 import jax
 
-from jscope import _plain
 from jscope._spec import VariableSpec
 from jscope._specs import Specs
 from jscope._summary import Summary
 from jscope._summary._units import short_bytes
+from jscope._util import _plain
 from jscope.errors import InvalidArgumentError
 from jscope.sharding._rules import AnyMesh, Rules, as_tuple, checked_rules
 from jscope.sharding._shardings import like, shape_dtype, shardings

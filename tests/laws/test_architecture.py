@@ -46,7 +46,6 @@ FLOOR = {
     "_transform": 10,
     "lift": 11,
     "_contract": 11,
-    "_plain": 11,
     "nn": 12,
     "sharding": 13,
     "_rich": 11,
