@@ -90,5 +90,6 @@ def count(number: int, noun: str) -> str:
 
 def _rich() -> Any:
     with contextlib.suppress(ImportError):
+        # Only here: what goes into a pipe does not need it.
         return importlib.import_module("jscope._rich")
     return None
