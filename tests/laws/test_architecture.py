@@ -77,6 +77,7 @@ OPTIONAL = {
     "ml_dtypes",
     "graphviz",
     "treescope",
+    "h5py",
 }
 ROOT = Path(next(iter(jscope.__path__)))
 FILES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
