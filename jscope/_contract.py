@@ -117,6 +117,8 @@ def _matched(
     old: Mapping[str, VariableSpec], new: Mapping[str, VariableSpec]
 ) -> tuple[list[tuple[str, str]], dict[str, tuple[str, ...]]]:
     """Returns the pairs of an old and a new path that belong together, and those of which this is not sure."""
+    # Not `checkpoint.plan`, which goes by words that libraries share: to it, `hidden` and `first` are strangers. Of two
+    # versions of one model, the ends of names are what stays.
     pairs, undecided, left = [], {}, dict(old)
     for path, spec in new.items():
         alike = [each for each in left if _form(left[each]) == _form(spec)]

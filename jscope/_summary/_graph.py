@@ -6,10 +6,11 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jscope import _path, _plain
+from jscope import _path
 from jscope._summary._flow import Edges
 from jscope._summary._names import Place
 from jscope._summary._units import short
+from jscope._util import _plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from jscope import _path, _plain
+from jscope import _path
 from jscope._specs import Specs
 from jscope._summary._count import Counter, source
 from jscope._summary._flow import Edges, Flow, str_of
@@ -24,7 +24,7 @@ from jscope._summary._graph import Graph, graph_of
 from jscope._summary._names import Place
 from jscope._summary._trace import checked_depth, traced
 from jscope._summary._units import short, short_bytes
-from jscope._util import _text
+from jscope._util import _plain, _text
 
 _HEADER = ("scope", "output", "params", "bytes", "state", "FLOPs", "gradient", "kept", "share")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jscope import _path
+from jscope._util._plain import aligned
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -16,9 +17,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     w      2, 3
     bias   3
     """
-    lines = [tuple(header), *map(tuple, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join("   ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return "\n".join(aligned([header, *rows]))
 
 
 def describe(path: str, rng: bool, specs: Iterable[Any], params: Mapping[str, Any], state: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ whoever wrote it. No format that is read or written here can hold code: there is
 """
 
 from jscope.checkpoint import safetensors as safetensors
+from jscope.checkpoint import tables as tables
 from jscope.checkpoint import tensorbundle as tensorbundle
 from jscope.checkpoint._assign import init_from_checkpoint as init_from_checkpoint
 from jscope.checkpoint._checkpointer import Checkpointer as Checkpointer

@@ -15,6 +15,7 @@ import numpy as np
 from jscope._util import _text
 from jscope.checkpoint import tensorbundle
 from jscope.checkpoint._errors import MissingCheckpointError
+from jscope.checkpoint._other_formats import is_hdf5
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._safetensors._index import SUFFIX, IndexReader
 from jscope.checkpoint._safetensors._reader import SafetensorsReader
@@ -38,7 +39,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Reader:
     Args:
       path: A safetensors file; a folder of Hugging Face, with one such file or with an index of several; the directory
         of a `Checkpointer` (then its last step), or one step of it; a directory that Orbax wrote; a checkpoint of
-        TensorFlow, by its prefix, any of its files or its directory.
+        TensorFlow, by its prefix, any of its files or its directory; weights of Keras, `.weights.h5` or `.keras`, where
+        h5py is installed. A variable of Keras's is named by its layers and its position: `encoder/hidden/0`.
 
     Raises:
       MissingCheckpointError: There is none of these.
@@ -49,6 +51,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Reader:
         return _open_directory(location)
     if location.name.endswith(SUFFIX) and location.is_file():
         return IndexReader(location)
+    if location.is_file() and (location.suffix == ".keras" or is_hdf5(location)):
+        return importlib.import_module("jscope.checkpoint._keras").open(location)
     if _FILE_OF_BUNDLE.search(location.name) or location.with_name(location.name + ".index").is_file():
         return _tensorflow(location)
     if location.name == _TENSORFLOW[0] and location.is_file():  # It says which is the latest, as does its directory.

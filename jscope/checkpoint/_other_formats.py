@@ -12,6 +12,7 @@ from jscope.checkpoint._bundle._table import MAGIC
 from jscope.checkpoint._errors import UnsupportedCheckpointError
 
 _PICKLE = "which may hold pickled content: to load it is to run its code, so jscope does not"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _POINTER = b"version https://git-lfs.github.com/spec/"
 # A pickle begins with its protocol; later ones with a frame after it, since two bytes alone may be of anything.
 _MAGIC = {
@@ -21,7 +22,6 @@ _MAGIC = {
     b"\x80\x05\x95": f"a pickle, {_PICKLE}",
     b"PK\x03\x04": f"a zip archive (of PyTorch or NumPy?), {_PICKLE}",
     b"\x93NUMPY": f"a NumPy file, {_PICKLE}",
-    b"\x89HDF\r\n": "an HDF5 file, which jscope does not read",
 }
 
 
@@ -45,6 +45,12 @@ def refuse_foreign(path: Path) -> None:
                 f"`{path}` is {what}.\nRead it with the library that wrote it, in a process that may be lost, and "
                 "write its arrays with `jscope.checkpoint.safetensors.save(path, {name: array})`."
             )
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file is of the format of Keras's weights."""
+    with path.open("rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
 
 
 def refuse_pointer(path: Path) -> None:

@@ -85,6 +85,7 @@ def keys(reader: Reader, arguments: argparse.Namespace) -> dict[str, str]:
     # Other formats hold what was put into them by name; a training's own names are TensorFlow's.
     if not isinstance(reader, tensorbundle.BundleReader) or arguments.raw:
         return names
+    # TensorFlow 2's names are paths of attributes with a long suffix; shown are those that a model would use.
     found = tensorbundle.variables(reader)
     if left := len(names) - len(found):
         _output.note(f"{reader.path}: left out {left} that are not variables, such as slots of optimizers (see --raw)")

@@ -43,6 +43,7 @@ def _comparison(a: Reader, b: Reader, advance: Callable[[int], None]) -> Callabl
     def change(x: Item, y: Item) -> tuple[str, str] | float:
         """Compares what is known of two arrays first, and reads their values only where that agrees."""
         advance(x.nbytes)
+        # Whatever differs here is a difference, so neither array needs to be read.
         if (x.shape, x.dtype) != (y.shape, y.dtype):
             return str(x), str(y)
         return _distance(a.get_tensor(x.key), b.get_tensor(y.key))

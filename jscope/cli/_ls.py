@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints one line for each array, and one for all of them."""
     with opened(arguments.checkpoint) as reader:
         found = items(reader, arguments)
+        # Without it no array is read, so that a checkpoint of any size is listed at once.
         stats = _all_stats(reader, found) if arguments.stats else [{}] * len(found)
         if arguments.json:
             _output.line(_as_json(found, stats, reader.metadata))

@@ -76,6 +76,7 @@ def value_of(text: str) -> Any:
         with contextlib.suppress(TypeError, ValueError):
             shape = tuple(int(size) for size in match[2].split(",") if size.strip())
             return jax.ShapeDtypeStruct(shape, np.dtype(match[1]))
+    # Before JSON, in which a name with a colon is an error.
     if _OBJECT.fullmatch(text):
         return find(text)
     try:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from jscope import _plain
+from jscope._util import _plain
 
 _BIG = 1 << 28
 """From so many bytes on, waiting is worth a progress bar."""
@@ -90,5 +90,6 @@ def count(number: int, noun: str) -> str:
 
 def _rich() -> Any:
     with contextlib.suppress(ImportError):
+        # Only here: what goes into a pipe does not need it.
         return importlib.import_module("jscope._rich")
     return None

@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         specs = Specs.from_json(file.read())
     with opened(arguments.source) as reader:
         proposal = plan(specs, reader)
+    # Eyes want a table; a file wants what `convert --rules` can read.
     if sys.stdout.isatty():
         _output.table(("grade", "ours", "theirs", "axes", "reason"), proposal.table(), colors=_COLORS)
     else:
@@ -37,4 +38,5 @@ def run(arguments: argparse.Namespace) -> int:
         f"{sum(row.grade == grade for row in rows)} {grade}" for grade in ("certain", "likely", "undecided")
     )
     _output.note(f"{_output.count(len(rows), 'row')}: {counts}; {len(proposal.unused)} of theirs unused")
+    # As for a difference: a script must see that something is left to be done by hand.
     return 0 if proposal.is_decided else 1

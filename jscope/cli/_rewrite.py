@@ -34,7 +34,7 @@ _SUFFIXES = {SAFETENSORS: re.compile(r"\.safetensors$"), TENSORFLOW: re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Renaming:
     """One way to rename: a variable or scope to another, or a regular expression and what takes its place."""
 
     old: str
@@ -44,7 +44,7 @@ class Rule:
     def apply(self, name: str) -> str | None:
         """Returns the new name, or None where the rule does not say anything of this one.
 
-        >>> Rule("enc", "encoder").apply("enc/w"), Rule("enc", "encoder").apply("encoder/w")
+        >>> Renaming("enc", "encoder").apply("enc/w"), Renaming("enc", "encoder").apply("encoder/w")
         ('encoder/w', None)
         """
         if self.regex:
@@ -55,6 +55,7 @@ class Rule:
     def _substituted(self, name: str) -> str | None:
         pattern = _text.pattern(self.old, "--regex ")
         try:
+            # A group that the expression lacks is only noticed when the replacement is made.
             return pattern.sub(self.new, name) if pattern.search(name) else None
         except (re.error, IndexError) as error:
             raise InvalidArgumentError(f"{self.new!r} cannot take the place of {self.old!r}: {error}.") from error
@@ -73,6 +74,7 @@ def add_to(commands: Any) -> None:
         parser.add_argument("--to", choices=[*_WRITERS], help="the format of DST, where its suffix does not tell")
         add_options(parser)
         parser.add_argument("--force", action="store_true", help="replace what is there")
+        # Both commands run the same code: here is what stands for the options that one of them lacks.
         parser.set_defaults(run=run, rules=[], dry_run=False, table=None, inverse=False)
     convert.add_argument(
         "--rules", dest="table", metavar="TOML", help="a table of names and layouts; see docs/conversions.md"
@@ -93,7 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
         found = items(reader, arguments)
         if not found:
             raise MissingVariableError(f"There is nothing to write: {arguments.select!r} does not match any name.")
-        new = _renamed(found, [each if isinstance(each, Rule) else Rule(*each, regex=True) for each in arguments.rules])
+        new = _renamed(
+            found, [each if isinstance(each, Renaming) else Renaming(*each, regex=True) for each in arguments.rules]
+        )
         if to != TENSORFLOW:
             tree.flatten(new)  # What is a prefix of another name could not be loaded again.
         if arguments.dry_run:
@@ -120,11 +124,11 @@ def _converted(reader: Reader, arguments: argparse.Namespace) -> Reader:
     return view
 
 
-def _mapping(text: str) -> Rule:
+def _mapping(text: str) -> Renaming:
     old, equals, new = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form OLD=NEW")
-    return Rule(old.removesuffix(_path.SEPARATOR), new.removesuffix(_path.SEPARATOR))
+    return Renaming(old.removesuffix(_path.SEPARATOR), new.removesuffix(_path.SEPARATOR))
 
 
 def _format(target: str, to: str | None) -> str:
@@ -138,7 +142,7 @@ def _format(target: str, to: str | None) -> str:
     return to or formats[0]
 
 
-def _renamed(found: Mapping[str, Item], rules: list[Rule]) -> dict[str, Item]:
+def _renamed(found: Mapping[str, Item], rules: list[Renaming]) -> dict[str, Item]:
     """Returns the items by names to which all rules were applied, in order."""
     new = {name: name for name in found}
     for rule in rules:
@@ -157,6 +161,7 @@ def _renamed(found: Mapping[str, Item], rules: list[Rule]) -> dict[str, Item]:
 def _check_nothing_there(target: str, to: str) -> None:
     """Raises where something would be replaced."""
     prefix = _prefix(target)
+    # Data without an index count, too: another save may be at work on them.
     paths = [f"{prefix}.index", *glob.glob(f"{glob.escape(prefix)}.data-*-of-*")] if to == TENSORFLOW else [target]
     advice = "delete it first" if to == ORBAX else "--force to replace it"
     for path in filter(os.path.lexists, paths):
@@ -176,6 +181,7 @@ def _write_tensorflow(target: str, reader: Reader, new: Mapping[str, Item], adva
 
 def _write_safetensors(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
     """Writes arrays that are views of the source where the format allows, so that they take no memory."""
+    # Not `safetensors.save`, which takes a tree: what comes from elsewhere may have a name that is a prefix of another.
     with replacing(Path(target)) as scratch:
         write_file(scratch, dict(_values(reader, new, advance)), _new_metadata(reader, new))
 
@@ -184,6 +190,7 @@ def _write_orbax(target: str, reader: Reader, new: Mapping[str, Item], advance: 
     """Writes a directory; Orbax is what gives it its name when it is complete."""
     orbax = importlib.import_module("jscope.checkpoint._orbax._store")
     arrays = {name: as_array(name, reader.get_tensor(item.key)) for name, item in new.items()}
+    # Orbax writes in threads of its own, and does not tell how far it is.
     advance(sum(item.nbytes for item in new.values()))
     orbax.save(Path(target), arrays, _new_metadata(reader, new)).result()
 
@@ -194,6 +201,7 @@ _WRITERS = {SAFETENSORS: _write_safetensors, TENSORFLOW: _write_tensorflow, ORBA
 def _new_metadata(reader: Reader, new: Mapping[str, Item]) -> dict[str, str]:
     """Returns the metadata to write, with the kinds of the leaves that were not arrays."""
     kinds = kinds_in(reader.metadata)
+    # Kinds go by name: what was a random key is one under its new name, too.
     return with_kinds(
         _user_metadata(reader), {name: kinds[item.key] for name, item in new.items() if item.key in kinds}
     )

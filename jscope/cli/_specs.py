@@ -26,6 +26,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints, writes or checks the specs."""
     model, args, kwargs = _model.loaded(arguments)
+    # Many modules have only the function: it is transformed where it is trained.
     is_model = isinstance(model, Transformed | TransformedWithState)
     found = model.specs(*args, **kwargs) if is_model else specs_of(model, *args, **kwargs)
     if arguments.check is not None:
@@ -39,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(path: str, found: Specs) -> int:
+    # Not the two texts: a file that an older jscope wrote may say the same in other words.
     changes = compare_specs(Specs.from_json(Path(path).read_text(encoding="utf8")), found)
     _output.line(str(changes) if changes else f"no difference in {_output.count(len(found), 'variable')}")
     if changes:

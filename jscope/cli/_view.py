@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             with opened(arguments.against) as other, _output.progress("comparing", total) as advance:
                 rows = _compared(reader, found, other, items(other, arguments), advance)
         told = {"name": os.path.basename(os.path.normpath(arguments.checkpoint)), "metadata": dict(reader.metadata)}
+    # Without its slashes at the end, of which the last would leave no name.
     against = arguments.against and os.path.basename(os.path.normpath(arguments.against))
     # Whole or not at all: a page that is half written would look like half a model.
     partial = target.with_name(f".{target.name}.{os.getpid()}")
@@ -107,6 +108,7 @@ def _change(reader: Reader, item: Item, other: Reader, old: Item | None, row: Ma
     new, before = reader.get_tensor(item.key), other.get_tensor(old.key)
     if not is_number(item.dtype):
         return {"change": "same" if np.array_equal(new, before) else "changed"}
+    # By bytes first: what was frozen is most of a fine-tuned model, and needs no float64.
     if new.tobytes() == before.tobytes():
         return {"change": "same", "moved": 0.0, "most": 0.0}
     moved, most = distance(new, before)

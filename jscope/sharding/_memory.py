@@ -15,11 +15,11 @@ from typing import Any
 
 import jax
 
-from jscope import _plain
 from jscope._spec import VariableSpec
 from jscope._specs import Specs
 from jscope._summary import Summary
 from jscope._summary._units import short_bytes
+from jscope._util import _plain
 from jscope.errors import InvalidArgumentError
 from jscope.sharding._rules import AnyMesh, Rules, as_tuple, checked_rules
 from jscope.sharding._shardings import like, shape_dtype, shardings
@@ -124,6 +124,7 @@ def memory(
     kept = summary.total.kept_bytes if summary is not None else 0
     inputs = _inputs(batch)
     whole = Memory(*parts, -(-kept // copies), -(-inputs // copies), host, {}, (), mesh.size)
+    # Of all that a rule moves: with a param, its gradient and what the optimizer keeps beside it.
     without = {str(name): sum(plan.parts(other)[0]) - sum(parts) for name, other in _without(rules)}
     advice = tuple(_advice(plan, rules, whole, kept > 0 and copies == 1))
     return replace(whole, rules={name: more for name, more in without.items() if more > 0}, advice=advice)
@@ -158,6 +159,7 @@ class _Plan:
             (leaf,) = jax.tree.leaves(shape_dtype(Specs({path: spec}), sharding))
             split = [as_tuple(axes) for axes in (*leaf.sharding.spec, *[None] * len(spec.shape))][: len(spec.shape)]
             free = [axis for axis, size in self.mesh.shape.items() if size > 1 and axis not in sum(split, ())]
+            # The largest axis is likely to give the most, and one piece of advice for each variable is enough.
             for i in sorted(range(len(spec.stack), len(spec.shape)), key=lambda i: -spec.shape[i]):
                 fits = [axis for axis in free if not split[i] and spec.shape[i] % self.mesh.shape[axis] == 0]
                 if fits:
@@ -172,6 +174,7 @@ class _Plan:
 
 def _inputs(batch: Any) -> int:
     """Returns the bytes of a whole batch, after checking that it is one."""
+    # Any pytree: a batch is often a dict, or a tuple of inputs and labels.
     leaves = jax.tree.leaves(batch)
     if bad := [each for each in leaves if not _diff.has_type(each)]:
         raise InvalidArgumentError(f"memory: a batch is arrays, or `jax.ShapeDtypeStruct`s; {bad[0]!r} is neither.")
@@ -192,6 +195,7 @@ def _without(rules: Rules) -> Iterator[tuple[str, Rules]]:
     for name in dict.fromkeys(name for name, target in rules.names if target is not None and name != "batch"):
         targets = [as_tuple(target) for each, target in rules.names if each == name and target is not None]
         others = [pair for pair in rules.names if pair[0] != name]
+        # A rule that leaves it whole, as a name without any rule is an error.
         yield f"`{name}` -> `{' + '.join(targets[0])}`", replace(rules, names=[(name, None), *others])
     if rules.fsdp is not None:
         yield f"fsdp over `{' + '.join(as_tuple(rules.fsdp))}`", replace(rules, fsdp=None)

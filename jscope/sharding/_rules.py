@@ -126,6 +126,7 @@ class Rules:
         self.check(mesh)
         axes = checked_axes(axes, shape, what)
         sizes = (None,) * len(axes) if shape is None else shape
+        # What has no name is settled: nothing may split it, also not `...`.
         taken: Taken = {i: () for i, axis in enumerate(axes) if axis is None}
         # Names that stand first choose first, whatever the order of the axes.
         for name, target in self._in_order(axes, what):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ PART = "part_"
 """What TensorFlow calls the shards of a partitioned variable, with their number, below its name."""
 
 
+@runtime_checkable
 class Reader(Protocol):
     """A checkpoint to read from, such as `tf.train.load_checkpoint` or `jscope.checkpoint` give one."""
 
@@ -100,8 +101,8 @@ def init_from_checkpoint(
         raise ArgumentTypeError(
             f"assignment_map={assignment_map!r} is neither a dict nor pairs: {{'scope/': 'other/'}}."
         )
-    # A reader may be a mapping by name, too.
-    source: Any = reader if hasattr(reader, "get_tensor") else Tensors(cast(Mapping[str, Any], reader))
+    # Asked for as a reader first: an open safetensors file is a mapping by name, too.
+    source = reader if isinstance(reader, Reader) else Tensors(reader)
     flat = dict(_path.items(params))
     assignment = _Assignment(source, dict(source.get_variable_to_shape_map()), flat)
     pairs: Any = assignment_map.items() if isinstance(assignment_map, Mapping) else assignment_map

@@ -46,7 +46,6 @@ FLOOR = {
     "_transform": 10,
     "lift": 11,
     "_contract": 11,
-    "_plain": 11,
     "nn": 12,
     "sharding": 13,
     "_rich": 11,
@@ -78,6 +77,7 @@ OPTIONAL = {
     "ml_dtypes",
     "graphviz",
     "treescope",
+    "h5py",
 }
 ROOT = Path(next(iter(jscope.__path__)))
 FILES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.rglob("*.py"))}

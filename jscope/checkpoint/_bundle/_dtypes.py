@@ -66,6 +66,7 @@ def name_of(number: int) -> str:
     ('variant', 'float32_ref', 'dtype number 999')
     """
     names = _NUMERIC | _OTHER | {STRING: "string"}
+    # Variables of graphs are of TensorFlow's reference types, which are numbered so.
     if number - 100 in names:
         return f"{names[number - 100]}_ref"
     return names.get(number, f"dtype number {number}")

@@ -125,6 +125,7 @@ def slice_key(name: str, extents: tuple[Extent, ...]) -> bytes:
 
 def _ordered(number: int) -> bytes:
     """Returns a signed number in bytes that sort as numbers do: the longer, the more of the first bits are set."""
+    # Google's OrderedCode: a key sorts as the name and the extents that it encodes.
     size = (number if number >= 0 else ~number).bit_length() // 7 + 1
     header = (1 << 16) - (1 << 16 - size)
     body = int.from_bytes(number.to_bytes(10, "big", signed=True)[-size:], "big")
@@ -143,6 +144,7 @@ def _parse_header(data: bytes) -> tuple[int, str]:
     found: dict[int, int] = {}
     for number, value in fields(data):
         if number == 3:
+            # `VersionDef.min_consumer`: which readers the writer shuts out.
             newest = dict(fields(content(value))).get(2, 0)
             if integer(newest) > _VERSION:
                 raise MalformedError(f"it asks for a reader of version {newest}, newer than any when this was written")
@@ -174,6 +176,7 @@ def _parse_entry(data: bytes, shards: int) -> Entry:
 
 
 def _shape(data: bytes) -> tuple[int, ...]:
+    # `TensorShapeProto.unknown_rank`, which a saved array cannot have.
     if any(number == 3 and value for number, value in fields(data)):
         raise MalformedError("its shape is unknown")
     dims = [dict(fields(content(value))) for number, value in fields(data) if number == 2]

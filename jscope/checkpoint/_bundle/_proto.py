@@ -57,6 +57,7 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             continue
         if kind == _BYTES:
             size, at = varint(data, at)
+        # The two kinds that are left are groups, which protocol buffers have given up.
         elif kind in (_EIGHT, _FOUR):
             size = 8 if kind == _EIGHT else 4
         else:

@@ -41,6 +41,7 @@ class BundleReader:
         try:
             self._index = _entries.parse(_index_bytes(prefix + _state.INDEX))
         except MalformedError as error:
+            # A pointer of Git LFS is a text in place of the file; asked only when it turns out not to be an index.
             refuse_pointer(Path(prefix + _state.INDEX))
             raise CorruptCheckpointError(
                 f"`{prefix}{_state.INDEX}` is not an intact index of a TensorFlow checkpoint: {error}.\n"
@@ -215,5 +216,6 @@ def _slice_text(extents: tuple[Extent, ...]) -> str:
 
 def _swapped(raw: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     """Returns the bytes of numbers in the other byte order."""
+    # A complex number is two numbers, each in its own order of bytes.
     width = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
     return np.ascontiguousarray(raw.reshape(-1, width)[:, ::-1]).reshape(-1)

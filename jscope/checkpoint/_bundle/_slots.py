@@ -17,6 +17,7 @@ GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _ATTRIBUTES = "/.ATTRIBUTES/"
 _SLOT = "/.OPTIMIZER_SLOT/"
+# What the optimizers of TensorFlow 1 call their slots; the first letters tell them from parts of a model's names.
 _KINDS = re.compile(
     r"(Adadelta|Adagrad|AdagradDA|AdaMax|Adam|AMSGrad|ExponentialMovingAverage|Ftrl|LARS|LAMB|Momentum|NAdam|Nadam|RMSProp)"
     r"(_\d+)?"

@@ -18,6 +18,7 @@ from jscope.checkpoint._errors import CorruptCheckpointError, MissingCheckpointE
 STATE = "checkpoint"
 INDEX = ".index"
 _FILE = re.compile(r"(\.index|\.data-\d{5}-of-\d{5})$")
+# The text form of protocol buffers, as much of it as the one message of this file has.
 _FIELD = rb'^\s*%s\s*:\s*"((?:[^"\\\n]|\\.)*)"\s*$'
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))")
 _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}

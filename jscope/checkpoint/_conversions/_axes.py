@@ -20,6 +20,7 @@ Side: TypeAlias = tuple[tuple[str, ...], ...]
 Range: TypeAlias = tuple[int, int]
 """Where something begins, and where it ends."""
 
+# Not einops's parser: that is not a dependency, and refuses axes that one side lacks, which is what stacking is.
 _TOKEN = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*|1(?![0-9A-Za-z_])|[()])")
 
 
@@ -80,6 +81,7 @@ def _side(text: str, axes: str) -> Side:
             side.append(tuple(group or ()))
             group = None
         elif group is not None:
+            # A factor of 1 changes no product: `(1 a)` is `a`, and is written so.
             group += [token] * (token != "1")
         else:
             side.append(() if token == "1" else (token,))
@@ -114,9 +116,11 @@ def outside(sizes: Sequence[int], ranges: Sequence[Range]) -> Cover:
         if high - low != 1:
             break
         begin, first = begin * size + low, first + 1
+    # One element, which is one index of the composed axis however many axes follow.
     if first == len(sizes):
         return Cover(begin, begin + 1, (1,) * first, ((0, 1),) * first)
     low, high = ranges[first]
+    # From the first axis with several indices on, one run is read; what it has too much is for the caller to cut.
     inner = math.prod(sizes[first + 1 :])
     begin = (begin * sizes[first] + low) * inner
     shape = (*(1,) * first, high - low, *sizes[first + 1 :])
@@ -135,10 +139,12 @@ def inside(sizes: Sequence[int], begin: int, end: int) -> Cover:
     ranges: list[Range] = []
     for i, size in enumerate(sizes):
         inner = math.prod(sizes[i + 1 :])
+        # Of an axis without elements there is nothing to divide by, and all of it is nothing.
         low, high = (begin // inner, -(-end // inner)) if inner and end > begin else (0, size)
         ranges.append((low, high))
         begin, end = begin - low * inner, end - low * inner
         if high - low != 1:
+            # Where several indices are meant, all of each later axis may be; `begin` and `end` cut what is too much.
             ranges += [(0, size) for size in sizes[i + 1 :]]
             break
     return Cover(begin, end, tuple(high - low for low, high in ranges), tuple(ranges))

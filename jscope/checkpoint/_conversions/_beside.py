@@ -53,9 +53,11 @@ class Constant:
             raise ConversionError(f'{where}: `value` must be a number or "range", not {self.value!r}.')
         if not isinstance(self.shape, list | tuple) or not all(type(n) is int and n >= 0 for n in self.shape):
             raise ConversionError(f"{where}: `shape` must be a list of sizes, not {self.shape!r}.")
+        # A size of 0 would hide the others from the product, and another table may split what this one makes.
         if math.prod(max(n, 1) for n in self.shape) > LARGEST:
             raise ConversionError(f"{where}: {list(self.shape)} has more than {LARGEST:,} elements.")
         try:
+            # Its name, so that tables are equal and print alike, however the dtype was spelled.
             object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
         except TypeError as error:
             raise ConversionError(f"{where}: {self.dtype!r} is not a dtype that NumPy and JAX know.") from error
@@ -72,6 +74,7 @@ class Constant:
             yield template.fill({})
             return
         beside = Template(self.beside, {}, *separators)
+        # Of many layers only some have a `running_mean`: what is beside is told by what is there, never by a count.
         for name in made:
             if (values := beside.match(name)) is not None:
                 yield template.fill(values)

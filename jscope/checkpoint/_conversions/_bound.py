@@ -51,6 +51,7 @@ class Bound:
 
     def __post_init__(self) -> None:
         rule, (ours, theirs) = self.rule, self.separators
+        # Spellings list values as well. Both names have them in one order, that of the axis, each spelled its own way.
         lists: dict[str, Any] = {
             key: value for key, value in rule.where.items() if isinstance(value, tuple) or is_spelling(value)
         }
@@ -65,6 +66,7 @@ class Bound:
                 theirs=Template(rule.theirs, {k: tuple(spelled.get(k, v)) for k, v in listed.items()}, theirs, ours),
             )
         except ConversionError as error:
+            # What parses a name or a pattern does not know of which rule it is a part.
             raise rule.error(str(error).rstrip(".")) from None
         in_ours, in_theirs = self.ours.placeholders, self.theirs.placeholders
         self._set(
@@ -104,6 +106,7 @@ class Bound:
         for axis, sizes in self.rule.where.items():
             if not isinstance(sizes, dict) or is_spelling(sizes):
                 continue
+            # Sizes by value do not say which placeholder's values they are: it is the one that has just these.
             by = [name for name, values in self.listed.items() if set(values) == set(sizes)]
             if len(by) != 1 or self.sides is None or axis not in _axes.flat(sum(self.sides, ())):
                 problem = "are several" if by[1:] else "is none" if not by else "is no such axis"
@@ -141,9 +144,11 @@ class Bound:
         assert self.sides is not None
         for axis, (by, _) in self.unequal.items():
             side = self.sides[0] if by in self.split else self.sides[1] if by in self.stacked else None
+            # By a placeholder that both names have: within one array it has one value, so the axis has one size.
             if side is None:
                 continue
             group = next((each for each in side if by in each), ())
+            # Parts of unequal length can only lie one after the other: the placeholder must be the slower axis.
             if axis not in group[group.index(by) :]:
                 raise self.rule.error(
                     f"the size of `{axis}` depends on `{by}`: so it must come after it in one group, `({by} {axis})`"
@@ -201,6 +206,7 @@ class Bound:
         """
         assert self.sides is not None
         sizes, more = dict(sizes), True
+        # A size that one shape tells may be what another lacks; each round finds at least one, so they end.
         while more:
             more = False
             for side, shape, at in found:
@@ -210,6 +216,7 @@ class Bound:
 
     def _solve_axis(self, composed: tuple[str, ...], length: int, at: Mapping[str, Any], sizes: dict[str, int]) -> bool:
         """Adds the size of the one axis of this group that is not known; returns whether there was one."""
+        # Unequal sizes are always known, from `where`: what is free is of one size in all parts.
         free = [axis for axis in composed if axis not in sizes and axis not in self.unequal]
         if len(free) > 1:
             return False
@@ -219,6 +226,7 @@ class Bound:
             raise self.rule.error(f"{length} elements of `{text}` are not divisible by {known}")
         if not free and known != length:
             raise self.rule.error(f"`{text}` is {known} by the rule, and {length} in the array")
+        # Beside an axis without elements, any size would do.
         if not free or not known:
             return False
         sizes[free[0]] = length // known

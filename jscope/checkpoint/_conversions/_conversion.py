@@ -81,6 +81,7 @@ class Conversion:
     def __post_init__(self) -> None:
         for name in ("rules", "drop", "dropped", "constants", "added", "separators"):
             value = getattr(self, name)
+            # A string is a sequence of strings, too: `drop="mask"` would be four names.
             if isinstance(value, str) or not isinstance(value, Sequence):
                 raise ConversionError(f"`{name}` of a conversion must be a list, not {value!r}.")
             object.__setattr__(self, name, tuple(value))
@@ -99,7 +100,9 @@ class Conversion:
         for constant in self.added:
             constant.check((ours, theirs))
         ignored = [Template(name, {}, theirs, ours) for name in self.drop]
+        # On the way to ours, a constant is left out as what is dropped is; only the inverse knows them apart.
         ignored += [constant.template((theirs, ours)) for constant in self.constants]
+        # Only to be checked, now and not when somebody inverts it: here nothing looks for these names.
         for name in self.dropped:
             Template(name, {}, ours, theirs)
         bounds = tuple(Bound(rule, (ours, theirs)) for rule in rules)
@@ -107,6 +110,7 @@ class Conversion:
         object.__setattr__(self, "_table", table)
 
     def __hash__(self) -> int:
+        # Dicts have no hash. Conversions that differ in functions only are rare, and still not equal.
         return hash((self.rules, self.separators, self.following))
 
     def __str__(self) -> str:
@@ -170,6 +174,7 @@ class Conversion:
         """
         if isinstance(source, Reader):
             shapes, dtypes = source.get_variable_to_shape_map(), source.get_variable_to_dtype_map()
+            # The table of contents is enough: a check must cost nothing, however large the file is.
             source = {name: Type(tuple(shape), dtypes[name]) for name, shape in shapes.items()}
         plan = self.plan(source, specs)[-1]
         wanted: dict[str, Any] = {name: jax.ShapeDtypeStruct(each.shape, each.dtype) for name, each in specs.items()}
@@ -180,11 +185,13 @@ class Conversion:
         """Returns the plan of each step; the last one has the lines of all that does not fit."""
         plans, lines = [], Plan()
         for step in self._steps():
+            # Only the last step makes the model's names, so only that can be told sizes by the model's shapes.
             plan = planned(step._table, source, wanted if step.following is None else None)
             plans.append(plan)
             lines.problems += plan.problems
             lines.unmatched += plan.unmatched
             source = plan.types
+        # Callers look at the last plan for what is made; the lines of the steps before must not get lost.
         plans[-1] = replace(plans[-1], problems=lines.problems, unmatched=lines.unmatched)
         return plans
 
@@ -194,9 +201,7 @@ class Conversion:
         Raises:
           StructureMismatchError: With one report of everything that does not fit.
         """
-        plans = self.plan(arrays)
-        raise_report([*plans[-1].problems, *plans[-1].unmatched])
-        for plan in plans:
+        for plan in self._fitting(arrays):
             arrays = {name: _in_memory(made, arrays) for name, made in plan.made.items()}
         return dict(arrays)
 
@@ -206,8 +211,8 @@ class Conversion:
         Raises:
           StructureMismatchError: With one report of everything that does not fit.
         """
-        plans = self.plan(arrays)
-        raise_report([*plans[-1].problems, *plans[-1].unmatched])
+        plans = self._fitting(arrays)
+        # Nothing is converted yet: the writer asks for one block after the other, so the model is never there twice.
         source = chained(from_arrays(arrays), plans)
         return {name: as_blocks(source, name) for name in source.types}, kinds_after(plans, kinds)
 
@@ -217,9 +222,7 @@ class Conversion:
         Raises:
           StructureMismatchError: With one report of everything that does not fit.
         """
-        plans = self.plan(specs)
-        raise_report([*plans[-1].problems, *plans[-1].unmatched])
-        for plan in plans:
+        for plan in self._fitting(specs):
             specs = {name: _spec(name, made, specs) for name, made in plan.made.items()}
         return dict(specs)
 
@@ -252,7 +255,14 @@ class Conversion:
           ConversionError: It is not TOML, has a key that is not known or twice, or a rule that contradicts itself.
         """
         rules = {"rule": Rule, "constant": Constant, "added": Constant}
+        # All steps are made by `cls`, which the type of `_linked` does not tell.
         return _linked([cls(**step, functions=functions or {}) for step in _toml.decoded(text, rules)])  # pyright: ignore[reportReturnType]
+
+    def _fitting(self, source: Mapping[str, Any]) -> list[Plan]:
+        """Returns the plans, or raises the report of what does not fit."""
+        plans = self.plan(source)
+        raise_report([*plans[-1].problems, *plans[-1].unmatched])
+        return plans
 
     def _steps(self) -> list[Conversion]:
         return [replace(self, following=None), *(self.following._steps() if self.following else [])]
@@ -292,6 +302,7 @@ def kinds_after(plans: Sequence[Plan], kinds: Mapping[str, str]) -> dict[str, st
     """Returns the kinds of what is made: what is only renamed is still a random key, say."""
     for plan in plans if kinds else ():
         found = {
+            # Half of a random key's data, or these in another order, is no key.
             name: kinds.get(made.pieces[0].name)
             for name, made in plan.made.items()
             if not isinstance(made, MadeConstant) and made.is_as_it_was
@@ -324,6 +335,7 @@ def _linked(steps: Sequence[Conversion]) -> Conversion:
 def _in_memory(made: Made | MadeConstant, arrays: Mapping[str, Any]) -> Any:
     if isinstance(made, MadeConstant):
         return made.whole()
+    # The object itself: neither a copy nor an operation in the caller's trace.
     if made.is_as_it_was and not made.ties:
         return arrays[made.pieces[0].name]
     if any(isinstance(arrays[piece.name], jax.Array) for each in (made, *made.ties) for piece in each.pieces):
@@ -340,7 +352,10 @@ def _spec(name: str, made: Made | MadeConstant, specs: Mapping[str, VariableSpec
     if axes is not None and made.bound.sides is not None:
         theirs, ours = made.bound.sides
         named: dict[Any, str | None] = {
-            composed: axis for composed, axis in zip(theirs, axes, strict=True) if len(composed) == 1
+            # A composed axis has parts of several meanings, so it has no logical name on the other side.
+            composed: axis
+            for composed, axis in zip(theirs, axes, strict=True)
+            if len(composed) == 1
         }
         axes = tuple(named.get(composed) for composed in ours)
     return replace(
@@ -348,6 +363,7 @@ def _spec(name: str, made: Made | MadeConstant, specs: Mapping[str, VariableSpec
         path=name,
         shape=made.type.shape,
         dtype=made.type.dtype,
+        # Text, as in specs from a file: by another path and shape, the initializer would give other values.
         initializer=f"converted from {first.path}",
         regularizer=None,
         constraint=None,

@@ -102,6 +102,7 @@ class Made:
         lengths = [math.prod(cover.sizes) for cover in covers]
         cut = tuple(slice(cover.begin, cover.end) for cover in covers)
         if not bound.stacked:
+            # A single piece stays a view all the way: what is mapped takes no memory until it is placed.
             value = self._piece(source, self.pieces[0], self.wanted(self.pieces[0], covers)[0])
             return value.reshape(lengths)[cut].astype(dtype, copy=False)
         out = empty(tuple(size for cover in covers for size in cover.sizes), dtype)
@@ -165,6 +166,7 @@ class Made:
         cuts = [self._cut(composed, at, ranges) for composed in self.bound.sides[0]]
         value = source.read(piece.name, [(cut.begin, cut.end) for cut in cuts])
         value = value.reshape([size for cut in cuts for size in cut.sizes])
+        # `outside` has read one run, which may be more than was asked for: now each axis can be cut by itself.
         value = value[index_of([each for cut in cuts for each in cut.ranges])]
         theirs, ours = map(_axes.flat, self.bound.sides)
         # Parts of unequal groups were read whole, as one axis.
@@ -220,10 +222,12 @@ def empty(shape: Shape, dtype: Any) -> np.ndarray:
     0
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
+    # NumPy aligns to 16 bytes, and JAX would copy what it cannot use.
     data = np.empty(size + _ALIGNMENT, np.uint8)
     begin = -data.ctypes.data % _ALIGNMENT
     return data[begin : begin + size].view(dtype).reshape(shape)
 
 
 def _same_bytes(a: np.ndarray, b: np.ndarray) -> bool:
+    # By bytes, since a NaN is tied to itself, and 0.0 is not to -0.0.
     return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()

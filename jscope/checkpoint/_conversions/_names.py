@@ -51,6 +51,7 @@ class Placeholder:
             return "|".join(sorted(map(re.escape, self.listed), key=len, reverse=True))
         if self.many:
             return f"{inner}(?:SEPARATOR{inner})*"
+        # As many digits as 64 bits hold: what is longer is a hash, and counts nothing.
         return {"": "[0-9]{1,18}", "_": "|_[1-9][0-9]{0,17}", "s": inner}.get(self.form, "[0-9]{1,18}")
 
     def read(self, text: str, separator: str) -> Any:
@@ -95,6 +96,7 @@ class Template:
             raise ConversionError(f"{self.text!r} is not a name: it must be printable, and not empty.")
         parts = tuple(_parts(self.text, self.listed))
         object.__setattr__(self, "parts", parts)
+        # Compared before the expression is, which takes longer: most names are told apart by how they begin.
         object.__setattr__(self, "prefix", parts[0] if isinstance(parts[0], str) else "")
         # In no part of a name is there a separator of either side: it would be another name on the way back.
         inner = f"[^{re.escape(self.separator)}{re.escape(self.other)}]+"
@@ -113,6 +115,7 @@ class Template:
         if not name.startswith(self.prefix) or (found := self.regex.fullmatch(name)) is None:
             return None
         values = {key: each.read(found[key], self.separator) for key, each in self.placeholders.items()}
+        # `h.0` is not of `h.{i+1}`; and `h.03` is not of `h.{i}`, which would write `h.3` in its place.
         negative = any(isinstance(value, int) and value < 0 for value in values.values())
         return None if negative or self.fill(values) != name else values
 

@@ -82,12 +82,14 @@ class _Planner:
         self._plan = Plan()
         self._dropped = {name for name in source if any(each.match(name) is not None for each in table.drop)}
         self._used: dict[str, Bound] = {}
+        # Why a rule whose name matches did not take an array: said only if no other rule takes it.
         self._notes: dict[str, str] = {}
 
     def plan(self) -> Plan:
         for bound in self._table.bounds:
             self._apply(bound)
         for constant in self._table.added:
+            # A list, as what is added here is among what `names` goes through.
             for name in list(constant.names(self._plan.made, self._table.separators)):
                 self._add_constant(name, constant)
         for name, each in self._source.items():
@@ -104,6 +106,7 @@ class _Planner:
             values = None if name in self._dropped else bound.theirs.match(name)
             if values is None:
                 continue
+            # A name may be of several layouts, a matrix here and a convolution there, each with a rule of its own.
             rank = len(self._source[name].shape)
             if bound.sides is not None and len(bound.sides[0]) != rank and not self._is_function(bound):
                 self._notes[name] = f", but `{bound.rule.theirs}` has {len(bound.sides[0])} axes by its rule"
@@ -130,11 +133,13 @@ class _Planner:
 
     def _add(self, bound: Bound, hits: list[tuple[str, dict[str, Any]]]) -> None:
         """Adds what a rule makes of a group."""
+        # From here on, values are as ours spells them: sizes and names of ours are by these.
         kept = {
             key: bound.spelled.get(key, {}).get(value, value) for key, value in hits[0][1].items() if key in bound.kept
         }
         pieces = _pieces(bound, hits)
         made = list(self._makes(bound, kept, pieces))
+        # For a part that this model lacks, a pooler, say. It does not use its arrays, so that another rule may.
         if self._wanted is not None and not any(name in self._wanted for name, _ in made):
             for piece in pieces:
                 near = _text.did_you_mean(made[0][0], self._wanted) if made else ""
@@ -162,6 +167,7 @@ class _Planner:
                 raise made.bound.rule.error(
                     f"`{name}` is tied, and is {made.type} here, but {before.type} by another rule"
                 )
+            # The first rule makes it; the others are read to be compared with it.
             self._plan.made[name] = replace(before, ties=(*before.ties, made))
         else:
             other = before.bound.rule.theirs if isinstance(before, Made) else before.constant.name
@@ -180,6 +186,7 @@ class _Planner:
         function, before = self._function(bound)
         types = [self._source[piece.name] for piece in pieces]
         if before and function is not None:
+            # What is undone comes before the pattern, whose axes are those of what it returns.
             types = [_shape_after(bound, function, each) for each in types]
         theirs, ours = bound.rule.dtypes
         if odd := [
@@ -219,6 +226,7 @@ class _Planner:
         found = [(0, each.shape, _placed(bound, kept, piece)) for piece, each in zip(pieces, types, strict=True)]
         sizes = bound.solve(sizes, _distinct(found))
         if missing := _missing(bound, sizes):
+            # Ours come last: where rule and file tell a size, a model of another size is reported as such by its shape.
             sizes = self._sizes_of_wanted(bound, kept, pieces[0], sizes)
             missing = _missing(bound, sizes)
         if missing:
@@ -272,6 +280,7 @@ def _pieces(bound: Bound, hits: list[tuple[str, dict[str, Any]]]) -> list[Piece]
             counts[axis] = len(bound.listed[axis])
             continue
         counts[axis] = len(found)
+        # A name may claim any number, and a set up to it would not fit in memory.
         if gap := sorted(set(range(max(found) + 1)) - found)[:1] if max(found) < _MOST else [len(found)]:
             raise bound.rule.error(
                 f"{{{axis}}} of their names has {len(found)} values up to {max(found)}, but not {gap[0]}"
@@ -287,6 +296,7 @@ def _pieces(bound: Bound, hits: list[tuple[str, dict[str, Any]]]) -> list[Piece]
         raise bound.rule.error(
             f"for {counts} there must be {math.prod(counts.values())} arrays, and there are {len(pieces)}: {there}"
         )
+    # A file has its names in any order, mostly by text: `h.10` before `h.2`.
     return sorted(pieces, key=lambda piece: tuple(piece.index.values()))
 
 
@@ -299,6 +309,7 @@ def _targets(bound: Bound, kept: Mapping[str, Any], sizes: Mapping[str, int]) ->
         index = dict(zip(bound.split, indices, strict=True))
         values = {**kept} | {name: bound.listed[name][i] if name in bound.listed else i for name, i in index.items()}
         name = bound.ours.fill(values)
+        # The inverse finds arrays by this name; what it takes for other values it would put elsewhere.
         if bound.ours.match(name) != values:
             raise bound.rule.error(f"`{name}` would not be taken apart again into {values}")
         yield name, index
@@ -307,7 +318,9 @@ def _targets(bound: Bound, kept: Mapping[str, Any], sizes: Mapping[str, int]) ->
 def _check_target(bound: Bound, name: str) -> None:
     """Raises for a name that would mean something to a file system, or that nobody can see."""
     if not name.isprintable() or any(
-        part in ("", ".", "..") for part in _path.parts(name.replace("\\", _path.SEPARATOR))
+        # Backslashes separate on some systems, to which a name may go as that of a file.
+        part in ("", ".", "..")
+        for part in _path.parts(name.replace("\\", _path.SEPARATOR))
     ):
         raise bound.rule.error(f"{name!r} cannot be the name of an array")
 
@@ -326,6 +339,7 @@ def _shape_after(bound: Bound, function: Function, each: Type, *, before: bool =
         found = told(given) if told else jax.eval_shape(_call(function, before), given)
     except JscopeError:
         raise
+    # It is the caller's function, and may raise anything when it is given a shape in place of an array.
     except Exception as error:
         raise bound.rule.error(
             f"the shape of what the function `{bound.rule.function}` makes of {each} is not known: {error}; give it a "

@@ -72,11 +72,13 @@ class ConvertedReader:
 
     def _placed(self, name: str, target: Target) -> Any:
         shape = self._source.types[name].shape
+        # In one place all of it is needed, and a callback for a single shard would only copy once more.
         if not isinstance(target, Sharding) or len(target.device_set) == 1:
             array = self.get_tensor(name)
             # On the host, `put` makes a copy anyway.
             return put({name: array if target is HOST else _aligned(array)}, {name: target})[name]
 
+        # A function would be called again for each device.
         done = self.get_tensor(name) if self._source.is_whole(name) else None
 
         def part(index: Any) -> np.ndarray:

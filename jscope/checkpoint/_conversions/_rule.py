@@ -96,6 +96,7 @@ class Rule:
         for name in ("where", "order"):
             self._check_type(name, Mapping, getattr(self, name))
         try:
+            # Written in one way only, so that rules are equal if they say the same, and TOML comes back as it was.
             object.__setattr__(self, "axes", _axes.written(_axes.parsed(self.axes)))
         except ConversionError as error:
             raise self.error(str(error)) from None
@@ -106,12 +107,14 @@ class Rule:
             raise self.error(f"`{self.function}` cannot be the name of a function")
 
     def __hash__(self) -> int:
+        # Without `where` and `order`, which are dicts.
         return hash((self.ours, self.theirs, self.axes, self.dtype, self.function))
 
     @property
     def inverse(self) -> Rule:
         """The rule from ours to theirs."""
         sides = _axes.parsed(self.axes)
+        # Sizes go by our spelling of a value; seen from the other side, ours is the other spelling.
         respelled = [value for value in self.where.values() if is_spelling(value)]
         function = self.function and (
             self.function.removesuffix(INVERSE) if self.function.endswith(INVERSE) else self.function + INVERSE
@@ -139,6 +142,7 @@ class Rule:
     def lossy(self) -> str:
         """Why what it makes cannot be taken back bit for bit; empty where it can."""
         theirs, ours = self.dtypes
+        # Only a dtype that ours is made of can lose bits; whether it does depends on theirs, which may be any.
         if not ours or theirs == ours:
             return ""
         if theirs and np.can_cast(np.dtype(theirs), np.dtype(ours), "safe") and _bits_kept(theirs, ours):
@@ -159,6 +163,7 @@ class Rule:
         if not isinstance(name, str):
             raise self.error(f"`where` is by name, not by {name!r}")
         if isinstance(value, Mapping) and value:
+            # Exact types: to Python, `true` in a table is an int, and would be the size 1.
             kinds = {type(each) for each in value.values()}
             if kinds == {str} and all(isinstance(each, str) for each in value):
                 self._check_values(name, list(value.values()))
@@ -168,6 +173,7 @@ class Rule:
         if type(value) is int:
             return self._size(name, value)
         if isinstance(value, list | tuple) and value and all(type(each) in (str, int) for each in value):
+            # Also numbers, `[0, 2, 5]`: in a name they are text.
             values = tuple(map(str, value))
             self._check_values(name, list(values))
             return values
@@ -188,6 +194,7 @@ class Rule:
         return size
 
     def _order(self, name: str, value: Any) -> list[int]:
+        # An array has no truth value and no `==` that is one; as a list, it is what TOML gives.
         found = value if isinstance(value, list | tuple) else list(value) if isinstance(value, np.ndarray) else None
         if found is None or sorted(map(_as_int, found)) != list(range(len(found))) or not found:
             raise self.error(f"`order` has {value!r} for `{name}`; it must have each of 0 to n-1 once")

@@ -63,11 +63,13 @@ def decoded(text: str, kinds: Mapping[str, type]) -> list[dict[str, Any]]:
     """
     try:
         table = tomllib.loads(text)
+    # Brackets in brackets exhaust Python's stack before they are an error of TOML: a table may come from an enemy.
     except (tomllib.TOMLDecodeError, RecursionError, TypeError, ValueError) as error:
         raise ConversionError(
             f"The table is not TOML: {error}. (A key that is there twice is an error, too.)"
         ) from error
     steps: list[dict[str, Any]] = []
+    # Steps are nested, since TOML has no order between tables of different names.
     following: Any = table
     while following is not None:
         if not isinstance(following, dict):
@@ -111,7 +113,7 @@ def _row(each: Any) -> dict[str, Any]:
     for item in dataclasses.fields(each):
         value = getattr(each, item.name)
         default = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
-        if value != default or item.name == "value":
+        if value != default:
             row[item.name] = value
     return row
 

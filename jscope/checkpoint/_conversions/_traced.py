@@ -24,6 +24,7 @@ def traced(made: Made, arrays: Mapping[str, Any]) -> Any:
     value = _value(made, arrays)
     for other in made.ties:
         tied = _value(other, arrays)
+        # In a trace nobody can compare: there, the table is believed.
         known = not isinstance(value, Tracer) and not isinstance(tied, Tracer)
         if known and np.asarray(value).tobytes() != np.asarray(tied).tobytes():
             raise made.bound.rule.error(
@@ -84,6 +85,7 @@ def _stacked(made: Made, pieces: list[Any]) -> jax.Array:
         found = [*bound.stacked, *(axis for axis in ours if axis not in bound.stacked)]
         return jnp.transpose(value, [found.index(axis) for axis in ours])
     covers = made.covers(whole(made.laid), at)
+    # Parts of unequal sizes cannot be stacked: each is set in its place.
     out = jnp.zeros([size for cover in covers for size in cover.sizes], pieces[0].dtype)
     for piece, value in zip(made.pieces, pieces, strict=True):
         _, place = made.wanted(piece, covers)

@@ -63,6 +63,7 @@ class Candidate:
         kept = len(self.offsets)
         if not kept:
             return True
+        # Whatever else the names of this rule match it would take as well, so both sides must be complete.
         theirs = {tuple(a + b for a, b in zip(index, self.offsets, strict=True)) for index in self.kept}
         same = theirs == {index[:kept] for index in self.theirs.names}
         ours = set(self.kept) == {index[:kept] for index in self.ours.names}
@@ -105,6 +106,7 @@ class Candidate:
         left, right = _named(self.layout.theirs, names), _named(self.layout.ours, names)
         where: dict[str, Any] = {}
         for group in (*self.layout.theirs, *self.layout.ours):
+            # Of a composed axis, all sizes but one must be said; the last follows from the shape.
             where |= {names[axis]: self.layout.sizes[axis] for axis in group[1:]}
         if self.part is not None:
             axis, before = self.part
@@ -113,6 +115,7 @@ class Candidate:
         left = [[name] for name in _INDICES[kept : kept + self.split]] + left
         right = [[name] for name in _INDICES[kept : kept + self.stacked]] + right
         text = f"{_written(left)} -> {_written(right)}"
+        # The empty pattern passes arrays on as they are, without a copy.
         return ("", {}) if left == right else (text, where)
 
     def _part_sizes(self, names: list[str]) -> dict[str, Any]:
@@ -157,6 +160,7 @@ def _escaped(text: str, family: Family) -> str:
 
 def candidates(ours: Family, theirs: Family) -> Iterator[Candidate]:
     """Yields every way in which a family of theirs can become this one of ours."""
+    # Numbers correspond from the left: what is nested deeper in one of the names is what the other has as an axis.
     more = len(theirs.name.index) - len(ours.name.index)
     kept = min(len(ours.name.index), len(theirs.name.index))
     if (
@@ -169,6 +173,7 @@ def candidates(ours: Family, theirs: Family) -> Iterator[Candidate]:
         fitting = tuple(_complete(ours, theirs, kept, offsets))
         if not fitting:
             continue
+        # A file of more layers than the model has fits by names as well. It stays a candidate, and is doubted.
         steady = all(
             {n + offset for n in ours.counted[at]} == theirs.counted[at] for at, offset in enumerate(offsets)
         ) and all(
@@ -184,6 +189,7 @@ def _alone(ours: Family, theirs: Family, kept: int) -> list[tuple[Family, int]]:
 
 def _offsets(ours: Family, theirs: Family, kept: int) -> list[Index]:
     """Returns by how much their numbers may differ: not at all, or as the first ones do."""
+    # Some count from 1. Other distances would fit many models by accident.
     first = tuple(min(theirs.counted[n]) - min(ours.counted[n]) for n in range(kept))
     return list(dict.fromkeys([first, (0,) * kept]))
 
@@ -220,11 +226,13 @@ def _laid(ours: Family, theirs: Family, more: int) -> Iterator[tuple[Layout, tup
         for layout in layouts(shape, ours.shape[max(0, more) :]):
             yield layout, None
         return
+    # Fused on their side and split by a number at once: too many ways to be told apart by shapes.
     if more < 0:
         return
     members = [each[more:] for each in ours.shapes]
     sizes = [math.prod(each) for each in members]
     for axis, size in enumerate(shape):
+        # Parts of unequal length lie along one axis only, of which the others must be multiples.
         rest = math.prod(shape) // size if size else 0
         if not rest or sum(sizes) != size * rest or any(n % rest for n in sizes):
             continue

@@ -18,6 +18,7 @@ from jscope.checkpoint._planning._words import FUSED, VOCABULARY, Words, words
 Index: TypeAlias = tuple[int, ...]
 
 _SEPARATED = re.compile(r"([/.:]+)")
+# By itself, or at the end of a word: not within one. Nine digits at most, as a longer number is a hash.
 _NUMBERED = re.compile(r"(?<![A-Za-z0-9])\d{1,9}(?![A-Za-z0-9])|(?<=[A-Za-z])\d{1,9}(?![A-Za-z0-9])")
 
 
@@ -88,6 +89,7 @@ def families(types: Mapping[str, Any]) -> list[Family]:
     for name in types:
         for begin, part in _parts(name):
             siblings[name[:begin]].add(part)
+    # Asked of the whole file: see `_words`.
     is_glu = {"w1", "w3"} <= {part for each in siblings.values() for part in each}
     groups: dict[tuple[Any, ...], dict[Index, str]] = defaultdict(dict)
     taken: dict[tuple[Any, ...], Name] = {}
@@ -100,6 +102,7 @@ def families(types: Mapping[str, Any]) -> list[Family]:
         groups[key][name.index] = full
         shapes[name.texts].add(tuple(each.shape))
         for at, number in enumerate(name.index):
+            # By what stands before it only, so that any array of a layer tells that the layer is there.
             counted[name.texts[: at + 1]].add(number)
     return [
         Family(
@@ -127,10 +130,12 @@ def _parts(name: str) -> list[tuple[int, str]]:
 def _taken_apart(name: str, siblings: Mapping[str, set[str]]) -> Name:
     texts, forms, index, at = [], [], [], 0
     for begin, part in _parts(name):
+        # The digits of `fc1` and `ln_2` tell two arrays of a layer apart; as numbers, they would make them one family.
         if part.lower() in VOCABULARY:
             continue
         beside = siblings[name[:begin]]
         base = re.sub(r"_[1-9]\d*$", "", part)
+        # Keras and Haiku write nothing for the first, so `conv_1` counts only where there is a `conv` beside it.
         if (base != part and base in beside) or (base == part and f"{part}_1" in beside):
             texts.append(name[at : begin + len(base)])
             forms.append(":_")
@@ -155,6 +160,7 @@ def together(found: Sequence[Family], fused: str) -> list[Family]:
     groups: dict[tuple[Any, ...], dict[str, Family]] = defaultdict(dict)
     for family in found:
         for word in FUSED[fused]:
+            # By names alone, a rule could not tell those of one shape from the others.
             if word in family.words.bag and family.is_all:
                 rest = family.words.bag - {word}
                 key = (family.words.role, rest, len(family.shape), family.name.forms, tuple(family.names))
@@ -172,6 +178,7 @@ def _joined(parts: list[Family], fused: str) -> Family | None:
     where = [
         at for at, texts in enumerate(zip(*(each.name.texts for each in parts), strict=True)) if len(set(texts)) > 1
     ]
+    # In one place only, since that is where `{part}` can stand.
     if len(where) != 1:
         return None
     at = where[0]

@@ -57,6 +57,7 @@ class _Found:
 
 def rarities(found: Sequence[Family]) -> dict[str, float]:
     """Returns how much each word tells: one that all have tells little."""
+    # As search engines weigh words: what is in every path tells nothing of any.
     count = Counter(word for family in found for word in family.words.bag)
     return {word: math.log(1 + len(found) / n) for word, n in count.items()}
 
@@ -71,6 +72,7 @@ def similarity(ours: Words, theirs: Words, weights: Mapping[str, float]) -> floa
 
 def graded(table: Mapping[int, list[Candidate]], ours: Sequence[Family], theirs: Sequence[Family]) -> list[Graded]:
     """Returns the grade of each family of ours, given its candidates, with scores, by number."""
+    # Seen from the other side: what two of ours are near to is not clear for either of them.
     columns: dict[int, list[tuple[float, int]]] = defaultdict(list)
     for number, each in table.items():
         for candidate in each:
@@ -78,6 +80,7 @@ def graded(table: Mapping[int, list[Candidate]], ours: Sequence[Family], theirs:
     found = {number: _nearest(number, each, columns) for number, each in table.items() if each}
     partners = [each for each in found.values() if each.is_same]
     told = {id(each.best.theirs) for each in partners}
+    # Row by row, a file of another model looks as good as the right one: it is given away by what finds no partner.
     alone = max(1 - len(partners) / max(1, len(ours)), 1 - len(told) / max(1, len(theirs)))
     layouts = _layouts_told(found.values())
     rows = []
@@ -88,6 +91,7 @@ def graded(table: Mapping[int, list[Candidate]], ours: Sequence[Family], theirs:
 
 
 def _nearest(number: int, candidates: list[Candidate], columns: Mapping[int, list[tuple[float, int]]]) -> _Found:
+    # Of equal names, first the one that counts as ours does.
     ordered = sorted(candidates, key=lambda each: (-each.score, not each.steady))
     best = ordered[0]
     second = max((each.score for each in ordered if each.theirs is not best.theirs), default=0.0)
@@ -118,6 +122,7 @@ def _layouts_told(found: Any) -> dict[Any, Any]:
         alike = [one for one in _alike(each) if is_conventional(one.layout)]
         if each.is_same and len(alike) == 1:
             told[_kind(each.best)][_way(alike[0])] += 1
+    # A library lays out all its matrices in one way; where two that are not square agree, square ones are like them.
     return {kind: next(iter(ways)) for kind, ways in told.items() if len(ways) == 1 and ways.total() >= _TELLING}
 
 
@@ -127,6 +132,7 @@ def _grade(family: Family, found: _Found | None, told: Mapping[Any, Any], is_for
     alike = _alike(found)
     listed = tuple(found.candidates)
     if not found.is_clear or found.best.score < _NEAR:
+        # By identity: two of theirs may be alike in all but their names.
         near = {id(each.theirs) for each in listed if each.score > found.best.score - _CLEAR}
         return Graded(
             family,
@@ -160,6 +166,7 @@ def _doubts(found: _Found, layout: str, is_foreign: bool) -> list[str]:
     """Returns why this is not certain."""
     best = found.best
     ours, theirs = best.ours.words, best.theirs.words
+    # Meta's checkpoints interleave the halves that rotary positions turn; Hugging Face's have them side by side.
     spelled = [bool(_META.search(family.title())) for family in (best.ours, best.theirs)]
     reasons = {
         "the roles differ": ours.role != theirs.role,
@@ -181,6 +188,7 @@ def _eliminated(rows: list[Graded]) -> list[Graded]:
     made = []
     for row in rows:
         left = [each for each in row.candidates if id(each.theirs) not in taken]
+        # Never certain: the right one may as well be missing from the file.
         if row.grade == UNDECIDED and len(left) == 1 and left[0].score > _NEAR:
             row = replace(row, grade=LIKELY, reason="all that is left", chosen=left[0])
         made.append(row)

@@ -35,6 +35,7 @@ class Layout:
         return self.theirs == self.ours
 
 
+# A model has thousands of arrays, and a few shapes.
 @functools.lru_cache(maxsize=4096)
 def layouts(theirs: Shape, ours: Shape) -> tuple[Layout, ...]:
     """Returns every layout: one side has elementary axes, of which each axis of the other is made, side by side.
@@ -46,9 +47,11 @@ def layouts(theirs: Shape, ours: Shape) -> tuple[Layout, ...]:
     """
     if math.prod(theirs) != math.prod(ours):
         return ()
+    # An axis of length 1 may be anywhere: to move it about would only multiply the ways.
     left, right = ([n for n in shape if n != 1] for shape in (theirs, ours))
     if max(len(left), len(right)) > _MOST:
         return ()
+    # Sorting keeps the order of equal ones: where both have as many axes, `few` is theirs.
     few, many = sorted((left, right), key=len)
     found = []
     for groups in _groups(tuple(few), tuple(many)):
@@ -60,6 +63,7 @@ def layouts(theirs: Shape, ours: Shape) -> tuple[Layout, ...]:
 
 def _groups(few: Shape, many: Shape) -> list[Groups]:
     """Returns which of many axes each of a few is made of."""
+    # As many on both sides: one to one, in any order. Otherwise axes may only be split, each into neighbours.
     if len(few) == len(many):
         return [tuple((k,) for k in p) for p in itertools.permutations(range(len(many))) if _sized(many, p) == few]
     runs = [(a, b) for a in range(len(many)) for b in range(a + 1, len(many) + 1)]
@@ -83,6 +87,7 @@ def is_conventional(layout: Layout) -> bool:
     >>> [is_conventional(layout) for layout in layouts((8, 4, 3, 3), (3, 3, 4, 8))]
     [True, False]
     """
+    # Only of such ranks are there convolutions; whether other axes keep their neighbours tells nothing.
     rank = len(layout.ours)
     if rank not in (4, 5) or len(layout.theirs) != rank or len(layout.sizes) != rank:
         return True

@@ -22,6 +22,7 @@ from jscope.errors import JscopeError
 
 _MOST = 1 << 12
 """The most arrays of either side that are compared one by one, where no family fits."""
+# No model has a partner for these, so they say nothing against the file.
 _BUFFERS = ("num_batches_tracked", "position_ids", "inv_freq", "masked_bias", "global_step")
 
 
@@ -71,6 +72,7 @@ def _planned(like: Any, reader: Reader, check: Callable[[Any], Any] | None, tole
     leaves = _leaves.flatten(like)
     wanted = {name: type_of(leaf) for name, leaf in leaves.items()}
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+    # As `restore` sees the file: without the slots of optimizers, which look like variables.
     names = sources(reader, None, wanted.__contains__)
     source = {name: Type(tuple(shapes[old]), dtypes[old]) for name, old in names.items()}
     rows = proposed(wanted, source)
@@ -84,6 +86,7 @@ def _planned(like: Any, reader: Reader, check: Callable[[Any], Any] | None, tole
 def proposed(wanted: Mapping[str, Type], source: Mapping[str, Type]) -> list[Graded]:
     """Returns what names and shapes say of each family of ours."""
     ours, theirs = families(wanted), families(source)
+    # Before they are compared: what is one array of theirs has one partner, and its parts none.
     ours = _with_fused(ours, theirs)
     weights = rarities([*ours, *theirs])
     table = {
@@ -106,6 +109,7 @@ def _with_fused(ours: list[Family], theirs: list[Family]) -> list[Family]:
         if not whole:
             continue
         for made in together(ours, fused):
+            # Where no shape fits, the parts may still have partners of their own.
             if any(True for other in whole for _ in candidates(made, other)):
                 ours = [*(each for each in ours if not {*made.members} & {*each.all_names()}), made]
     return ours
@@ -123,6 +127,7 @@ def makes(candidate: Candidate, wanted: Mapping[str, Type], source: Mapping[str,
     theirs = {name: source[name] for name in candidate.theirs.names.values()}
     try:
         found = conversion_of(candidate.rules).plan(theirs, wanted)[-1]
+    # What the conversion refuses is not proposed; that it was thought of is not an error of the caller's.
     except JscopeError:
         return False
     return (
@@ -139,6 +144,7 @@ def _one_by_one(row: Graded, theirs: list[Family], weights: Mapping[str, float])
     if row.chosen is not None or best > 0.1 or row.family.values or max(arrays, len(row.family.names)) > _MOST:
         yield row
         return
+    # Where names are meaningless, so are the families that they make: any array may be any other of its shape.
     others = [one for family in theirs for one in _singles(family)]
     for one in _singles(row.family):
         found = [

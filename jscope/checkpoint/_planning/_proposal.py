@@ -75,12 +75,14 @@ class Proposal:
 
     def to_toml(self) -> str:
         """Returns the conversion as TOML, with grades and reasons as comments, and what is undecided commented out."""
+        # The writer has an empty line before each rule and none within one; `zip` is strict, and would notice a change.
         header, *blocks = self.conversion.to_toml().rstrip().split("\n\n")
         reasons = {rule: f"# {row.grade}: {row.reason}" for row in self.rows for rule in row.rules}
         rules = self.conversion.rules
         text = [header] + [f"{reasons[rule]}\n{block}" for rule, block in zip(rules, blocks, strict=True)]
         for row in self.rows:
             if not row.rules:
+                # Printed as well, so that who completes the table sees what there is to choose from.
                 text.append(f"# undecided: {_line(row.ours)}, {row.reason}")
                 text += [_commented(each) for each in row.candidates[:_LISTED]]
         if self.unused:

@@ -49,9 +49,11 @@ class _Trial:
         values: dict[str, Any] = {}
         for number, choice in enumerate(self.choices):
             made = self.arrays(changes.get(number, choice))
+            # No number is as bad: what cannot be made is never the nearest.
             if not made:
                 return math.inf
             values |= made
+        # Comparisons with a NaN are all false, so a model that gives one would seem to be as near as any.
         found = float(self.distance(values))
         return math.inf if math.isnan(found) else found
 
@@ -69,6 +71,7 @@ class _Trial:
         """Yields what exchanges the choices of two rows, each laid out as it was."""
         for one in range(len(self.rows)):
             for other in range(one):
+                # Where two names lie about each other, either change by itself makes the output worse.
                 here, there = self._from(one, self.choices[other]), self._from(other, self.choices[one])
                 if here is not None and there is not None:
                     yield {one: here, other: there}
@@ -102,6 +105,7 @@ def tried(
     cache: dict[int, Mapping[str, Any]] = {}
 
     def arrays(candidate: Candidate) -> Mapping[str, Any]:
+        # Most trials change one row: the others are converted once. The rows keep their candidates, so ids stay theirs.
         if id(candidate) not in cache:
             cache[id(candidate)] = _made(candidate, reader, names, wanted)
         return cache[id(candidate)]
@@ -124,6 +128,7 @@ def _descend(trial: _Trial, tolerance: float) -> None:
     """Changes what brings the output nearer: what is undecided first, then all, then two rows at once."""
     undecided = [number for number, row in enumerate(trial.rows) if row.grade == UNDECIDED]
     each = [trial.rows[number].candidates for number in undecided]
+    # Rows can depend on each other, two transposed matrices in a row, so all choices are tried while they are few.
     if math.prod(map(len, each)) <= _ALL:
         for choices in itertools.product(*each):
             if trial.best <= tolerance:
@@ -133,6 +138,7 @@ def _descend(trial: _Trial, tolerance: float) -> None:
         for _ in range(_PASSES):
             if trial.best <= tolerance:
                 return
+            # Names that lie are the rarest, and there are many pairs: only when nothing simpler has helped.
             nearer = [trial.take(changes) for changes in trial.swaps()] if numbers is not undecided else []
             nearer += [trial.take({number: each}) for number in numbers for each in trial.rows[number].candidates]
             if not any(nearer):
@@ -144,6 +150,7 @@ def _decided(trial: _Trial, number: int, tolerance: float) -> Graded:
     row, choice = trial.rows[number], trial.choices[number]
     if row.grade == CERTAIN and row.chosen is choice:
         return row
+    # Fitting is not enough: if another choice fits as well, the output does not depend on it.
     others = [each for each in row.candidates if each != choice]
     if any(trial.measure({number: each}) <= tolerance for each in others):
         changed = row.chosen is not choice
@@ -161,5 +168,6 @@ def _made(candidate: Candidate, reader: Reader, names: Mapping[str, str], wanted
             return {}
         fits = all(tuple(shape) == tuple(wanted[name].shape) for name, shape in shapes.items())
         return {name: view.get_tensor(name) for name in shapes} if fits else {}
+    # Also errors of a damaged file, which reading the array for `restore` will report.
     except JscopeError:
         return {}

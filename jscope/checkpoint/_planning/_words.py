@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# A spelling stands once in each of these tables: with two meanings, it would tell nothing.
 KERNEL, GAMMA, BIAS = "kernel", "gamma", "bias"
 ROLES = {
     KERNEL: "kernel weight w embeddings embedding weights",
@@ -46,7 +47,9 @@ _WORDS = {
     "qkv": "c_attn qkv qkv_proj in_proj query_key_value wqkv",
     "gateup": "gate_up_proj gate_up gateup",
 }
+# Meta's names, which mean something only together: `w1` by itself may be anything.
 _GLU = {"w1": "gate", "w2": "down", "w3": "up"}
+# Containers, and the names of libraries and models. All paths have some, so they would make unlike paths alike.
 _SILENT = frozenset(
     word
     for text in (
@@ -68,6 +71,7 @@ FUSED = {"qkv": ("q", "k", "v"), "gateup": ("gate", "up")}
 
 _HIDDEN = {"lstm", "gru", "rnn", "cell", "recurrent", "gates", "lstmcell", "grucell"}
 _FLIPPED = {"transpose", "deconv", "transposed", "convtranspose", "upconv"}
+# Not `emb`: a model has several tables, and this does not say which.
 _KNOWN = frozenset(word for text in _WORDS for word in text.split()) - {"emb"}
 
 
@@ -110,19 +114,23 @@ def words(parts: Sequence[str], rank: int, is_glu: bool = False) -> Words:
         # As a parent, `embeddings` is where something is, not what it is.
         embeds = at < len(parts) - 1 and "embed" in part.lower()
         said += ["emb" if embeds and word.startswith("role ") else word for word in found]
+    # What a name ends in says what the array is; a `weight` before that is part of the way to it.
     role = said[-1].removeprefix("role ") if said and said[-1].startswith("role ") else ""
     bag = {word for word in said if not word.startswith("role ")}
+    # Some name the table by where it is, as in OpenAI's `wpe`, without a `weight` after it.
     if said and not role and rank > 1 and said[-1] in ("tok", "pos", "type", "emb"):
         role = KERNEL
     if role == KERNEL and not bag and _is_embedding(parts):
         bag = {"tok"}
     bag = _implied(bag, role)
+    # PyTorch calls the gamma of a norm its weight, as everything else.
     if role == KERNEL and (rank == 1 or "norm" in bag or "batch_norm" in bag):
         role = GAMMA
     return Words(role, frozenset(bag), _doubt(bag, role, parts))
 
 
 def _snake(part: str) -> str:
+    # Flax names scopes after classes, `MultiHeadDotProductAttention_0`; others after attributes.
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", part).lower().strip("_-~ ")
 
 
@@ -133,8 +141,10 @@ def _of_part(part: str, is_glu: bool) -> list[str]:
     chunks = [chunk for chunk in re.split(r"[_\-]+", part) if chunk]
     found: list[str] = []
     while chunks:
+        # The longest first: `attn_norm` is a word, and not a norm somewhere in the attention.
         length = next((n for n in range(len(chunks), 0, -1) if "_".join(chunks[:n]) in VOCABULARY), 1)
         text, chunks = "_".join(chunks[:length]), chunks[length:]
+        # A number at the end counts, unless the word is known with it: `fc1` is not the first of many.
         plain = re.sub(r"\d+$", "", text) if text not in VOCABULARY else text
         if plain in _ROLE and not (plain.startswith("emb") and chunks):
             found.append(f"role {_ROLE[plain]}")
@@ -151,16 +161,19 @@ def _is_embedding(parts: Sequence[str]) -> bool:
 
 def _implied(bag: set[str], role: str) -> set[str]:
     """Returns a bag without what its other words imply, and with what they mean together."""
+    # The last matrix of whatever it is in. Words that say it otherwise (`o`, `down`) are what it becomes.
     if "proj" in bag:
         bag = bag - {"proj"}
         if "norm" in bag:  # `attention.output.LayerNorm` is the norm after it, not of the projection.
             bag |= set() if "attn" in bag else {"mlp"}
         elif not bag & {"q", "k", "v", "qkv"}:
             bag |= {"o" if "attn" in bag else "down"}
+    # There is no query without attention: some say both, others not.
     if bag & {"q", "k", "v", "o", "qkv"}:
         bag = bag - {"attn"}
     if bag & {"up", "down", "gate", "gateup"}:
         bag = bag - {"mlp"}
+    # To some the patches of an image are a convolution, to others an embedding, or a projection.
     if "patch" in bag:
         return bag - {"emb", "conv", "o", "down"}
     if bag & {"tok", "pos", "type"}:
@@ -169,6 +182,7 @@ def _implied(bag: set[str], role: str) -> set[str]:
 
 
 def _doubt(bag: set[str], role: str, parts: Sequence[str]) -> str:
+    # Names and shapes are the same where libraries order gates in their own ways: only values would tell.
     if bag & _HIDDEN or role == "recurrent" or any("_ih" in part or "_hh" in part for part in parts):
         return "the order of gates is not in the names"
     if bag & _FLIPPED:

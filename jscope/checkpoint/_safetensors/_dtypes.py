@@ -12,6 +12,7 @@ import numpy as np
 
 from jscope._types import Shape
 
+# The format's F8_E4M3 is the one without infinities, `fn`: it has the dtypes of PyTorch, which has only this.
 CODES = {
     "BOOL": "bool",
     "U8": "uint8",

@@ -100,5 +100,6 @@ def _file_of_each(index: Path) -> dict[str, str]:
             raise ValueError(f"it names files elsewhere: {sorted(map(str, names))[:4]}")
         return files
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        # Asked only now, so that an intact index is not opened twice.
         refuse_pointer(index)
         raise CorruptCheckpointError(f"`{index}` is not an index of safetensors files: {error}.") from error

@@ -61,6 +61,7 @@ class SafetensorsReader(Stored):
 
     def get_arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Returns several arrays; the digests of large ones are computed in threads."""
+        # All are looked up before any is hashed: a misspelt name must not cost the time that large ones take.
         found = {name: self._entry(name) for name in names}
         for name, (kind, _, _) in found.items():
             self._check_readable(name, kind)

@@ -28,6 +28,7 @@ def write_shards(
         raise InvalidArgumentError(f"shard_bytes={shard_bytes!r} is not a positive int: the most bytes of one file.")
     check_free(folder)  # Now, and not after all has been written.
     shards = _shards({name: array.nbytes for name, array in arrays.items()}, shard_bytes)
+    # Hugging Face's names, which people look for; what loads goes by the index.
     files = {f"{STEM}-{i:05d}-of-{len(shards):05d}.safetensors": names for i, names in enumerate(shards, 1)}
     index = {
         "metadata": {"total_size": sum(array.nbytes for array in arrays.values())},

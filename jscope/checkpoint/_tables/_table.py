@@ -1,0 +1,145 @@
+"""The conversion that a library's rows are for one model: a rule for each kind of array, with the scopes that have it.
+
+A rule that several scopes share has a placeholder for them, whose values are their names on both sides. Layers that are
+stacked have a rule each, in which the index stands where an unrolled model has it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jscope import _path
+from jscope._specs import Specs
+from jscope._util import _text
+from jscope.checkpoint._conversions._beside import Constant
+from jscope.checkpoint._conversions._conversion import Conversion
+from jscope.checkpoint._conversions._rule import INVERSE, Rule
+from jscope.checkpoint._errors import ConversionError
+from jscope.checkpoint._tables._functions import FUNCTIONS
+from jscope.checkpoint._tables._layers import Kinds, Layer, layers_of
+from jscope.checkpoint._tables._rows import Library, Row
+from jscope.errors import InvalidArgumentError
+
+_INDICES = ("i", "j", "k", "l", "m", "n")
+
+
+def table_of(specs: Specs, library: Library, names: Mapping[str, str], told: Kinds) -> Conversion:
+    """Returns the conversion from a library's names and layouts to those of a model.
+
+    Raises:
+      ConversionError: The library lacks a layer, or `names` or `told` have a scope that the model lacks.
+    """
+    if not isinstance(specs, Specs):
+        raise InvalidArgumentError(f"A table needs the specs of a model, `model.specs(*inputs)`, not {specs!r}.")
+    layers = layers_of(specs.flat(), told)
+    scopes = [prefix for layer in layers for prefix in (*_path.prefixes(layer.scope), layer.scope)]
+    for scope in names:
+        if scope not in scopes:
+            raise ConversionError(f"`names`: the model has no scope `{scope}`.{_text.did_you_mean(scope, scopes)}")
+    groups: dict[str, list[tuple[Layer, Row]]] = {}
+    for layer in layers:
+        for row in _rows(layer, library):
+            groups.setdefault(_key(layer, row), []).append((layer, row))
+    rules = [rule for group in groups.values() for rule in _shared(group, library, names)]
+    used = {rule.function.removesuffix(INVERSE) for rule in rules}
+    return Conversion(
+        rules,
+        constants=list(dict.fromkeys(each for layer in layers for each in _also(layer, library, names))),
+        separators=(_path.SEPARATOR, library.separator),
+        functions={name: function for name, function in FUNCTIONS.items() if name in used},
+    )
+
+
+def _rows(layer: Layer, library: Library) -> Iterator[Row]:
+    """Yields the rows of a layer, after checking that they take all of its variables."""
+    rows = library.rows(layer)
+    if rows is None:
+        raise ConversionError(
+            f"{library.name} has no layer like `{layer.scope}`, which is of the kind `{layer.kind}`.\nLeave it out, "
+            f"`layers={{r'^{layer.scope}$': None}}`, and give rules of your own for it; or say of which kind it is."
+        )
+    left = dict.fromkeys(layer.specs)
+    for row in rows:
+        if all(name in left for name in row.names()):
+            left = {name: None for name in left if name not in row.names()}
+            yield row
+    # What is beside what the layer itself has was made by somebody else, who gave it this name.
+    yield from (Row(name, name) for name in left)
+
+
+def _key(layer: Layer, row: Row) -> str:
+    """Returns what layers have in common that can share a rule."""
+    if layer.stack or not layer.scope:
+        return f"{layer.scope} {row.ours}"
+    trainable = layer.specs[row.names()[0]].trainable
+    said = [layer.kind, dataclasses.astuple(row), row.pattern(layer), row.sizes(layer), row.orders(layer), trainable]
+    return json.dumps(said, sort_keys=True)
+
+
+def _shared(group: list[tuple[Layer, Row]], library: Library, names: Mapping[str, str]) -> Iterator[Rule]:
+    """Yields the rule of some layers."""
+    layer, row = group[0]
+    scopes = {each.scope: _theirs(each, library, names) for each, _ in group}
+    where: dict[str, Any] = {**row.where, **row.sizes(layer)}
+    ours, theirs = _escaped(layer.scope), scopes[layer.scope]
+    if len(scopes) > 1:
+        ours = theirs = f"{{{layer.kind}}}"
+        # Values are texts, in which braces are themselves.
+        where = {layer.kind: {scope: _unescaped(each) for scope, each in scopes.items()}} | where
+    collection = library.collections[0 if layer.specs[row.names()[0]].trainable else 1]
+    yield Rule(
+        _path.join(ours, row.ours),
+        _joined(library, collection, theirs, row.theirs),
+        _stacked(layer, row) if layer.stack else row.pattern(layer),
+        where=where,
+        order=row.orders(layer),
+        function=row.function,
+    )
+
+
+def _stacked(layer: Layer, row: Row) -> str:
+    """Returns the pattern with the axes along which layers are stacked, which come first in ours."""
+    letters = " ".join("abcdefgh"[: len(layer.shape(row.names()[0]))])
+    left, _, right = (row.pattern(layer) or f"{letters} -> {letters}").partition("->")
+    return f"{left.strip()} -> {' '.join(_INDICES[: len(layer.stack)])} {right.strip()}"
+
+
+def _theirs(layer: Layer, library: Library, names: Mapping[str, str]) -> str:
+    """Returns the scope of a layer as the library has it, with an index for each stacked axis."""
+    parts = _path.parts(layer.scope)
+    known = [n for n in range(len(parts) + 1) if _path.join(*parts[:n]) in names]
+    first = max(known, default=0)
+    said = names[_path.join(*parts[:first])] if known else ""
+    # Where each text stands: after how many parts of ours, and whether after the part there, as an index does.
+    found = [(0, False, said)] if said else []
+    found += [(n + 1, False, _escaped(part)) for n, part in enumerate(parts) if n >= first]
+    # Within what the caller has named, the caller may say where an index stands.
+    indices = [(f"{{{name}}}", axis) for name, axis in zip(_INDICES, layer.stack, strict=False)]
+    found += [(axis.depth, True, index) for index, axis in indices if index not in said]
+    return library.separator.join(text for _, _, text in sorted(found, key=lambda each: each[:2]))
+
+
+def _also(layer: Layer, library: Library, names: Mapping[str, str]) -> Iterator[Constant]:
+    for also in library.also:
+        if also.ours not in layer.specs:
+            continue
+        scope = _theirs(layer, library, names)
+        name, beside = (_joined(library, scope, leaf) for leaf in (also.theirs, also.beside))
+        shape = ((1,) * also.like + layer.shape(also.ours))[-also.like :] if also.like else ()
+        # Of stacked layers there is one for each, which only the names of what it is beside can tell.
+        yield Constant(name, also.value, also.dtype, shape, beside if layer.stack else "")
+
+
+def _joined(library: Library, *names: str) -> str:
+    return library.separator.join(name for name in names if name)
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("{{", "{").replace("}}", "}")
+
+
+def _escaped(scope: str) -> str:
+    return scope.replace("{", "{{").replace("}", "}}")
