@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -92,7 +92,7 @@ class _Planner:
                 self._add_constant(name, constant)
         for name, each in self._source.items():
             if name not in self._used and name not in self._dropped:
-                note = self._notes.get(name) or _text.did_you_mean(name, [b.rule.theirs for b in self._table.bounds])
+                note = self._notes.get(name) or _near(name, [b.rule.theirs for b in self._table.bounds])
                 self._plan.unmatched.append(f"  unmatched:  `{name}` {each}{note}")
         return self._plan
 
@@ -137,7 +137,7 @@ class _Planner:
         made = list(self._makes(bound, kept, pieces))
         if self._wanted is not None and not any(name in self._wanted for name, _ in made):
             for piece in pieces:
-                near = _text.did_you_mean(made[0][0], self._wanted) if made else ""
+                near = _near(made[0][0], self._wanted) if made else ""
                 self._notes[piece.name] = (
                     f", which would be `{made[0][0]}`, and the model has none{near}" if made else ""
                 )
@@ -240,6 +240,12 @@ class _Planner:
         if shape is None or len(shape) != len(bound.sides[1]):
             return sizes
         return bound.solve(sizes, [(1, tuple(shape), values | _placed(bound, kept, piece))])
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    """Returns what follows the end of a line that has no full stop where nothing follows."""
+    near = _text.did_you_mean(name, names)
+    return near and f".{near}"
 
 
 def _missing(bound: Bound, sizes: Mapping[str, int]) -> list[str]:
