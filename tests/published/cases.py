@@ -53,13 +53,13 @@ def save(name: str, arrays: dict[str, Any], outputs: dict[str, Any]) -> None:
 
 
 def _lines(entries: dict[str, Any]) -> str:
-    return ",\n".join(f"    {json.dumps(key)}: {_short(value)}" for key, value in entries.items())
+    return ",\n".join(f"    {json.dumps(key)}: {short(value)}" for key, value in entries.items())
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     """Returns JSON in which floats have the digits that float32 has."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_short, value))}]"
+        return f"[{', '.join(map(short, value))}]"
     return np.format_float_positional(np.float32(value), trim="-") if isinstance(value, float) else json.dumps(value)
 
 

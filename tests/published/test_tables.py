@@ -99,7 +99,6 @@ PUBLISHED = {
         SMALL_BERT,
         BERT_ARGS,
         ("last_hidden_state", "pooler_output"),
-        DECODER[:1],
     ),
     "bert_google": Published(
         bert_tables.google, google, replace(SMALL_BERT, approximate=True), BERT_ARGS, ("filled", "follows")

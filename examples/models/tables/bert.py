@@ -20,8 +20,6 @@ def hugging_face(config, prefix="bert.", gamma="weight", beta="bias"):
     """
     layer, heads = prefix + "encoder.layer.{i}.", {"h": config.heads}
     parts, spelled = {"part": ["query", "key", "value"]}, {"value": {"gamma": gamma, "beta": beta}}
-    filled = {"part": {"fill/bias": "dense.bias", "fill_norm/gamma": f"LayerNorm.{gamma}"}}
-    filled["part"]["fill_norm/beta"] = f"LayerNorm.{beta}"
     rules = [
         Rule("{table}/embeddings", prefix + "embeddings.{table}.weight", where={"table": _TABLES}),
         Rule("embedding_norm/{value}", prefix + "embeddings.LayerNorm.{value}", where=spelled),
@@ -46,15 +44,24 @@ def hugging_face(config, prefix="bert.", gamma="weight", beta="bias"):
         Rule("layers/mlp/{dense}/bias", layer + "{dense}.bias", "o -> i o", where=_DENSE),
         Rule("pooler/kernel", prefix + "pooler.dense.weight", "o d -> d o", optional=True),
         Rule("pooler/bias", prefix + "pooler.dense.bias", optional=True),
+    ]
+    if prefix:
+        rules += _heads(gamma, beta)
+    return Conversion(rules, drop=[prefix + "embeddings.position_ids"])
+
+
+def _heads(gamma, beta):
+    """Returns the rules for what pretraining adds to the encoder. Most files have what is tied once."""
+    parts = {"fill/bias": "dense.bias", "fill_norm/gamma": f"LayerNorm.{gamma}", "fill_norm/beta": f"LayerNorm.{beta}"}
+    return [
         Rule("fill/kernel", "cls.predictions.transform.dense.weight", "o d -> d o", optional=True),
-        Rule("{part}", "cls.predictions.transform.{part}", where=filled, optional=True),
+        Rule("{part}", "cls.predictions.transform.{part}", where={"part": parts}, optional=True),
         Rule("fill_logits/bias", "cls.predictions.bias", optional=True),
         Rule("fill_logits/bias", "cls.predictions.decoder.bias", tied=True, optional=True),
         Rule("embedding/embeddings", "cls.predictions.decoder.weight", tied=True, optional=True),
         Rule("follows/kernel", "cls.seq_relationship.weight", "o d -> d o", optional=True),
         Rule("follows/bias", "cls.seq_relationship.bias", optional=True),
     ]
-    return Conversion(rules, drop=[prefix + "embeddings.position_ids"])
 
 
 def google(config):
