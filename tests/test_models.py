@@ -42,6 +42,13 @@ PUBLISHED = {
     "LSTM, large": (66_022_000, lstm_lm.language_model, (ids, (jnp.zeros((2, 1, 1500)),) * 2), lstm_lm.Config()),
     # torchvision, `ResNet50_Weights`, `num_params`; and `keras.applications.ResNet50`, but for biases of convolutions.
     "ResNet-50": (25_557_032, partial(resnet.resnet, training=False), (images,), resnet.Config()),
+    # All that `keras.applications.ResNet50().trainable_weights` has.
+    "ResNet-50, Keras": (
+        25_583_592,
+        partial(resnet.resnet, training=False),
+        (images,),
+        resnet.PUBLISHED["ResNet-50, Keras"],
+    ),
     # The paper gives none; summaries that people print have this one, with padding, gray images and one class.
     "U-Net": (31_030_593, unet.unet, (gray,), unet.Config()),
 }
@@ -157,5 +164,5 @@ def test_a_recurrent_model_goes_on_where_it_stopped():
 
 def test_models_are_short():
     """Under 120 lines each."""
-    for path in (Path(__file__).parents[1] / "examples/models").glob("*.py"):
+    for path in (Path(__file__).parents[1] / "examples/models").rglob("*.py"):
         assert len(path.read_text("utf8").splitlines()) < 120, path.name

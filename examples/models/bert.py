@@ -13,7 +13,6 @@ import jscope
 from jscope import initializers, nn
 
 norm = partial(nn.layer_norm, epsilon=1e-12)
-gelu = partial(jax.nn.gelu, approximate=False)
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,13 @@ class Config:
     vocab: int = 30522
     context: int = 512
     dropout: float = 0.1
+    approximate: bool = False  # Whether gelu is the formula by tanh, as in Google's code; Hugging Face's is exact.
     scanned: bool = True
+
+
+def gelu(config):
+    """Returns the activation."""
+    return partial(jax.nn.gelu, approximate=config.approximate)
 
 
 PUBLISHED = {"BERT base": Config(), "BERT large": Config(24, 16, 1024)}
@@ -46,7 +51,7 @@ def bert(scope, ids_bt, segments_bt, valid_bt, config, *, training=False):
     x_btd = nn.dropout(scope / "dropout", x_btd, config.dropout, training=training)
 
     def block(scope, x_btd):
-        feed_forward = partial(nn.mlp, hidden=4 * config.dim, activation=gelu)
+        feed_forward = partial(nn.mlp, hidden=4 * config.dim, activation=gelu(config))
         options = {"norm": norm, "norm_first": False, "dropout": config.dropout, "training": training}
         return nn.transformer_block(scope, x_btd, config.heads, feed_forward, mask=valid_bt[:, None], **options)
 
@@ -58,7 +63,7 @@ def pretraining(scope, ids_bt, segments_bt, valid_bt, config, *, training=False)
     """Returns the logits of each token, `(b, t, vocab)`, and of whether the second text follows the first, `(b, 2)`."""
     scope = scope.with_defaults(initializer=initializers.truncated_normal(0.02))
     x_btd, pooled_bd = bert(scope, ids_bt, segments_bt, valid_bt, config, training=training)
-    x_btd = norm(scope / "fill_norm", nn.dense(scope / "fill", x_btd, config.dim, activation=gelu))
+    x_btd = norm(scope / "fill_norm", nn.dense(scope / "fill", x_btd, config.dim, activation=gelu(config)))
     logits_btv = nn.bias(scope / "fill_logits", nn.unembed(scope / "embedding", x_btd, config.vocab))
     return logits_btv, nn.dense(scope / "follows", pooled_bd, 2)
 

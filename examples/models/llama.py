@@ -29,6 +29,8 @@ class Config:
     base: float = 10000.0
     epsilon: float = 1e-5
     window: int | None = None
+    head_dim: int | None = None
+    tied: bool = False
     scanned: bool = True
 
 
@@ -48,6 +50,7 @@ def llama(scope, ids_bt, config, *, caches=None):
     options = {
         "norm": norm,
         "num_key_value_heads": config.kv_heads,
+        "key_dim": config.head_dim,
         "rotary": partial(nn.rotary, base=config.base),
         "causal": True,
         "sliding_window": config.window,
@@ -61,7 +64,11 @@ def llama(scope, ids_bt, config, *, caches=None):
 
     x_btd = nn.embedding(scope / "embedding", ids_bt, config.vocab, config.dim)
     x_btd, caches = through_layers(block, scope / "layers", x_btd, caches, config)
-    logits_btv = nn.dense(scope / "logits", norm(scope / "norm", x_btd), config.vocab, use_bias=False)
+    x_btd = norm(scope / "norm", x_btd)
+    if config.tied:
+        logits_btv = nn.unembed(scope / "embedding", x_btd, config.vocab)
+    else:
+        logits_btv = nn.dense(scope / "logits", x_btd, config.vocab, use_bias=False)
     return logits_btv if caches is None else (logits_btv, caches)
 
 
@@ -79,7 +86,7 @@ def through_layers(block, scope, x_btd, caches, config):
 def empty_caches(config, batch, size, dtype=jnp.float32):
     """Returns caches for `size` tokens, or for the window if that is smaller, stacked by layer."""
     size = size if config.window is None else min(size, config.window)
-    cache = nn.KVCache.zeros(batch, size, config.kv_heads, config.dim // config.heads, dtype=dtype)
+    cache = nn.KVCache.zeros(batch, size, config.kv_heads, config.head_dim or config.dim // config.heads, dtype=dtype)
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (config.layers, *leaf.shape)), cache)
 
 

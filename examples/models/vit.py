@@ -12,8 +12,6 @@ import jax.numpy as jnp
 import jscope
 from jscope import initializers, nn
 
-norm = partial(nn.layer_norm, epsilon=1e-6)
-
 
 @dataclass(frozen=True)
 class Config:
@@ -25,6 +23,7 @@ class Config:
     patch: int = 16
     classes: int = 1000
     dropout: float = 0.0
+    epsilon: float = 1e-6
     scanned: bool = True
 
 
@@ -33,6 +32,7 @@ PUBLISHED = {"ViT-S/16": Config(12, 6, 384), "ViT-B/16": Config(), "ViT-L/16": C
 
 def vit(scope, images_bhwc, config, *, training=False):
     """Returns the logits of the classes: `(b, classes)`."""
+    norm = partial(nn.layer_norm, epsilon=config.epsilon)
     patches = (config.patch, config.patch)
     x_bhwd = nn.conv(scope / "patches", images_bhwc, config.dim, patches, strides=patches, padding="valid")
     b, h, w, d = x_bhwd.shape

@@ -81,6 +81,7 @@ ARRAYS = {
     "many": (Rule("a/{p}", "b", "p d -> d", where={"p": 1 << 30}), {"b": ones((1 << 30, 0))}, "1,073,741,824 arrays"),
     "not taken apart": (Rule("{a:s}_{b:s}", "{a:s}.{b:s}"), {"x.y_z": ones(2)}, "would not be taken apart again"),
     "nothing": (Rule("a", "h.w"), {"h.v": ones(2)}, r"no array:   `h.w`, which is to be `a`. Did you mean `h.v`"),
+    "near": (Rule("a", "h.w"), {"h.w": ones(2), "h.v": ones(2)}, r"`h.v` float64\[2\]\. Did you mean `h.w`\?"),
 }
 
 

@@ -124,6 +124,19 @@ def test_more_random_tables_on_eight_devices(tmp_path_factory, case):
     check_devices(case, tmp_path_factory.mktemp("devices"))
 
 
+def test_what_follows_reads_what_the_first_makes(tmp_path):
+    """The names that a model wants are those of the last; a size that only the model tells is found there, too."""
+    first = Conversion([Rule("a.{i}", "x/{i}")], separators=(".", "/"))
+    both = first.then(Conversion([Rule("w", "a.{i}", "(h k) -> i h k")]))
+    theirs = {f"x/{i}": np.arange(6.0, dtype=np.float32) + i for i in range(2)}
+    safetensors.save(tmp_path / "x.safetensors", theirs)
+    likes = {"w": jax.ShapeDtypeStruct((2, 3, 2), np.float32)}
+    both.check(likes, theirs)
+    params = checkpoint.restore(likes, tmp_path / "x.safetensors", conversion=both)
+    np.testing.assert_array_equal(params["w"], np.stack(list(theirs.values())).reshape(2, 3, 2))
+    assert not jscope.tree.diff(both.inverse.arrays(params), theirs)
+
+
 def test_a_table_reads_writes_and_checks(tmp_path):
     """GPT-2: its names are read into stacked, split arrays, and written back, in both formats."""
     theirs = gpt2() | {"h.0.attn.bias": np.ones((1, 1), np.float32)}

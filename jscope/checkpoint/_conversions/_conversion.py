@@ -183,10 +183,10 @@ class Conversion:
 
     def plan(self, source: Mapping[str, Any], wanted: Mapping[str, Any] | None = None) -> list[Plan]:
         """Returns the plan of each step; the last one has the lines of all that does not fit."""
-        plans, lines = [], Plan()
-        for step in self._steps():
-            # Only the last step makes the model's names, so only that can be told sizes by the model's shapes.
-            plan = planned(step._table, source, wanted if step.following is None else None)
+        plans, lines, steps = [], Plan(), self._steps()
+        for i, step in enumerate(steps):
+            # Only the last makes what is wanted; of what the others make, the next one says what it has no use for.
+            plan = planned(step._table, source, wanted if i + 1 == len(steps) else None)
             plans.append(plan)
             lines.problems += plan.problems
             lines.unmatched += plan.unmatched

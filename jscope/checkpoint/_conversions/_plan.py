@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -94,7 +94,7 @@ class _Planner:
                 self._add_constant(name, constant)
         for name, each in self._source.items():
             if name not in self._used and name not in self._dropped:
-                note = self._notes.get(name) or _text.did_you_mean(name, [b.rule.theirs for b in self._table.bounds])
+                note = self._notes.get(name) or _near(name, [b.rule.theirs for b in self._table.bounds])
                 self._plan.unmatched.append(f"  unmatched:  `{name}` {each}{note}")
         return self._plan
 
@@ -142,7 +142,7 @@ class _Planner:
         # For a part that this model lacks, a pooler, say. It does not use its arrays, so that another rule may.
         if self._wanted is not None and not any(name in self._wanted for name, _ in made):
             for piece in pieces:
-                near = _text.did_you_mean(made[0][0], self._wanted) if made else ""
+                near = _near(made[0][0], self._wanted) if made else ""
                 self._notes[piece.name] = (
                     f", which would be `{made[0][0]}`, and the model has none{near}" if made else ""
                 )
@@ -248,6 +248,12 @@ class _Planner:
         if shape is None or len(shape) != len(bound.sides[1]):
             return sizes
         return bound.solve(sizes, [(1, tuple(shape), values | _placed(bound, kept, piece))])
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    """Returns what follows the end of a line that has no full stop where nothing follows."""
+    near = _text.did_you_mean(name, names)
+    return near and f".{near}"
 
 
 def _missing(bound: Bound, sizes: Mapping[str, int]) -> list[str]:

@@ -1,0 +1,260 @@
+"""The tables of `examples/models/tables`: what was published by others computes the same in ours, and comes back.
+
+Their models were run in small by the programs in `oracle/`, with arrays that are drawn by name here as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pytest
+
+import jscope
+from examples.models import bert, gpt2, llama, resnet, vit
+from examples.models.tables import bert as bert_tables
+from examples.models.tables import gpt2 as gpt2_tables
+from examples.models.tables import llama as llama_tables
+from examples.models.tables import resnet as resnet_tables
+from examples.models.tables import vit as vit_tables
+from jscope import checkpoint
+from jscope.checkpoint import safetensors
+from jscope.errors import StructureMismatchError
+from tests.checkpoint.test_conversions_files import check_devices
+from tests.crossed import mostly_slow
+from tests.published.cases import (
+    CLASSES,
+    GROUPED,
+    IDS,
+    IMAGE_SIZES,
+    IMAGES,
+    PHOTOS,
+    SEGMENTS,
+    SIZES,
+    STAGES,
+    VALID,
+    load,
+)
+
+BERT_ARGS = (IDS, SEGMENTS, VALID.astype(bool))
+
+
+class Published(NamedTuple):
+    """One of ours that is to compute what theirs does.
+
+    `outputs` are names of theirs, in the order of ours; `tied` are names that a file may lack.
+    """
+
+    table: Any
+    model: Callable[..., Any]
+    config: Any
+    args: tuple[Any, ...]
+    outputs: tuple[str, ...] = ("logits",)
+    tied: tuple[str, ...] = ()
+
+    def specs(self):
+        return jscope.transform_with_state(self.model).specs(*self.args, self.config)
+
+    def run(self, values):
+        """What ours makes of params and state in one."""
+        specs = self.specs()
+        flat = jscope.tree.flatten(values)
+        params, state = (jscope.tree.unflatten({k: flat[k] for k in each}) for each in (specs.params, specs.state))
+        model = jscope.transform_with_state(self.model)
+        out, _ = jax.jit(model.apply, static_argnums=2 + len(self.args))(params, state, *self.args, self.config)
+        return dict(zip(self.outputs, jax.tree.leaves(out), strict=True))
+
+
+def google(scope, *args):
+    """Google's program gives logarithms of probabilities."""
+    return jax.tree.map(jax.nn.log_softmax, bert.pretraining(scope, *args))
+
+
+SMALL = gpt2.Config(**SIZES)
+SMALL_BERT = bert.Config(**SIZES)
+SMALL_LLAMA = llama.Config(**GROUPED)
+SMALL_VIT = vit.Config(**IMAGE_SIZES)
+LM = ("lm_head.weight",)
+DECODER = ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias")
+run_resnet = partial(resnet.resnet, training=False)
+PHOTO = (PHOTOS,)
+
+PUBLISHED = {
+    "gpt2": Published(gpt2_tables.hugging_face, gpt2.gpt2, SMALL, (IDS,), tied=LM),
+    "gpt2_openai": Published(gpt2_tables.openai, gpt2.gpt2, SMALL, (IDS,)),
+    "bert": Published(
+        bert_tables.hugging_face,
+        bert.pretraining,
+        SMALL_BERT,
+        BERT_ARGS,
+        ("prediction_logits", "seq_relationship_logits"),
+        DECODER,
+    ),
+    "bert_encoder": Published(
+        partial(bert_tables.hugging_face, prefix=""),
+        bert.bert,
+        SMALL_BERT,
+        BERT_ARGS,
+        ("last_hidden_state", "pooler_output"),
+    ),
+    "bert_google": Published(
+        bert_tables.google, google, replace(SMALL_BERT, approximate=True), BERT_ARGS, ("filled", "follows")
+    ),
+    "llama": Published(llama_tables.hugging_face, llama.llama, SMALL_LLAMA, (IDS,)),
+    "llama_fused": Published(partial(llama_tables.hugging_face, fused=True), llama.llama, SMALL_LLAMA, (IDS,)),
+    "llama_meta": Published(llama_tables.meta, llama.llama, replace(SMALL_LLAMA, hidden=48), (IDS,)),
+    "llama_tied": Published(
+        llama_tables.hugging_face,
+        llama.llama,
+        replace(SMALL_LLAMA, tied=True, head_dim=6, base=500.0),
+        (IDS,),
+        tied=LM,
+    ),
+    "mistral": Published(llama_tables.hugging_face, llama.llama, replace(SMALL_LLAMA, window=3), (IDS,)),
+    "vit": Published(vit_tables.hugging_face, vit.vit, replace(SMALL_VIT, epsilon=1e-12), (IMAGES,)),
+    "vit_torchvision": Published(vit_tables.torchvision, vit.vit, SMALL_VIT, (IMAGES,)),
+    "resnet18": Published(
+        resnet_tables.torchvision, run_resnet, resnet.Config(STAGES, bottleneck=False, classes=CLASSES), PHOTO
+    ),
+    "resnet50": Published(resnet_tables.torchvision, run_resnet, resnet.Config(classes=CLASSES), PHOTO),
+    "resnet50_keras": Published(
+        resnet_tables.keras, run_resnet, replace(resnet.PUBLISHED["ResNet-50, Keras"], classes=CLASSES), PHOTO
+    ),
+}
+
+
+@pytest.mark.parametrize("name", mostly_slow(PUBLISHED, "gpt2", "bert_google", "llama_meta", "llama_tied", "vit"))
+def test_ours_computes_what_theirs_does(tmp_path, name):
+    """From a file of theirs, with params and state in one."""
+    case, (arrays, outputs) = PUBLISHED[name], load(name)
+    safetensors.save(tmp_path / "theirs.safetensors", arrays)
+    values = checkpoint.restore(case.specs(), tmp_path / "theirs.safetensors", conversion=case.table(case.config))
+    found = case.run(values)
+    for key, expected in outputs.items():
+        scale = max(1, np.abs(expected).max())
+        np.testing.assert_allclose(np.asarray(found[key]) / scale, expected / scale, atol=1e-5, rtol=0)
+
+
+QUICK = [name for name in PUBLISHED if name not in ("resnet18", "resnet50")]
+"""The others have some hundred megabytes, and rules like those of Keras's."""
+
+
+@pytest.mark.parametrize("name", mostly_slow(PUBLISHED, *QUICK))
+def test_tables_are_taken_back(name):
+    """In memory, bit for bit; what is tied to an array that is there comes besides, as its copy."""
+    case, (arrays, _) = PUBLISHED[name], load(name)
+    table = case.table(case.config)
+    back = table.inverse.arrays(table.arrays(arrays))
+    assert back.keys() - arrays.keys() <= set(case.tied)
+    assert not jscope.tree.diff({key: back[key] for key in arrays}, arrays)
+    assert table.inverse.inverse == table
+    assert checkpoint.Conversion.from_toml(table.to_toml()) == table
+
+
+@pytest.mark.parametrize("name", mostly_slow(PUBLISHED, "gpt2_openai", "bert_encoder", "llama_fused", "llama_meta"))
+def test_files_are_taken_back(tmp_path, name):
+    """Through a file of ours; and specs of ours tell what is in a file of theirs."""
+    case, (arrays, _) = PUBLISHED[name], load(name)
+    table = case.table(case.config)
+    here, there, back = (tmp_path / f"{each}.safetensors" for each in ("here", "there", "back"))
+    safetensors.save(there, arrays)
+    values = checkpoint.restore(case.specs(), there, conversion=table)
+    safetensors.save(here, values)
+    safetensors.save(back, checkpoint.restore(values, here), conversion=table.inverse)
+    with safetensors.open(back) as file:
+        assert file.keys() - arrays.keys() <= set(case.tied)
+        assert not jscope.tree.diff({key: file[key][...] for key in arrays}, arrays)
+    told = case.specs().convert(table.inverse)
+    assert {key: told[key].shape for key in arrays} == {key: each.shape for key, each in arrays.items()}
+
+
+@pytest.mark.parametrize("name", mostly_slow(PUBLISHED, "gpt2_openai", "bert", "llama_fused", "llama_meta"))
+def test_tables_on_eight_devices(tmp_path, name):
+    """Both ways, each device gets its part."""
+    case, (arrays, _) = PUBLISHED[name], load(name)
+    table = case.table(case.config)
+    # Without what is counted in int64, which devices have not; reading leaves it out anyway.
+    arrays = {key: each for key, each in arrays.items() if each.dtype == np.float32}
+    check_devices((table, arrays, table.arrays(arrays)), tmp_path)
+
+
+WRONG = {
+    "names without the prefix, of a file that has it": (
+        "gpt2",
+        gpt2_tables.hugging_face(SMALL, prefix=""),
+        r"no array: +`wte.weight`, which is to be `embedding/embeddings`. Did you mean `transformer.wte.weight`",
+    ),
+    "matrices in one, of a file that has them apart": (
+        "llama",
+        llama_tables.hugging_face(SMALL_LLAMA, fused=True),
+        r"no array: +`model.layers.{i}.self_attn.qkv_proj.weight`, which is to be `layers/attention/{part}/kernel`",
+    ),
+    "another number of heads": (
+        "llama",
+        llama_tables.hugging_face(replace(SMALL_LLAMA, kv_heads=4)),
+        r"`layers/attention/key/kernel` is float32\[2, 16, 4, 2\], expected float32\[2, 16, 2, 4\]",
+    ),
+    "heads that do not divide": (
+        "gpt2",
+        gpt2_tables.hugging_face(replace(SMALL, heads=3)),
+        r"Rule `layers/attention/{part}/kernel` from .*: 24 elements of `\(part h k\)` are not divisible by 9",
+    ),
+    "bottlenecks, of a file that has none": (
+        "resnet18",
+        resnet_tables.torchvision(resnet.Config(classes=CLASSES)),
+        r"`layer1.0.conv2.weight` .*, which would be `stage_0/first/1/conv/kernel`, and the model has none",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_table_for_another_version_is_reported(tmp_path, what):
+    """One report, which names the rule or the array."""
+    name, table, message = WRONG[what]
+    safetensors.save(tmp_path / "theirs.safetensors", load(name)[0])
+    with pytest.raises(StructureMismatchError, match=message):
+        checkpoint.restore(PUBLISHED[name].specs(), tmp_path / "theirs.safetensors", conversion=table)
+
+
+@pytest.mark.parametrize("lacking", ["transformer.wpe.weight", "transformer.h.0.ln_1.weight"])
+def test_arrays_that_are_missing_are_reported(tmp_path, lacking):
+    """One alone, or one of a stack."""
+    case, (arrays, _) = PUBLISHED["gpt2"], load("gpt2")
+    del arrays[lacking]
+    safetensors.save(tmp_path / "theirs.safetensors", arrays)
+    message = "no array: +`transformer.wpe.weight`" if "wpe" in lacking else "1 values up to 1, but not 0"
+    with pytest.raises(StructureMismatchError, match=message):
+        checkpoint.restore(case.specs(), tmp_path / "theirs.safetensors", conversion=case.table(case.config))
+
+
+def test_an_encoder_is_taken_out_of_a_file_for_pretraining(tmp_path):
+    """Its heads are reported, unless they are dropped."""
+    case, (arrays, _) = PUBLISHED["bert"], load("bert")
+    table, specs = case.table(case.config), jscope.specs(bert.bert, *BERT_ARGS, SMALL_BERT)
+    safetensors.save(tmp_path / "theirs.safetensors", arrays)
+    with pytest.raises(StructureMismatchError, match=r"`cls.predictions.bias` .*, and the model has none"):
+        checkpoint.restore(specs, tmp_path / "theirs.safetensors", conversion=table)
+    alone = replace(table, drop=[*table.drop, "cls.{path...}"])
+    params = checkpoint.restore(specs, tmp_path / "theirs.safetensors", conversion=alone)
+    assert params["pooler"]["bias"].tolist() == arrays["bert.pooler.dense.bias"].tolist()
+
+
+def test_old_names_of_norms_and_old_masks_are_known():
+    """What is published as `bert-base-uncased` and as `gpt2` has names that no version writes today."""
+    arrays, _ = load("bert")
+    renamed = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): each
+        for name, each in arrays.items()
+    }
+    renamed["bert.embeddings.position_ids"] = np.arange(6)[None]
+    old = bert_tables.hugging_face(SMALL_BERT, gamma="gamma", beta="beta")
+    assert not jscope.tree.diff(old.arrays(renamed), bert_tables.hugging_face(SMALL_BERT).arrays(arrays))
+    arrays, _ = load("gpt2")
+    bare = {name.removeprefix("transformer."): each for name, each in arrays.items()}
+    masks = {f"h.{i}.attn.bias": np.tri(6)[None, None] for i in range(2)}
+    published = gpt2_tables.hugging_face(SMALL, prefix="")
+    assert not jscope.tree.diff(published.arrays(bare | masks), gpt2_tables.hugging_face(SMALL).arrays(arrays))
