@@ -63,6 +63,33 @@ def test_a_tensor_stays_one_on_either_side_of_an_operator(other):
         np.testing.assert_array_equal(found, X * 2)
 
 
+EQUATIONS = [f"x {sign} y" for sign in ("+", "-", "*", "/", "<", "<=", ">", ">=")]
+EQUATIONS += ["x + 2.0", "2.0 - x", "x * 2", "x / True", "x < 2.0", "x + weak", "weak / x", "x + other"]
+EQUATIONS += ["x + row", "row - x", "x * scalar", "row / x * y", "x + misfit"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "bool"])
+def test_operators_make_the_equations_of_jax_numpy(dtype):
+    """Or raise its errors: real numbers of one dtype, which go another way, as well as all others."""
+    shapes = {"x": (2, 3), "y": (2, 3), "row": 3, "scalar": (), "misfit": 2}
+    arrays = {name: jnp.ones(shape, dtype) for name, shape in shapes.items()}
+    arrays |= {"weak": jnp.asarray(2.0), "other": jnp.ones((2, 3), "float16")}
+
+    def traced(code, wrap):
+        def run(arrays):
+            found = eval(code, {name: wrap(value) for name, value in arrays.items()})
+            return found.value() if isinstance(found, tf.Tensor) else found
+
+        try:
+            return str(jax.make_jaxpr(run)(arrays))
+        except (TypeError, ValueError) as error:
+            return str(error).partition("\n")[0]
+
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        for code in EQUATIONS:
+            assert traced(code, tf.convert_to_tensor) == traced(code, lambda value: value), code
+
+
 def test_constants_take_the_dtype_of_tensors():
     """Also NumPy's, which in JAX would widen the sum."""
     x = tf.constant([1.0, 2.0], tf.bfloat16)
