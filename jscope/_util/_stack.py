@@ -37,7 +37,7 @@ class Site(NamedTuple):
 
 
 def site_above(level: int) -> Site:
-    """Returns the site of the innermost Python frame outside jscope, where the first `level` above this are jscope's."""
+    """Returns the site of the innermost Python frame outside jscope; so many frames, this one included, are inside."""
     frame = sys._getframe(level)
     while frame.f_back is not None and _is_of(frame, "jscope"):
         frame = frame.f_back

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope._util._stack import site_above
+from jscope._util._stack import Site, site_above
 from jscope.errors import DuplicateVariableError
 from jscope.tf1 import _bridge, _dtypes, _initial, _name_scopes, _partition
 from jscope.tf1._ambient import Ambient
@@ -159,7 +159,7 @@ def _request_by_hand(
     )
 
 
-def _taken(path: str, site: str) -> DuplicateVariableError:
+def _taken(path: str, site: str | Site) -> DuplicateVariableError:
     return DuplicateVariableError(
         advised(
             f"Variable {path} already exists: `tf1.Variable` made it, and `get_variable` asks for one of this name at "
@@ -212,7 +212,7 @@ def _record(
     _bridge.create(
         ambient.core_scope,
         path,
-        request.site,
+        str(request.site),
         shape=None if is_value else tuple(initial.shape.as_list()),
         dtype=None if is_value else _dtypes.canonical(initial.dtype),
         initializer=initial.initializer,

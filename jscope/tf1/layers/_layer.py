@@ -8,6 +8,8 @@ numbers depend on it.
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -120,7 +122,7 @@ class Layer:
         scope = self._opened_scope(ambient, kwargs.pop("scope", None))
         reuse = True if self._past(ambient).built else self._reuse
         with _Entered(ambient, scope, reuse):
-            inputs = jax.tree.map(tensor, inputs, is_leaf=_is_leaf)
+            inputs = _map_inputs(tensor, inputs)
             self._build_once(ambient, inputs)
             out = self.call(inputs, *args, **kwargs)
             if self.activity_regularizer is not None:
@@ -134,7 +136,7 @@ class Layer:
             return
         if self._dtype is None:
             self._dtype = _dtypes.as_dtype(jax.tree.leaves(inputs, is_leaf=_is_leaf)[0].dtype)
-        self.build(jax.tree.map(lambda each: each.shape, inputs, is_leaf=_is_leaf))
+        self.build(_map_inputs(operator.attrgetter("shape"), inputs))
         self._remember(ambient, built=True)
 
     def add_weight(
@@ -335,6 +337,11 @@ def _is_leaf(value: Any) -> bool:
     return isinstance(value, TensorLike)
 
 
+def _map_inputs(function: Callable[[Any], Any], inputs: Any) -> Any:
+    # Nearly always there is one, and JAX takes longer to find that out than `function` takes.
+    return function(inputs) if _is_leaf(inputs) else jax.tree.map(function, inputs, is_leaf=_is_leaf)
+
+
 def _numbered(base: str) -> str:
     """Returns the name of a layer of which only the class is known: `dense_1`, `dense_2`, ..."""
     ambient = current_or_none()
@@ -346,6 +353,7 @@ def _numbered(base: str) -> str:
     return f"{base}_{number}"
 
 
+@functools.cache
 def snake_case(name: str) -> str:
     """Returns the name of a class as Keras spells layers.
 
