@@ -80,7 +80,7 @@ def read(scope: Scope, path: str, *, trainable: bool) -> Any:
 
 
 def param(scope: Scope, path: str) -> Any:
-    """Returns the param at a full path; None if there is none, the path leads to state as well, or getters are asked."""
+    """Returns the param at a full path; None if there is none, if state is there too, or if getters are asked."""
     below = _path.relative(path, scope.path)
     if below is None or scope._context.getters or is_state(scope, path):
         return None

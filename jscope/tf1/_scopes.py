@@ -16,6 +16,7 @@ from jscope.tf1._ambient import current
 from jscope.tf1._collections import GraphKeys, get_collection
 from jscope.tf1._dtypes import FLOAT32
 
+
 class _ReuseMode(enum.Enum):
     AUTO_REUSE = 1
 
@@ -216,8 +217,8 @@ def derive_scope(
     base: VariableScope, name: str, reuse: Any, name_scope: str, overrides: dict[str, Any], reuse_site: str
 ) -> VariableScope:
     """Returns a new scope with what `base` has and `overrides` replace."""
-    # All else is taken as it stands, what setters made of it included. A constraint is dropped, because TensorFlow gives
-    # it to the scope that names it only.
+    # All else is taken as it stands, what setters made of it included. A constraint is dropped, because TensorFlow
+    # gives it to the scope that names it only.
     scope = VariableScope(
         reuse,
         name,
