@@ -249,7 +249,7 @@ def _computing(word: str) -> Callable[[Any, Any], Any]:
     def compute(x: Any, y: Any) -> Any:
         if isinstance(x, Tracer) or isinstance(y, Tracer):
             ready = None if on_lax is None else _ready_for_lax(x, y)
-            return function(x, y) if ready is None else on_lax(*ready)
+            return function(x, y) if on_lax is None or ready is None else on_lax(*ready)
         # Of static values, the result is static.
         return (compiled if isinstance(x, jax.Array) and isinstance(y, jax.Array) else function)(x, y)
 

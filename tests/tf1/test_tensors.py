@@ -195,8 +195,25 @@ def test_naming_what_is_not_there_is_no_error():
 
     assert not hasattr(tf, "no_such_thing")
     assert tf.estimator.ModeKeys.TRAIN == "train"
-    with pytest.raises(NotImplementedError, match="optax"):
+    with pytest.raises(errors.JscopeError, match="optax"):
         Optimizer("name")
+
+
+@pytest.mark.parametrize("largest", [np.inf, np.nan])
+def test_clipping_by_a_norm_that_is_not_finite_gives_nan(largest):
+    """Everywhere, as TensorFlow 2.21 does, so that a diverging step is seen."""
+    clipped = given(lambda x: tf.clip_by_global_norm([x, tf.ones([2])], 1.0)[0], jnp.asarray([largest, 1.0]))
+    assert np.isnan(np.concatenate(clipped)).all()
+
+
+def test_a_cell_without_a_step_says_what_to_define():
+    """Where it is called, by the name of its class."""
+
+    class Cell(tf.nn.rnn_cell.RNNCell):
+        state_size = output_size = 3
+
+    with pytest.raises(NotImplementedError, match=r"`Cell` has no `call\(inputs, state\)`"):
+        given(lambda x: Cell()(x, x), X)
 
 
 def test_random_numbers_come_from_the_key_of_the_call():

@@ -300,6 +300,8 @@ class Layer:
     def _penalize(self, out: Any) -> None:
         assert self.activity_regularizer is not None
         for each in jax.tree.leaves(out, is_leaf=_is_leaf):
+            # By the size of the batch, as in TensorFlow: the penalty of an example does not depend on how many there
+            # are.
             penalty = self.activity_regularizer(each)
             self._add_loss(tensor(jnp.asarray(penalty) / each.shape[0], "ActivityRegularizer"))
 
@@ -391,6 +393,7 @@ def is_channels_first(data_format: str) -> bool:
 def activated(y: Any, activation: Any, name: str) -> Any:
     """Returns an output as a tensor of this name, after the activation: a function, or the name of one of `jax.nn`."""
     out = tensor(y, name)
+    # Keras's word for none, which TensorFlow's layers take as well.
     if activation == "linear":
         activation = None
     elif isinstance(activation, str):
