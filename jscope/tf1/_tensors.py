@@ -168,7 +168,7 @@ def below_name_scope(name: str) -> str:
 def result(one: Any, other: Any, value: Any, name: str) -> Any:
     """Returns what an operator has computed: a tensor, unless a variable met an array of JAX's."""
     # Code that computes with JAX's arrays goes on with them; only tensors, which stand on TensorFlow's side, spread.
-    return value if is_array(other) and not isinstance(one, Tensor) else tensor(value, name)
+    return value if not isinstance(one, Tensor) and is_array(other) else tensor(value, name)
 
 
 def _index(index: Any) -> Any:
