@@ -11,7 +11,7 @@ import sys
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def call_site() -> str:
@@ -20,6 +20,28 @@ def call_site() -> str:
     while frame.f_back is not None and _is_of(frame, "jscope"):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+class Site(NamedTuple):
+    """Where a call stands: `str` of it is `file:line`, as `call_site` returns it.
+
+    That takes longer to work out than all the rest of reading a variable, and hardly any is ever shown.
+    """
+
+    code: types.CodeType
+    instruction: int
+
+    def __str__(self) -> str:
+        lines = (line for start, end, line in self.code.co_lines() if start <= self.instruction < end)
+        return f"{self.code.co_filename}:{next(lines)}"
+
+
+def site_above(level: int) -> Site:
+    """Returns the site of the innermost Python frame outside jscope; so many frames, this one included, are inside."""
+    frame = sys._getframe(level)
+    while frame.f_back is not None and _is_of(frame, "jscope"):
+        frame = frame.f_back
+    return Site(frame.f_code, frame.f_lasti)
 
 
 def _is_of(frame: types.FrameType, package: str) -> bool:

@@ -25,8 +25,8 @@ from typing import Any
 
 import jax
 from jax.core import Tracer
+from jax.extend.core import get_opaque_trace_state as trace_state
 
-from jscope._util._lazy import trace_state
 from jscope._util._stack import lift_for_here
 from jscope.errors import NativeTransformError
 
@@ -64,7 +64,8 @@ class TraceWatch:
         # The traces that are open, outermost first, each with its serial number: 0 is the call's own.
         self._traces = [(trace_state(), 0)]
         self._last_serial = 0
-        self._noted_serial = 0  # Of the trace in which `note_use` did its work last.
+        # The trace in which `note_use` did its work last. In the call's own there is nothing to do.
+        self._noted = self._traces[0][0]
         self._kept_out: Any = None  # The trace for which `keep_out_of_caches` did its work last.
         self._value = 0
         self._borrowed = False
@@ -97,17 +98,16 @@ class TraceWatch:
     def note_use(self, ambient: Any, action: str, subject: Any) -> Any:
         """Does what is to be done where code uses the ambient state; returns the memory to go back to, if any."""
         here = trace_state()
-        serial, new = (self._traces[-1][1], False) if self._traces[-1][0] == here else self._find_trace(here)
+        # A body reads many variables; only its first use, or the first after another trace, has something to do.
+        if here == self._noted:
+            return None
+        serial, new = self._find_trace(here)
         # In the call's own trace nothing is cached but the call itself, and that has the variables as arguments.
-        if not serial:
-            self._noted_serial = 0
-            return None
-        if self.eager:
+        if serial and self.eager:
             self._refuse_compiled(action.format(subject))
-        # A body reads many variables; only its first use, or the first after an inner trace, has something to do.
-        if serial == self._noted_serial:
+        self._noted = here
+        if not serial:
             return None
-        self._noted_serial = serial
         self.keep_out_of_caches()
         return _memory_before_first_run(ambient) if new else None
 

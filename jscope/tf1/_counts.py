@@ -52,7 +52,7 @@ class Counts(Mapping[str, int]):
 
     def add(self, name: str) -> None:
         """Counts one more opening."""
-        self._change(_OPENED, name, (self[name] + 1, self.now))
+        self._change(_OPENED, name, (self._valid(_OPENED, name) + 1, len(self._changes)))
 
     def suffix(self, name: str) -> str:
         """Returns the first of the empty string, `_1`, `_2`, ... that gives `name` another name with the count 0."""

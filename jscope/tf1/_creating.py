@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope._util._stack import call_site
+from jscope._util._stack import Site, site_above
 from jscope.errors import DuplicateVariableError
 from jscope.tf1 import _bridge, _dtypes, _initial, _name_scopes, _partition
 from jscope.tf1._ambient import Ambient
@@ -44,14 +44,15 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
     here = memory.variable_scope
     if here.custom_getter is not None or here.partitioner is not None or here.regularizer is not None:
         return None
-    # A `TensorShape` is what the shape of a tensor is, and what is cut from it.
-    shape = tuple(shape) if shape.__class__ in (list, TensorShape) else shape
-    if name.__class__ is not str or shape.__class__ is not tuple or _bridge.has_getters(core_scope):
+    shape = tuple(shape) if shape.__class__ is list else shape
+    # A `TensorShape`, which is what the shape of a tensor is and what is cut from it, has been looked at before.
+    known = shape.__class__ is TensorShape
+    if name.__class__ is not str or not (known or (shape.__class__ is tuple and are_sizes(shape))):
         return None
     path = _bridge.join(here.name, name)
     value = _bridge.param(core_scope, path)
     # Whatever would be an error, or a reuse, takes the long way, where the checks come in TensorFlow's order.
-    if value is None or getattr(value, "shape", None) != shape or not are_sizes(shape) or path in memory.store:
+    if value is None or getattr(value, "shape", None) != shape or path in memory.store:
         return None
     if (Variable, path) in memory.templates:
         return None
@@ -63,11 +64,13 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
     constraint = here.constraint if constraint is None else constraint
     variable = ambient.handles.get(path)
     if not isinstance(variable, Variable):
-        facts = Facts(path, shape, found, True, constraint, here.caching_device, None, call_site())
+        # Two frames up, who has called `get_variable`.
+        facts = Facts(path, shape, found, True, constraint, here.caching_device, None, site_above(3))
         variable = new_handle(ambient, facts)
     memory.store[path] = ambient.handles[path] = variable
     ambient.params[path] = value
-    _add_to_collections(ambient, variable, None)
+    for key in _DEFAULT_KEYS:
+        add(ambient, key, variable)
     return variable
 
 
@@ -156,7 +159,7 @@ def _request_by_hand(
     )
 
 
-def _taken(path: str, site: str) -> DuplicateVariableError:
+def _taken(path: str, site: str | Site) -> DuplicateVariableError:
     return DuplicateVariableError(
         advised(
             f"Variable {path} already exists: `tf1.Variable` made it, and `get_variable` asks for one of this name at "
@@ -209,7 +212,7 @@ def _record(
     _bridge.create(
         ambient.core_scope,
         path,
-        request.site,
+        str(request.site),
         shape=None if is_value else tuple(initial.shape.as_list()),
         dtype=None if is_value else _dtypes.canonical(initial.dtype),
         initializer=initial.initializer,

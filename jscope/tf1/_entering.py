@@ -75,7 +75,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
                 f"The auxiliary_name_scope must be `True` or `False`, while get {auxiliary_name_scope}"
             )
         self._auxiliary = auxiliary_name_scope
-        self._overrides = {
+        overrides = {
             "initializer": initializer,
             "regularizer": regularizer,
             "caching_device": caching_device,
@@ -85,6 +85,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
             "use_resource": use_resource,
             "constraint": constraint,
         }
+        self._overrides = {role: value for role, value in overrides.items() if value is not None}
         self._ambient: weakref.ref[Ambient] | None = None
         self._change: ScopeChange | None = None
         self._names: NameScope | None = None

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from jscope._util._stack import call_site
+from jscope._util._stack import Site, call_site, site_above
 from jscope.tf1 import _bridge, _creating, _dtypes, _partition, _reuse
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._arguments import VariableAggregation, VariableSynchronization, resolve_synchronization
@@ -103,7 +103,7 @@ def get_variable(
         constraint=constraint,
         synchronization=synchronization,
         aggregation=aggregation,
-        site=call_site(),
+        site=call_site() if ambient.collecting else site_above(2),
     )
     return _answer(ambient, request, custom_getter)
 
@@ -177,7 +177,7 @@ def _answer(ambient: Ambient, request: VariableRequest, custom: Any) -> Any:
 
 def _true_getter(
     ambient: Ambient,
-    site: str,
+    site: str | Site,
     reuse_site: str,
     /,
     name: Any,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from jscope._util._stack import Site
 from jscope.tf1._scopes import VariableScope
 
 
@@ -40,7 +41,7 @@ class VariableRequest:
     synchronization: Any
     aggregation: Any
     partitions: Any = None
-    site: str
+    site: str | Site
     reuse_site: str = ""
 
     def take_defaults(self, scope: VariableScope) -> None:

@@ -16,9 +16,6 @@ from jscope.tf1._ambient import current
 from jscope.tf1._collections import GraphKeys, get_collection
 from jscope.tf1._dtypes import FLOAT32
 
-INHERITED = ("initializer", "regularizer", "caching_device", "partitioner", "dtype", "use_resource")
-"""What a scope inherits as it is. The reuse flag can only be switched on; a getter goes around the inherited one."""
-
 
 class _ReuseMode(enum.Enum):
     AUTO_REUSE = 1
@@ -50,6 +47,11 @@ class VariableScope:
 
     Attributes are those of the constructor, read-only; there are setters for all but `name` and `constraint`.
     """
+
+    __slots__ = (
+        *("_caching_device", "_constraint", "_custom_getter", "_dtype", "_initializer", "_name", "_name_scope"),
+        *("_partitioner", "_regularizer", "_reuse", "_use_resource", "reuse_site"),
+    )
 
     def __init__(
         self,
@@ -194,9 +196,9 @@ def get_variable_scope() -> VariableScope:
     return ambient.memory.variable_scope
 
 
-def wrap_getter(getter: Callable[..., Any] | None, outer: Callable[..., Any] | None) -> Any:
+def wrap_getter(getter: Callable[..., Any], outer: Callable[..., Any] | None) -> Any:
     """Returns `getter` around `outer`: the inner scope's runs first, and what it calls is the outer one."""
-    return getter if outer is None or getter is None else GetterPair(getter, outer)
+    return getter if outer is None else GetterPair(getter, outer)
 
 
 class GetterPair:
@@ -214,15 +216,24 @@ class GetterPair:
 def derive_scope(
     base: VariableScope, name: str, reuse: Any, name_scope: str, overrides: dict[str, Any], reuse_site: str
 ) -> VariableScope:
-    """Returns a new scope with what `base` has and `overrides` replace, where they are not None."""
-    # All attributes but these are copied as they stand, what setters made of them included. The name scope and the flag
-    # are the caller's business; a constraint is dropped, because TensorFlow gives it to the scope that names it only.
-    scope = VariableScope(reuse, name)
-    vars(scope).update(vars(base), _reuse=scope.reuse, _name=name, _name_scope=name_scope, _constraint=None)
+    """Returns a new scope with what `base` has and `overrides` replace."""
+    # All else is taken as it stands, what setters made of it included. A constraint is dropped, because TensorFlow
+    # gives it to the scope that names it only.
+    scope = VariableScope(
+        reuse,
+        name,
+        base.initializer,
+        base.regularizer,
+        base.caching_device,
+        base.partitioner,
+        base.custom_getter,
+        name_scope,
+        base.dtype,
+        base.use_resource,
+    )
     for role, value in overrides.items():
-        if value is not None:
-            setattr(scope, f"_{role}", value)
-    if overrides.get("custom_getter") is not None:
+        setattr(scope, f"_{role}", value)
+    if "custom_getter" in overrides:
         scope.set_custom_getter(wrap_getter(overrides["custom_getter"], base.custom_getter))
     scope.reuse_site = reuse_site or base.reuse_site
     return scope

@@ -19,7 +19,7 @@ from jscope.tf1._collections import GraphKeys, get_collection
 from jscope.tf1._dtypes import FLOAT32
 from jscope.tf1._entering import ScopeChange, unique_scope_name, variable_scope
 from jscope.tf1._errors import ArgumentError
-from jscope.tf1._scopes import INHERITED, VariableScope
+from jscope.tf1._scopes import VariableScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Template:
             ambient = current("make_template")
             ambient.watch.keep_out_of_caches()
             # TensorFlow opens this scope with float32, where others inherit the dtype.
-            overrides = dict.fromkeys((*INHERITED, "constraint")) | {"custom_getter": custom_getter, "dtype": FLOAT32}
+            overrides = {"dtype": FLOAT32} | ({} if custom_getter is None else {"custom_getter": custom_getter})
             change = ScopeChange(unique_name or unique_scope_name(ambient, name), None, None, overrides)
             ambient.memory.templates[self] = History(change.enter(ambient))
             change.leave(ambient)

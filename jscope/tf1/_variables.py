@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope import _path
-from jscope._util._stack import call_site
+from jscope._util._stack import Site, call_site
 from jscope.errors import NativeTransformError, ScopeEndedError, StateError
 from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current, current_or_none
@@ -48,7 +48,7 @@ class Facts(NamedTuple):
     constraint: Callable[..., Any] | None = None
     caching_device: Any = None
     partitions: Any = None
-    site: str = ""
+    site: str | Site = ""
 
 
 class Variable(TensorLike):

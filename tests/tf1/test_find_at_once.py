@@ -21,7 +21,7 @@ PROGRAMS = [
 
 def known(variable):
     facts = variable.facts
-    return facts._replace(site="", constraint=getattr(facts.constraint, "tag", facts.constraint))
+    return facts._replace(site=str(facts.site), constraint=getattr(facts.constraint, "tag", facts.constraint))
 
 
 def applied(program, variables):

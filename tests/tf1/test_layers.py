@@ -314,6 +314,22 @@ def test_layers_under_lifts(lift):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), (found[0], squeezed), expected)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: tf1.layers.dense(x), "missing a required argument: 'units'"),
+        (lambda x: tf1.layers.dense(units=3), "missing a required argument: 'inputs'"),
+        (lambda x: tf1.layers.dense(x, 3, unit=4), "unexpected keyword argument 'unit'"),
+        (lambda x: tf1.layers.dense(x, 3, units=4), "multiple values for argument 'units'"),
+        (lambda x: tf1.layers.flatten(x, "f", "channels_last", 3), "too many positional arguments"),
+    ],
+)
+def test_a_wrong_argument_of_a_layer_is_named(call, message):
+    """As Python names it, though the function has no code of its own."""
+    with pytest.raises(TypeError, match=message):
+        tf1.transform(call).init(jax.random.key(0), jnp.ones((2, 4)))
+
+
 def test_mixed_precision_by_a_getter():
     """A custom getter that casts: variables keep 32 bits, layers compute in the dtype of the input."""
 

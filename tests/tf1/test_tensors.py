@@ -63,6 +63,33 @@ def test_a_tensor_stays_one_on_either_side_of_an_operator(other):
         np.testing.assert_array_equal(found, X * 2)
 
 
+EQUATIONS = [f"x {sign} y" for sign in ("+", "-", "*", "/", "<", "<=", ">", ">=")]
+EQUATIONS += ["x + 2.0", "2.0 - x", "x * 2", "x / True", "x < 2.0", "x + weak", "weak / x", "x + other"]
+EQUATIONS += ["x + row", "row - x", "x * scalar", "row / x * y", "x + misfit"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "bool"])
+def test_operators_make_the_equations_of_jax_numpy(dtype):
+    """Or raise its errors: real numbers of one dtype, which go another way, as well as all others."""
+    shapes = {"x": (2, 3), "y": (2, 3), "row": 3, "scalar": (), "misfit": 2}
+    arrays = {name: jnp.ones(shape, dtype) for name, shape in shapes.items()}
+    arrays |= {"weak": jnp.asarray(2.0), "other": jnp.ones((2, 3), "float16")}
+
+    def traced(code, wrap):
+        def run(arrays):
+            found = eval(code, {name: wrap(value) for name, value in arrays.items()})
+            return found.value() if isinstance(found, tf.Tensor) else found
+
+        try:
+            return str(jax.make_jaxpr(run)(arrays))
+        except (TypeError, ValueError) as error:
+            return str(error).partition("\n")[0]
+
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        for code in EQUATIONS:
+            assert traced(code, tf.convert_to_tensor) == traced(code, lambda value: value), code
+
+
 def test_constants_take_the_dtype_of_tensors():
     """Also NumPy's, which in JAX would widen the sum."""
     x = tf.constant([1.0, 2.0], tf.bfloat16)
@@ -168,8 +195,25 @@ def test_naming_what_is_not_there_is_no_error():
 
     assert not hasattr(tf, "no_such_thing")
     assert tf.estimator.ModeKeys.TRAIN == "train"
-    with pytest.raises(NotImplementedError, match="optax"):
+    with pytest.raises(errors.JscopeError, match="optax"):
         Optimizer("name")
+
+
+@pytest.mark.parametrize("largest", [np.inf, np.nan])
+def test_clipping_by_a_norm_that_is_not_finite_gives_nan(largest):
+    """Everywhere, as TensorFlow 2.21 does, so that a diverging step is seen."""
+    clipped = given(lambda x: tf.clip_by_global_norm([x, tf.ones([2])], 1.0)[0], jnp.asarray([largest, 1.0]))
+    assert np.isnan(np.concatenate(clipped)).all()
+
+
+def test_a_cell_without_a_step_says_what_to_define():
+    """Where it is called, by the name of its class."""
+
+    class Cell(tf.nn.rnn_cell.RNNCell):
+        state_size = output_size = 3
+
+    with pytest.raises(NotImplementedError, match=r"`Cell` has no `call\(inputs, state\)`"):
+        given(lambda x: Cell()(x, x), X)
 
 
 def test_random_numbers_come_from_the_key_of_the_call():

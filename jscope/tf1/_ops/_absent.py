@@ -12,7 +12,9 @@ from jscope.errors import JscopeError
 from jscope.tf1._errors import advised
 
 
-class NotThereError(JscopeError, AttributeError, NotImplementedError):
+# Old code asks `hasattr(tf, name)` and `getattr(tf, name, default)` to tell versions of TensorFlow apart, and Python
+# takes no other error for an answer than an `AttributeError`.
+class NotThereError(JscopeError, AttributeError):
     """Something of TensorFlow's that `jscope.tf1` does not have. The message says what to use."""
 
 
@@ -117,6 +119,7 @@ class _Absent(type):
     advice: str
 
     def __getattr__(cls, name: str) -> Any:
+        # Python itself asks classes for such names, when it prints or copies them, and expects this answer.
         if name.startswith("_"):
             raise AttributeError(name)
         return _made(f"{cls.full}.{name}", cls.advice)
@@ -135,5 +138,6 @@ def _made(full: str, advice: str) -> Any:
         said = advice.replace("{name}", str(options.get("name") or "x"))
         raise NotThereError(advised(f"`tf.{full}` is not in `jscope.tf1`.", said))
 
+    # A class, because old files derive from some of these (`tf.train.SessionRunHook`) where they are imported.
     members = {"__new__": refuse, "full": full, "advice": advice, "__doc__": advice, **PRESENT.get(full, {})}
     return _Absent(full.rpartition(".")[2], (), members)

@@ -70,6 +70,8 @@ def call(kernel: Callable[..., Any], arguments: tuple[Any, ...], name: str | Non
             # An error only where it is used: `tf1.Variable(tf1.random_normal(shape))` needs no key but in `init`.
             out = Undrawn(error, name)
         if not traced and isinstance(out, Tensor):
+            # For `tf1.Variable(out)`: drawn again with the variable's own key, as TensorFlow runs the operation anew
+            # for each initial value.
             out.recipe = functools.partial(kernel, *given)
         return out
     # Also under `jax.jit`: a shape that is computed of shapes must be known.
@@ -79,6 +81,7 @@ def call(kernel: Callable[..., Any], arguments: tuple[Any, ...], name: str | Non
 
 def plain(value: Any) -> Any:
     """Returns an argument without tensors; of those in a list, their arrays."""
+    # Nearly all arguments are tensors, and to ask by class is the quickest.
     if value.__class__ is Tensor:
         return value.value()
     if isinstance(value, ArrayLike):
@@ -94,12 +97,14 @@ def as_tensors(out: Any, name: str | None = None) -> Any:
         return [as_tensors(item, name) for item in out]
     if isinstance(out, tuple):
         items = [as_tensors(item, name) for item in out]
+        # Old code asks for the names of `top_k` and `unique`: their results stay named tuples.
         return out._make(items) if hasattr(out, "_make") else tuple(items)  # pyright: ignore[reportAttributeAccessIssue]
     return {key: as_tensors(item, name) for key, item in out.items()} if isinstance(out, dict) else out
 
 
 def _is_traced(value: Any) -> bool:
     if isinstance(value, ArrayLike):
+        # A variable is never static, even where the params are NumPy's arrays: under `jax.jit` they would not be.
         return value.__class__ is not Tensor or isinstance(value.value(), jax.Array)
     if value.__class__ in (list, tuple):
         return any(map(_is_traced, value))
@@ -140,6 +145,8 @@ def _argument(part: str, parameters: list[str]) -> str:
 
 
 def _op_name(name: str) -> str:
+    # Without a name TensorFlow calls an operation by its class: `tf.reduce_sum` makes `Sum`, `tf.nn.bias_add`
+    # `BiasAdd`.
     words = name.rpartition(".")[2].removeprefix("reduce_").split("_")
     return "".join(word[:1].upper() + word[1:] for word in words)
 

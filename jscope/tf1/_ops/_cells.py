@@ -75,18 +75,25 @@ class RNNCell:
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Returns the output and the new state."""
+        # In the memory of the call, which goes back where JAX runs a body again: so the second run opens the scope as
+        # the first one did.
         templates = current("rnn_cell").memory.templates
         first = self not in templates
         if first:
             with variable_scope(scope, default_name=None if scope else self._base_name) as entered:
                 templates[self] = entered
         reuse = self._reuse if first else True
+        # The name scope was opened by the first call, and TensorFlow does not open another one for each step.
         with variable_scope(templates[self], reuse=reuse, auxiliary_name_scope=False):
             return self.call(inputs, state, *args, **kwargs)
 
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         """Returns the output and the new state. Cells define it."""
-        raise NotImplementedError("A cell defines `call(inputs, state)`.")
+        raise NotImplementedError(
+            f"`{type(self).__name__}` has no `call(inputs, state)`.\n"
+            "A class that derives from `RNNCell` defines it, or `__call__(inputs, state, scope=None)`, and returns the "
+            "output and the new state."
+        )
 
     def zero_state(self, batch_size: Any, dtype: Any) -> Any:
         """Returns a state of zeros."""
@@ -155,6 +162,7 @@ class GRUCell(RNNCell):
         """Returns the output, which is also the new state."""
         x, h = _array(inputs), _array(state)
         with variable_scope("gates"):
+            # The gates begin at 1, so that at first a state is neither reset nor replaced.
             both = self._affine(jnp.concatenate([x, h], 1), 2 * self._num_units, self._bias or 1.0, self._kernel)
         reset, update = jnp.split(jax.nn.sigmoid(both), 2, 1)
         with variable_scope("candidate"):
@@ -188,6 +196,7 @@ class BasicLSTMCell(RNNCell):
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         """Returns the output, and memory and output as the new state."""
         c, h = map(_array, state) if self._state_is_tuple else jnp.split(_array(state), 2, 1)
+        # The columns of TensorFlow's checkpoints are in this order; Keras has the forget gate second.
         gates = self._affine(jnp.concatenate([_array(inputs), h], 1), 4 * self._num_units)
         i, j, f, o = jnp.split(gates, 4, 1)
         kept = c * jax.nn.sigmoid(f + jnp.asarray(self._forget_bias, f.dtype))
@@ -239,6 +248,7 @@ class LSTMCell(RNNCell):
         c = kept + jax.nn.sigmoid(i + peep("i", c)) * _activate(self._activation, j)
         if self._cell_clip is not None:
             c = jnp.clip(c, -self._cell_clip, self._cell_clip)
+        # The output gate looks at the new memory, the other two at the old one.
         h = jax.nn.sigmoid(o + peep("o", c)) * _activate(self._activation, c)
         if self._num_proj is not None:
             h = self._projected(h)
@@ -286,6 +296,7 @@ class LayerNormBasicLSTMCell(RNNCell):
         """Returns the output, and memory and output as the new state."""
         c, h = map(_array, state)
         x = jnp.concatenate([_array(inputs), h], 1)
+        # Without a bias where a norm follows, whose `beta` does the same.
         if self._layer_norm:
             kernel = get_variable("kernel", [x.shape[1], 4 * self._num_units], x.dtype)
             i, j, f, o = jnp.split(x @ kernel.operand(), 4, 1)
@@ -307,6 +318,7 @@ class LayerNormBasicLSTMCell(RNNCell):
             gain = get_variable("gamma", [x.shape[-1]], x.dtype, initializers.constant(self._gain)).operand()
             shift = get_variable("beta", [x.shape[-1]], x.dtype, initializers.constant(self._shift)).operand()
         middle = jnp.mean(x, -1, keepdims=True)
+        # The epsilon of `tf.contrib.layers.layer_norm`, by which TensorFlow's cell normalizes.
         scale = jax.lax.rsqrt(jnp.var(x, -1, keepdims=True) + 1e-12)
         return (x - middle) * scale * gain.reshape(1, -1) + shift.reshape(1, -1)
 
@@ -348,6 +360,7 @@ class _Wrapper(RNNCell):
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None, *_: Any, **__: Any) -> tuple[Any, Any]:
         """Returns the output and the new state."""
+        # A cell of one's own may be called with inputs and state only.
         return self._cell(inputs, state, scope) if scope is not None else self._cell(inputs, state)
 
 

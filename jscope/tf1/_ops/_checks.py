@@ -27,6 +27,7 @@ def comparison(function: Callable[[Any, Any], Any], relation: str) -> Callable[.
 
     def kernel(x: Any, y: Any, data: Any, message: Any) -> None:
         pair = operands(x, y)
+        # What only the running program knows passes: compiled code has no way to raise.
         if not any(isinstance(value, Tracer) for value in pair) and not np.all(function(*map(np.asarray, pair))):
             raise InvalidArgumentError(f"{message or ''} Condition x {relation} y did not hold: {x!r}, {y!r}.".strip())
 
@@ -86,6 +87,7 @@ def assert_near(x: Any, y: Any, rtol: Any, atol: Any, data: Any, message: Any) -
 def print_through(value: Any, data: Any, message: Any) -> Any:
     """`tf.Print`: the value; where it is computed, the data is printed."""
     arrays = [jnp.asarray(plain(each)) for each in data]
+    # TensorFlow's message is text as it stands, that of `jax.debug.print` is a format.
     jax.debug.print((message or "").replace("{", "{{").replace("}", "}}") + "{}" * len(arrays), *arrays)
     return plain(value)
 
@@ -104,6 +106,7 @@ def is_tensor(x: Any) -> bool:
 def get_static_value(x: Any, partial: bool = False) -> Any:
     """TensorFlow's `tf.get_static_value`: the value if it is known while JAX traces, otherwise None."""
     value = plain(tensor(x))
+    # Outside of all traces every value is known, though it is an array of JAX's.
     return np.asarray(value) if is_static(value) or not isinstance(value, Tracer) else None
 
 

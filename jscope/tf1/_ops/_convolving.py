@@ -21,6 +21,7 @@ _SPATIAL = "DHW"
 
 def layout(rank: int, data_format: str | None) -> tuple[str, str, str]:
     """Returns JAX's names of the axes of the input, the kernel and the output, which has `rank` spatial axes."""
+    # Only images come in two layouts; TensorFlow's kernels are always `HWIO`.
     axes = _SPATIAL[-rank:]
     first = str(data_format or "").startswith(("NC", "channels_first"))
     outer = f"NC{axes}" if first else f"N{axes}C"
@@ -87,6 +88,7 @@ def depthwise(x: Any, kernel: Any, strides: Any, padding: Any, rate: Any, data_f
     """A convolution of each channel by itself."""
     x, kernel = as_array(x), as_array(kernel)
     channels = kernel.shape[-2]
+    # To JAX these are groups of one channel; their outputs follow each other by channel, as TensorFlow's do.
     kernel = kernel.reshape((*kernel.shape[:-2], 1, channels * kernel.shape[-1]))
     return conv(x, kernel, strides, padding, data_format, rate, channels)
 
@@ -107,6 +109,8 @@ def conv_transpose(
     """The gradient of a convolution by its input: that convolution takes `output_shape` to the shape of `x`."""
     x, kernel = as_array(x), as_array(kernel)
     rank = kernel.ndim - 2
+    # Not by `jax.lax.conv_transpose`, which takes no `output_shape`: where a convolution has strides, several sizes of
+    # its input lead to one output, and only the shape says which was meant.
     names = layout(rank, data_format)
     axes = [names[0].index(axis) for axis in _SPATIAL[-rank:]]
     steps, holes = window(strides, rank, data_format), window(dilations, rank, data_format)
@@ -117,6 +121,7 @@ def conv_transpose(
     pads = []
     for i, (axis, step, span, output) in enumerate(zip(axes, steps, spans, outputs, strict=True)):
         stretched = (x.shape[axis] - 1) * step + 1
+        # Where `SAME` pads by an odd number, TensorFlow puts the larger half behind.
         before = 0 if how == "VALID" else max(stretched - 1 + span - output, 0) // 2 if how == "SAME" else how[i][0]
         pads.append((span - 1 - before, output - stretched + before))
     kernel = jnp.flip(jnp.swapaxes(kernel, -1, -2), tuple(range(rank)))
@@ -139,6 +144,7 @@ def atrous_transpose(x: Any, kernel: Any, output_shape: Any, rate: Any, padding:
 def max_pool(x: Any, ksize: Any, strides: Any, padding: Any, data_format: Any) -> Any:
     """The largest number in each window."""
     x = as_array(x)
+    # By the identity of the maximum, and no other number, JAX recognises a pool that it can differentiate.
     low = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
     return _reduce(x, low, jax.lax.max, *_windows(x, ksize, strides, padding, data_format, None))
 
@@ -189,6 +195,7 @@ def patches(x: Any, ksizes: Any, strides: Any, rates: Any, padding: Any) -> Any:
     x = as_array(x)
     spans, steps, holes = (window(numbers, 2, "NHWC") for numbers in (ksizes, strides, rates))
     names = ("NHWC", "HWIO", "NHWC")
+    # JAX picks the pixels out by a convolution with ones, which on accelerators would round them.
     found = jax.lax.conv_general_dilated_patches(
         x, spans, steps, padding, rhs_dilation=holes, dimension_numbers=names, precision=jax.lax.Precision.HIGHEST
     )
@@ -213,5 +220,6 @@ def _windows(x: Any, ksize: Any, strides: Any, padding: Any, data_format: Any, d
 
 
 def _reduce(x: Any, start: Any, function: Any, spans: Any, steps: Any, how: Any, holes: Any) -> Any:
+    # A constant of NumPy's, because an array of JAX's may be a tracer, of which JAX could not see what it is.
     start = np.asarray(start, x.dtype)[()]
     return jax.lax.reduce_window(x, start, function, spans, steps, how, window_dilation=holes)

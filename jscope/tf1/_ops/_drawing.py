@@ -64,6 +64,7 @@ def next_key(seed: Any = None) -> Any:
 
 def key_for_loop() -> Any:
     """Returns a key for a whole loop, or None if the call has none."""
+    # Without a key a loop must still run, if nothing is drawn in it.
     ambient = current_or_none()
     step = _step.get()
     has = (step is not None and step.key is not None) or (ambient is not None and current_scope().has_rng)
@@ -144,6 +145,7 @@ def poisson(lam: Any, shape: Any, dtype: Any, seed: Any) -> Any:
 def crop(value: Any, size: Any, seed: Any) -> Any:
     """A box of the array, of this size, somewhere."""
     value, sizes = as_array(value), sizes_of(size)
+    # Also the last place counts: `randint` leaves out its upper end.
     room = np.asarray(value.shape) - np.asarray(sizes) + 1
     return jax.lax.dynamic_slice(value, jax.random.randint(next_key(seed), room.shape, 0, room), sizes)
 
@@ -171,6 +173,7 @@ def flip(axis: int) -> Any:
 
     def kernel(image: Any, seed: Any) -> Any:
         image = as_array(image)
+        # Each image of a batch is turned or not by itself.
         shape = (image.shape[0],) + (1,) * 3 if image.ndim == 4 else ()
         turned = jax.random.bernoulli(next_key(seed), 0.5, shape)
         return jnp.where(turned, jnp.flip(image, axis), image)

@@ -36,6 +36,7 @@ def add_n(inputs: Any) -> Any:
 def cast(x: Any, dtype: Any) -> Any:
     """The same numbers in another dtype; fractions are cut off."""
     wanted, x = _dtypes.canonical(_dtypes.as_dtype(dtype)), as_array(x)
+    # TensorFlow drops the imaginary part without a word; JAX would warn.
     if jnp.issubdtype(x.dtype, jnp.complexfloating) and not jnp.issubdtype(wanted, jnp.complexfloating):
         x = x.real
     return x.astype(wanted)
@@ -44,6 +45,7 @@ def cast(x: Any, dtype: Any) -> Any:
 def saturate_cast(x: Any, dtype: Any) -> Any:
     """As `cast`, with what does not fit at the limits of the dtype."""
     wanted, x = _dtypes.canonical(_dtypes.as_dtype(dtype)), as_array(x)
+    # What lies outside is cut first, since a cast of it would wrap around, or give what the hardware likes.
     limits: Any = jnp.iinfo(wanted) if jnp.issubdtype(wanted, jnp.integer) else jnp.finfo(wanted)
     return jnp.clip(x, jnp.asarray(limits.min).astype(x.dtype), jnp.asarray(limits.max).astype(x.dtype)).astype(wanted)
 
@@ -61,6 +63,8 @@ def div(x: Any, y: Any) -> Any:
 def div_no_nan(x: Any, y: Any) -> Any:
     """`x / y`, 0 where `y` is 0."""
     y = as_array(y)
+    # Chosen before and after: the gradient of a branch that `where` does not take counts as well, and that of `x / 0`
+    # would make NaN of it.
     safe = jnp.where(y == 0, jnp.ones_like(y), y)
     return jnp.where(y == 0, jnp.zeros((), jnp.result_type(x, y)), x / safe)
 
@@ -72,6 +76,7 @@ def multiply_no_nan(x: Any, y: Any) -> Any:
 
 def truncatediv(x: Any, y: Any) -> Any:
     """Division of integers, rounded towards 0."""
+    # The division of C, which is that of `lax`; Python's and NumPy's round down.
     return jax.lax.div(*jnp.broadcast_arrays(as_array(x), as_array(y)))
 
 
@@ -82,6 +87,7 @@ def truncatemod(x: Any, y: Any) -> Any:
 
 def maximum(x: Any, y: Any) -> Any:
     """The larger of both; where they are equal, the gradient goes to `x`."""
+    # Where both are equal, `jnp.maximum` gives half of the gradient to each. NaN stays NaN, on whichever side it is.
     return jnp.where((x >= y) | (x != x), x, y)
 
 

@@ -32,6 +32,7 @@ def find(prefix: str, name: str) -> Any:
     """
     full = f"{prefix}.{name}" if prefix else name
     full = OTHER_NAMES.get(full, full)
+    # `tf.math.add` is `tf.add`. What has a row of its own there (`tf.math.softplus`) was found by its full name.
     if full not in ROWS and full not in WHOLE and prefix in SHARED and (name in ROWS or name in WHOLE):
         full = name
     if full in WHOLE:
@@ -54,6 +55,7 @@ def names(prefix: str) -> list[str]:
 
 
 def _guess(full: str) -> str:
+    # The same word in another namespace is the likelier mistake: TensorFlow 2 has moved much of what TensorFlow 1 has.
     near = difflib.get_close_matches(full, [*ROWS, *WHOLE], 1, 0.75)
     last = full.rpartition(".")[2]
     same = [name for name in ROWS if name.rpartition(".")[2] == last]

@@ -165,6 +165,7 @@ def _lax_while(condition: Any, body: Any, state: list[Any], limit: int | None) -
         step, values = carry
         with loop_key(None if key is None else jax.random.fold_in(key, step)):
             found = arrays_of(_next(body, tensors_of(values)))
+        # A body that adds numbers of Python's may return another dtype, which JAX refuses in a carry.
         return step + 1, jax.tree.map(lambda old, new: new.astype(old.dtype), values, found)
 
     return tensors_of(jax.lax.while_loop(going, run, (jnp.int32(0), start))[1])
@@ -187,6 +188,8 @@ def loop(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, lengt
         carry, ys = jax.lax.scan(run, carry, (xs, keys), length, reverse)
         return tensors_of(carry), tensors_of(ys)
     found, repetition = [None] * length, Repetition()
+    # What TensorFlow creates once, in the body of its graph, Python meets in every step; `Repetition` makes one of
+    # them.
     for i in reversed(range(length)) if reverse else range(length):
         repetition.next()
         carry, found[i] = run(carry, (jax.tree.map(lambda x, i=i: x[i], xs), None if keys is None else keys[i]))
@@ -215,6 +218,7 @@ def scan(fn: Any, elems: Any, initializer: Any, reverse: bool) -> Any:
 
     if initializer is not None:
         return loop(step, initializer, elems, _length(elems), reverse)[1]
+    # Without an initial value the first entry is one, and the first result as well.
     elems, at = arrays_of(elems), -1 if reverse else 0
     first = jax.tree.map(lambda x: x[at], elems)
     rest = jax.tree.map(lambda x: x[:-1] if reverse else x[1:], elems)
@@ -288,6 +292,8 @@ def custom_gradient(f: Any) -> Any:
             return pure(*arrays), arrays
 
         def backward(arrays: Any, grads: Any) -> tuple[Any, ...]:
+            # `f` runs again, because its function of the gradient holds on to tensors of the trace in which it was
+            # made, and these must not get out of it. What both runs compute XLA computes once.
             back = f(*tensors_of(arrays))[1]
             found = back(*tensors_of(grads)) if isinstance(grads, list | tuple) else back(tensors_of(grads))
             found = found if isinstance(found, list | tuple) else (found,)

@@ -20,6 +20,7 @@ from jscope.tf1._tensors import as_array
 
 def _places(old: int, new: int, align_corners: bool, half_pixel_centers: bool) -> np.ndarray:
     """Returns where in the old image the new pixels lie, along one axis."""
+    # In float32, as TensorFlow's kernels: in float64 a place on the edge of two pixels would fall to the other one.
     scale = np.float32((old - 1) / (new - 1) if align_corners and new > 1 else old / new)
     steps = np.arange(new, dtype=np.float32)
     return (steps + np.float32(0.5)) * scale - np.float32(0.5) if half_pixel_centers else steps * scale
@@ -123,6 +124,7 @@ def grayscale_to_rgb(images: Any) -> Any:
 def central_crop(image: Any, fraction: Any) -> Any:
     """The middle of images: this share of height and width."""
     image = as_array(image)
+    # Rounded as TensorFlow rounds: the margin down to an int, and the same on both sides.
     boxes = []
     for size in image.shape[-3:-1]:
         start = int((size - size * float(fraction)) / 2)
@@ -135,6 +137,8 @@ def per_image_standardization(image: Any) -> Any:
     image = as_array(image).astype(jnp.float32)
     count = np.prod(image.shape[-3:])
     middle = jnp.mean(image, (-3, -2, -1), keepdims=True)
+    # Of an image of one color nothing is left but rounding errors, which must not be blown up: so TensorFlow has a
+    # least deviation.
     deviation = jnp.sqrt(jnp.mean(jnp.square(image - middle), (-3, -2, -1), keepdims=True))
     return (image - middle) / jnp.maximum(deviation, jnp.float32(1 / np.sqrt(count)))
 
@@ -177,6 +181,7 @@ def convert_dtype(image: Any, dtype: Any) -> Any:
     if whole == [True, False]:
         return image.astype(wanted) * jnp.asarray(1.0 / jnp.iinfo(image.dtype).max, wanted)
     if whole == [False, True]:
+        # TensorFlow's half: without it the cast, which rounds down, would hardly ever reach the largest number.
         return (image * (jnp.iinfo(wanted).max + 0.5)).astype(wanted)
     ratio = (int(jnp.iinfo(image.dtype).max) + 1) // (int(jnp.iinfo(wanted).max) + 1)
     if ratio:

@@ -23,6 +23,8 @@ def gather(params: Any, indices: Any, axis: Any, batch_dims: Any) -> Any:
     batch = batch + indices.ndim if batch < 0 else batch
     axis = batch if axis is None else int(axis)
     axis = axis + params.ndim if axis < 0 else axis
+    # One axis of the batch is mapped over at a time, so inside of all of them `axis` counts from the first that is
+    # left.
     take: Callable[..., Any] = lambda p, i: jnp.take(p, i, axis - batch)  # noqa: E731
     for _ in range(batch):
         take = jax.vmap(take)
@@ -92,6 +94,7 @@ def strided_slice(
 
 def boolean_mask(tensor: Any, mask: Any, axis: Any) -> Any:
     """What stands where the mask is true. How much that is must be known."""
+    # By NumPy, since JAX has no arrays whose size the values decide.
     places = np.nonzero(known(mask, "`tf.boolean_mask(x, mask)`"))
     return as_array(tensor)[(slice(None),) * int(axis or 0) + places]
 
@@ -136,6 +139,7 @@ def one_hot(indices: Any, depth: Any, on: Any, off: Any, axis: Any, dtype: Any) 
     hot = jnp.expand_dims(indices, place if place >= 0 else indices.ndim)
     shape = [1] * hot.ndim
     shape[place] = int(depth)
+    # An index outside of the depth equals none of these, and gets a row of `off`, as in TensorFlow.
     same = hot == jnp.arange(int(depth), dtype=indices.dtype).reshape(shape)
     return jnp.where(same, jnp.asarray(1 if on is None else on, dtype), jnp.asarray(0 if off is None else off, dtype))
 
@@ -244,6 +248,7 @@ class UniqueResult(NamedTuple):
 
 def unique(x: Any, out_idx: Any) -> UniqueResult:
     """The values in the order in which they first come. They must be known."""
+    # NumPy sorts them; TensorFlow keeps the order in which they come, which `first` gives back.
     values, first, back = np.unique(known(x, "`tf.unique(x)`"), return_index=True, return_inverse=True)
     order = np.argsort(first)
     ranks = np.argsort(order)[back].astype(_dtypes.canonical(_dtypes.as_dtype(out_idx)))

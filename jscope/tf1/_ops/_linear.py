@@ -46,6 +46,7 @@ def tensordot(a: Any, b: Any, axes: Any) -> Any:
 
 def einsum(equation: str, *inputs: Any, **kwargs: Any) -> Any:
     """TensorFlow's `tf.einsum`."""
+    # TensorFlow allows spaces anywhere, JAX only between operands.
     kernel = lambda *arrays: jnp.einsum(equation.replace(" ", ""), *map(as_array, arrays))  # noqa: E731
     return call(kernel, inputs, kwargs.get("name") or "einsum")
 
@@ -134,6 +135,7 @@ def svd(x: Any, full_matrices: bool, compute_uv: bool) -> Any:
     if not compute_uv:
         return jnp.linalg.svd(as_array(x), compute_uv=False)
     u, s, v = jnp.linalg.svd(as_array(x), full_matrices)
+    # The values come first, and `v` is not the adjoint that JAX and NumPy return.
     return s, u, jnp.conj(jnp.swapaxes(v, -1, -2))
 
 

@@ -15,6 +15,8 @@ def batch_normalization(x: Any, mean: Any, variance: Any, offset: Any, scale: An
     """The numbers with this mean and variance taken out, scaled and moved."""
     x = as_array(x)
     mean, variance, offset, scale = (_of_rank(v, x.ndim) for v in (mean, variance, offset, scale))
+    # One factor and one summand, in TensorFlow's order: to center first would be nearer to the truth, but would round
+    # otherwise.
     factor = jax.lax.rsqrt(variance + jnp.asarray(epsilon, variance.dtype))
     factor = factor if scale is None else factor * scale
     moved = -mean * factor if offset is None else offset - mean * factor
@@ -87,6 +89,7 @@ def softmax_cross_entropy_v1(labels: Any, logits: Any, axis: Any) -> Any:
 def sparse_softmax_cross_entropy(labels: Any, logits: Any) -> Any:
     """The cross entropy of the softmax of logits with the numbers of classes."""
     logits, labels = as_array(logits), as_array(labels)
+    # A label that no class has gives NaN, as on TensorFlow's GPUs, rather than the loss of the last class.
     chosen = jnp.take_along_axis(jax.nn.log_softmax(logits, -1), labels[..., None], -1, mode="fill", fill_value=jnp.nan)
     return -chosen[..., 0]
 
@@ -95,6 +98,7 @@ def sigmoid_cross_entropy(labels: Any, logits: Any) -> Any:
     """The cross entropy of the sigmoid of logits with probabilities."""
     logits = as_array(logits)
     labels = as_array(labels).astype(logits.dtype)
+    # In this form no large logit overflows, of either sign.
     return jax.nn.relu(logits) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))
 
 
@@ -110,6 +114,8 @@ def log_poisson_loss(targets: Any, log_input: Any, full: bool) -> Any:
     """The negative log likelihood of a Poisson distribution, given the logarithm of its rate."""
     targets, log_input = as_array(targets), as_array(log_input)
     loss = jnp.exp(log_input) - log_input * targets
+    # Stirling's formula holds for targets above 1; `safe` keeps the gradient of the others, which are not chosen, from
+    # NaN.
     if full:
         safe = jnp.maximum(targets, 1)
         stirling = targets * jnp.log(safe) - targets + 0.5 * jnp.log(2 * jnp.pi * safe)

@@ -68,6 +68,7 @@ def dynamic_rnn(
     """
     with variable_scope(scope or "rnn"):
         xs = arrays_of(inputs)
+        # Time first, since JAX loops over the first axis.
         xs = xs if time_major else jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), xs)
         steps, batch = jax.tree.leaves(xs)[0].shape[:2]
         lengths = None if sequence_length is None else jnp.asarray(plain(sequence_length))
@@ -88,6 +89,7 @@ def _reversed(inputs: Any, lengths: Any, time_axis: int) -> Any:
     def turned(x: Any) -> Any:
         if lengths is None:
             return jnp.flip(x, time_axis)
+        # Only what belongs to a sequence is turned; what fills it up stays at its end, or the cell would begin with it.
         return _shaping.reverse_sequence(x, plain(lengths), time_axis, 1 - time_axis)
 
     return tensors_of(jax.tree.map(turned, arrays_of(inputs)))
@@ -138,6 +140,7 @@ def static_rnn(
         batch = jnp.asarray(plain(jax.tree.leaves(inputs[0])[0])).shape[0]
         state = _initial(cell, initial_state, batch, dtype)
         for time, x in enumerate(inputs):
+            # Also cells that open no scope of their own share their variables from the second step on.
             if time:
                 varscope.reuse_variables()
             running = None if sequence_length is None else time < jnp.asarray(plain(sequence_length))

@@ -27,6 +27,7 @@ def reduction(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def kernel(x: Any, axis: Any, keepdims: Any) -> Any:
         x = as_array(x)
+        # `jax.numpy` sums small integers in larger ones.
         return function(x, axes_of(axis), keepdims=bool(keepdims)).astype(x.dtype)
 
     return kernel
@@ -38,6 +39,7 @@ def mean(x: Any, axis: Any, keepdims: Any) -> Any:
     if jnp.issubdtype(x.dtype, jnp.inexact):
         return jnp.mean(x, axes, keepdims=bool(keepdims))
     total = jnp.sum(x, axes, keepdims=bool(keepdims), dtype=x.dtype)
+    # Rounded towards zero: TensorFlow divides as C does.
     return jax.lax.div(total, jnp.full_like(total, max(x.size // max(total.size, 1), 1)))
 
 
@@ -91,6 +93,7 @@ def cumulative(function: Callable[..., Any], start: int) -> Callable[..., Any]:
         x = jnp.flip(x, axis) if reverse else x
         found = function(x, axis, dtype=x.dtype)
         if exclusive:
+            # Shifted by one, rather than less its own number: that would round, and of a product it would divide by 0.
             first = jnp.full_like(jax.lax.slice_in_dim(x, 0, 1, axis=axis), start)
             kept = jax.lax.slice_in_dim(found, 0, x.shape[axis] - 1, axis=axis)
             found = jnp.concatenate([first, kept], axis)[tuple(slice(size) for size in x.shape)]
@@ -104,6 +107,8 @@ def moments(x: Any, axes: Any, keepdims: Any) -> tuple[Any, Any]:
     x = as_array(x)
     wide = x.astype(jnp.float32) if x.dtype == jnp.float16 else x
     middle = jnp.mean(wide, axes_of(axes), keepdims=True)
+    # The derivative by the mean is a sum of deviations, which is 0: so TensorFlow leaves it out, and with it its
+    # rounding errors.
     variance = jnp.mean(jnp.square(wide - jax.lax.stop_gradient(middle)), axes_of(axes), keepdims=True)
     found = middle.astype(x.dtype), variance.astype(x.dtype)
     return found if keepdims else _squeezed(found, axes)
@@ -169,6 +174,7 @@ def clip_by_average_norm(t: Any, clip_norm: Any) -> Any:
     """The numbers, scaled down if their norm, divided by their count, is larger."""
     t = as_array(t)
     limit = jnp.asarray(clip_norm, t.dtype)
+    # The inverse of no length is infinite, and the minimum leaves it out: by the length itself, 0 / 0 would come of it.
     inverse = t.size * jax.lax.rsqrt(jnp.sum(jnp.square(t)))
     return t * limit * jnp.minimum(inverse, 1 / limit)
 
@@ -176,7 +182,8 @@ def clip_by_average_norm(t: Any, clip_norm: Any) -> Any:
 def clip_by_global_norm(t_list: Any, clip_norm: Any, use_norm: Any) -> tuple[Any, Any]:
     """The arrays, scaled down if the norm of all of them is larger; and that norm."""
     length = global_norm(t_list) if use_norm is None else use_norm
-    scale = clip_norm * jnp.minimum(1.0 / length, 1.0 / clip_norm)
+    # Of a norm that is not finite nothing can be told: the difference makes NaN of everything, as in TensorFlow.
+    scale = clip_norm * jnp.minimum(1.0 / length, 1.0 / clip_norm) + (length - length)
     return [None if t is None else t * scale for t in t_list], length
 
 

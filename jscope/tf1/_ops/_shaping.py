@@ -108,6 +108,7 @@ def squeeze(x: Any, axis: Any) -> Any:
 
 def alike(values: Any) -> list[Any]:
     """Returns arrays of one dtype: constants take that of the first array."""
+    # As in a graph, where the first tensor of a list says what becomes of the constants beside it.
     dtype = next((v.dtype for v in values if hasattr(v, "dtype")), None)
     return [v if isinstance(v, jax.Array) else jnp.asarray(v, dtype) for v in values]
 
@@ -204,6 +205,7 @@ def filled(shape: Any, value: Any, dtype: Any = None) -> Any:
     if not isinstance(value, jax.Array):
         value = _dtypes.as_constant(value)
         value = value.astype(dtype or _dtypes.canonical(value.dtype))
+    # Old code computes shapes with them (`tf.ones([2], tf.int32) * n`), and those must stay known.
     if value.dtype.kind in "iu" and not isinstance(value, jax.Array) and math.prod(shape) <= _SMALL:
         return np.full(shape, value)
     return jnp.full(shape, value)
@@ -273,6 +275,7 @@ def convert_to_tensor(value: Any, dtype: Any, hint: Any) -> Any:
 
 def range_(start: Any, limit: Any, delta: Any, dtype: Any) -> Any:
     """Numbers from `start` (or 0) to below `limit`."""
+    # Static, and so is the result: loops of old code count by it.
     start, limit, delta = (
         known(v, "`tf.range`") for v in ((0, start, delta) if limit is None else (start, limit, delta))
     )

@@ -34,6 +34,7 @@ BY_WEIGHT = Reduction.SUM_BY_NONZERO_WEIGHTS
 
 
 def _divided(total: Any, count: Any) -> Any:
+    # Chosen before and after the division, or the gradient where nothing counts would be NaN.
     return jnp.where(count == 0, jnp.zeros_like(total), total / jnp.where(count == 0, jnp.ones_like(count), count))
 
 
@@ -41,6 +42,7 @@ def weighed(losses: Any, weights: Any, scope: Any, collection: Any, reduction: s
     """Returns the reduced loss, and puts it into the collection."""
     losses = jnp.asarray(plain(losses))
     weights = jnp.asarray(plain(weights)).astype(losses.dtype)
+    # TensorFlow fits weights to losses by one axis of size 1 at the end, which either may lack.
     if 0 < weights.ndim < losses.ndim and weights.ndim == losses.ndim - 1:
         weights = weights[..., None]
     if weights.ndim == losses.ndim + 1 and weights.shape[-1] == 1:
@@ -66,6 +68,7 @@ def loss(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     def kernel(labels: Any, predictions: Any, weights: Any, *rest: Any) -> Any:
         *own, scope, collection, how = rest
         labels, predictions = plain(labels), jnp.asarray(plain(predictions))
+        # The name scope around the loss, and its name inside, are those of TensorFlow's graph.
         with name_scope(scope, name):
             return weighed(function(labels, predictions, *own), weights, "value", collection, how)
 
@@ -96,6 +99,7 @@ def absolute(labels: Any, predictions: Any) -> Any:
 def huber(labels: Any, predictions: Any, delta: Any) -> Any:
     """Half the square of a small error; of a large one, more than `delta`, a line."""
     error = absolute(labels, predictions)
+    # Without a choice between two formulas: the gradient of both ends is that of one expression.
     small = jnp.minimum(error, jnp.asarray(delta, error.dtype))
     return 0.5 * small * small + delta * (error - small)
 

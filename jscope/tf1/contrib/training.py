@@ -26,6 +26,7 @@ class HParams:
 
     def override_from_dict(self, values: dict[str, Any]) -> HParams:
         """Changes several values; returns the object itself."""
+        # A misspelled name would be a value that nobody reads: TensorFlow refuses it, too.
         unknown = [name for name in values if name not in vars(self)]
         if unknown:
             raise KeyError(f"{unknown} are not hyperparameters; there are {sorted(vars(self))}.")

@@ -88,6 +88,7 @@ class BatchNormalization(Layer):
         axis = self._channels(len(input_shape))
         gamma, beta, mean, variance = self.initializers
         dtype = np.dtype(self.dtype)
+        # As in TensorFlow: in 16 bits a moving mean would stand still, since what it moves by is rounded away.
         dtype = _dtypes.FLOAT32 if dtype.itemsize < 4 else dtype
         shape = [int(input_shape[axis])]
         if self.scale:
@@ -108,6 +109,7 @@ class BatchNormalization(Layer):
         """Returns the normalized input; in training by the statistics of the batch, which also move the moving ones."""
         x = array_of(inputs)
         axis = self._channels(x.ndim)
+        # TensorFlow's kernel knows images and volumes, with the channels first or last, and no float64.
         fused = self.fused is not False and (x.ndim, axis) in ((4, 1), (4, 3), (5, 1), (5, 4)) and x.dtype != "float64"
         moving, decay = (self.moving_mean, self.moving_variance), self.momentum
         # What is not trained does not move, either: TensorFlow leaves its updates out of the collection.
@@ -145,6 +147,7 @@ def moments_to_use(
     mean = jnp.mean(wide, over)
     centered = jax.lax.sub(wide, along(mean, x.ndim, axis))
     variance = jnp.mean(jax.lax.mul(centered, centered), over)
+    # Only the variance that is kept is that of a sample; what normalizes is that of the batch.
     count = math.prod(x.shape[i] for i in over)
     kept = variance * (count / max(count - 1, 1)) if unbiased else variance
     flag = True if decided else jnp.asarray(training)
@@ -157,6 +160,7 @@ def moments_to_use(
 
 def _moved(variable: Any, old: Any, new: Any, decay: Any, flag: Any, number: int) -> Any:
     """Writes a moving statistic, which goes towards that of the batch; returns it."""
+    # TensorFlow subtracts a share of the difference; a weighted mean of both would round otherwise.
     towards = old - jax.lax.sub(old, cast(new, old.dtype)) * jnp.asarray(1 - decay, old.dtype)
     suffix = f"_{number}" if number else ""
     new = towards if flag is True else jnp.where(flag, towards, old)

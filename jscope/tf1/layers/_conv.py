@@ -110,11 +110,13 @@ class ConvTranspose(Conv):
     ) -> None:
         shared = {"kernel_constraint": kernel_constraint, "bias_constraint": bias_constraint, "trainable": trainable}
         initial = kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer
+        # TensorFlow 1 has no dilation here, so its arguments have no place for one.
         before = filters, kernel_size, strides, padding, data_format, 1, activation, use_bias
         super().__init__(*before, *initial, name=name, **shared, **options)
 
     def build(self, input_shape: Any) -> None:
         """Creates `kernel` (kernel_size..., filters, c) and `bias` (filters,)."""
+        # The other way round than a convolution's: it is the kernel of the convolution that leads back.
         shape = [*self.kernel_size, self.filters, channels_of(input_shape, self.data_format)]
         self.kernel = self._weight("kernel", shape, "kernel")
         self.bias = self._bias_weight(self.filters)
@@ -182,6 +184,7 @@ class SeparableConv(Conv):
         self.bias = self._bias_weight(self.filters)
 
     def _computed(self, x: Any) -> Any:
+        # Strides and dilation are the first convolution's; the second looks at one pixel at a time.
         y, ones = depthwise(x, self.depthwise_kernel, self._window(), self.padding), (1,) * self.rank
         kernel: Any = array_of(self.pointwise_kernel)
         return convolved(None, self.name, y, kernel, Window(ones, ones, ones), "valid", 1, None)
@@ -202,5 +205,6 @@ class SeparableConv2D(SeparableConv):
 def depthwise(x: Any, kernel: Any, over: Window, padding: Any) -> Any:
     """Returns the convolution of each channel by itself with a kernel (size..., c, m)."""
     kernel, channels = array_of(kernel), x.shape[-1]
+    # JAX has groups of one channel each, whose outputs follow each other by channel, as TensorFlow's do.
     kernel = kernel.reshape(*over.size, 1, channels * kernel.shape[-1])
     return convolved(None, "depthwise", x, kernel, over, padding, channels, None)

@@ -60,6 +60,7 @@ class Dense(KernelLayer):
         """Returns `activation(inputs @ kernel + bias)`."""
         x = array_of(inputs)
         check_rank(self, x, "min_ndim=2", fits=x.ndim >= 2)
+        # A custom getter may have cast the kernel; the layer computes in the dtype of its input.
         x, kernel = in_one_dtype(x, array_of(self.kernel))
         return activated(self._with_bias(times(x, kernel)), self.activation, "BiasAdd" if self.use_bias else "MatMul")
 
@@ -83,11 +84,13 @@ class Dropout(Layer):
 
     def call(self, inputs: Any, training: Any = False) -> Any:
         """Returns the input, in training with zeros in it."""
+        # Before a key is asked for: a model that is not trained needs none.
         decided = static_bool(training)
         if decided is False or (isinstance(self.rate, int | float) and self.rate == 0):
             return tensor(inputs, "Identity")
         x = array_of(inputs)
         keep = 1 - jnp.asarray(self.rate, x.dtype)
+        # None in a noise shape is the size of the input, and 1 shares the noise along an axis.
         given = self.noise_shape or x.shape
         shape = tuple(size if each is None else int(each) for each, size in zip(given, x.shape, strict=True))
         dropped = jnp.where(jax.random.uniform(next_key(self.seed), shape, x.dtype) < keep, x / keep, jnp.zeros_like(x))
@@ -111,6 +114,7 @@ class Flatten(Layer):
     def call(self, inputs: Any) -> Any:
         """Returns the input with two axes, the channels as the fastest."""
         x = array_of(inputs)
+        # With the channels last, whatever the format: a dense layer behind it has the same weights for both formats.
         if x.ndim > 2:
             x = channels_last(x, self.data_format)
         return tensor(x.reshape(x.shape[0], int(np.prod(x.shape[1:]))), "Reshape")
@@ -119,6 +123,7 @@ class Flatten(Layer):
 def static_bool(value: Any) -> bool | None:
     """Returns whether a flag is set, or None if only the running program knows; None itself is not set."""
     value = getattr(value, "operand", lambda: value)()
+    # An array of NumPy's is a static tensor, which `tf.constant(True)` is.
     if value is None or isinstance(value, bool | int | np.bool_ | np.ndarray):
         return bool(value)
     if not isinstance(value, jax.Array):

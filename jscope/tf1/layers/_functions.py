@@ -27,9 +27,14 @@ def _function_of(kind: type[Layer], order: str = "") -> Callable[..., Any]:
     known = {**own, **of_call, "reuse": _REUSE}
     names = order.split() if order else [*own, "reuse"]
     signature = inspect.Signature([_INPUTS, *(known[name] for name in names)])
+    required = {name for name, each in signature.parameters.items() if each.default is each.empty}
+    names = ["inputs", *names]
 
     def function(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs).arguments
+        given = dict(zip(names, args, strict=False)) | kwargs
+        # Where something is missing, too much or given twice, `bind` says what; it takes as long as a variable.
+        if len(given) != len(args) + len(kwargs) or not required <= given.keys() <= signature.parameters.keys():
+            given = signature.bind(*args, **kwargs).arguments
         inputs, reuse = given.pop("inputs"), given.pop("reuse", None)
         at_call = {name: given.pop(name) for name in of_call if name in given}
         # A name that is given is the scope as it stands; only that lets another call of that name share.

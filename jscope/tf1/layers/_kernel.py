@@ -38,6 +38,7 @@ class KernelLayer(Layer):
 
     def _weight(self, name: str, shape: list[int], role: str) -> Any:
         """Returns the variable `name`, with the options whose names begin with `role`."""
+        # A separable convolution has two kernels, whose options are called by the first word of their names.
         options = {part: getattr(self, f"{role}_{part}") for part in ("initializer", "regularizer", "constraint")}
         return self.add_weight(name, shape, **options)
 

@@ -8,6 +8,8 @@ numbers depend on it.
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -120,7 +122,7 @@ class Layer:
         scope = self._opened_scope(ambient, kwargs.pop("scope", None))
         reuse = True if self._past(ambient).built else self._reuse
         with _Entered(ambient, scope, reuse):
-            inputs = jax.tree.map(tensor, inputs, is_leaf=_is_leaf)
+            inputs = _map_inputs(tensor, inputs)
             self._build_once(ambient, inputs)
             out = self.call(inputs, *args, **kwargs)
             if self.activity_regularizer is not None:
@@ -134,7 +136,7 @@ class Layer:
             return
         if self._dtype is None:
             self._dtype = _dtypes.as_dtype(jax.tree.leaves(inputs, is_leaf=_is_leaf)[0].dtype)
-        self.build(jax.tree.map(lambda each: each.shape, inputs, is_leaf=_is_leaf))
+        self.build(_map_inputs(operator.attrgetter("shape"), inputs))
         self._remember(ambient, built=True)
 
     def add_weight(
@@ -298,6 +300,8 @@ class Layer:
     def _penalize(self, out: Any) -> None:
         assert self.activity_regularizer is not None
         for each in jax.tree.leaves(out, is_leaf=_is_leaf):
+            # By the size of the batch, as in TensorFlow: the penalty of an example does not depend on how many there
+            # are.
             penalty = self.activity_regularizer(each)
             self._add_loss(tensor(jnp.asarray(penalty) / each.shape[0], "ActivityRegularizer"))
 
@@ -335,6 +339,11 @@ def _is_leaf(value: Any) -> bool:
     return isinstance(value, TensorLike)
 
 
+def _map_inputs(function: Callable[[Any], Any], inputs: Any) -> Any:
+    # Nearly always there is one, and JAX takes longer to find that out than `function` takes.
+    return function(inputs) if _is_leaf(inputs) else jax.tree.map(function, inputs, is_leaf=_is_leaf)
+
+
 def _numbered(base: str) -> str:
     """Returns the name of a layer of which only the class is known: `dense_1`, `dense_2`, ..."""
     ambient = current_or_none()
@@ -346,6 +355,7 @@ def _numbered(base: str) -> str:
     return f"{base}_{number}"
 
 
+@functools.cache
 def snake_case(name: str) -> str:
     """Returns the name of a class as Keras spells layers.
 
@@ -383,6 +393,7 @@ def is_channels_first(data_format: str) -> bool:
 def activated(y: Any, activation: Any, name: str) -> Any:
     """Returns an output as a tensor of this name, after the activation: a function, or the name of one of `jax.nn`."""
     out = tensor(y, name)
+    # Keras's word for none, which TensorFlow's layers take as well.
     if activation == "linear":
         activation = None
     elif isinstance(activation, str):

@@ -19,6 +19,8 @@ from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+# Not in the memory of a call: blocks are open around `init` and `apply` as well as inside. A `ContextVar`, since two
+# threads may build two models.
 _current: ContextVar[dict[Any, dict[str, Any]] | None] = ContextVar("jscope_tf1_arg_scope", default=None)
 
 
@@ -33,6 +35,8 @@ def add_arg_scope(func: Function) -> Function:
     ...     power(2), power(2, exponent=2)
     (8, 4)
     """
+    # What was decorated before keeps its key, so that a decorated function that is decorated again is the same one to a
+    # block.
     key = arg_scope_func_key(func)
 
     @functools.wraps(func)
@@ -63,6 +67,7 @@ def arg_scope(list_ops_or_scope: Any, **kwargs: Any) -> Iterator[dict[Any, dict[
     if isinstance(list_ops_or_scope, dict):
         if kwargs:
             raise ArgumentError("When attempting to re-use a scope by suppling adictionary, kwargs must be empty.")
+        # In place of the defaults that hold, not on top of them, as in TensorFlow.
         scope = dict(list_ops_or_scope)
     elif isinstance(list_ops_or_scope, list | tuple):
         scope = dict(current_arg_scope())
@@ -70,6 +75,8 @@ def arg_scope(list_ops_or_scope: Any, **kwargs: Any) -> Iterator[dict[Any, dict[
             if not has_arg_scope(func):
                 raise ArgumentError(advised(f"{_name(func)} is not decorated with @add_arg_scope", "Decorate it."))
             key = arg_scope_func_key(func)
+            # A new dict: that of the block around it must stay as it is, since a user may have kept it to enter it
+            # again.
             scope[key] = {**scope.get(key, {}), **kwargs}
     else:
         raise ArgumentTypeError("list_ops_or_scope must either be a list/tuple or reused scope (i.e. dict)")

@@ -133,6 +133,8 @@ def get_variables(
     prefix = scope.name if isinstance(scope, VariableScope) else scope
     if suffix is not None:
         # Names end in a number after a colon, which a suffix may leave out.
+        # Only one regular expression, which must match from the beginning of a name: so all before the suffix is let
+        # through.
         prefix = f"{prefix or ''}.*{suffix}" + ("" if ":" in suffix else ":")
     return get_collection(collection, prefix)
 
@@ -169,6 +171,7 @@ def get_unique_variable(var_op_name: str) -> Any:
       ValueError: There is none.
     """
     candidates = get_variables(var_op_name)
+    # A name is a prefix of others (`w` of `w_1`), which TensorFlow finds as well and passes over.
     exact = [each for each in candidates if each.op.name == var_op_name]
     if not exact:
         raise ArgumentError(f"Variable {var_op_name} does not uniquely identify a variable")

@@ -69,6 +69,7 @@ def layer_output(
     # A normalizer subtracts the mean, so a bias before it would have no effect.
     use_bias = not normalizer_fn and options["bias_initializer"]
     where = {"name": sc.name, "dtype": inputs.dtype, "_scope": sc, "_reuse": reuse}
+    # By its full name and its scope as it stands: the scope is open already, so the layer must not open another one.
     layer = kind(*sizes, use_bias=use_bias, **options, **where)
     outputs = layer(inputs)
     for kernel in kernels:
@@ -100,6 +101,7 @@ def activated(outputs: Any, sc: Any, activation_fn: Callable[..., Any] | None, o
 
 def collect_variable(variable: Any, variables_collections: Any, name: str) -> None:
     """Puts a variable of a layer into its collections, unless it is there."""
+    # A layer without a bias has none.
     if variable is None:
         return
     # Of a variable that is cut, the collections hold the parts.

@@ -74,6 +74,7 @@ def convolution(
         rank = inputs.shape.ndims
         if conv_dims is not None and conv_dims + 2 != rank:
             raise ArgumentError(f"Convolution expects input with rank {conv_dims + 2}, got {rank}")
+        # `convolution` itself goes by the input; only `conv1d`, `conv2d` and `conv3d` know what they want.
         kinds = {3: _conv.Conv1D, 4: _conv.Conv2D, 5: _conv.Conv3D}
         if rank not in kinds:
             raise ArgumentError(f"Convolution not supported for input with rank {rank}")
@@ -188,6 +189,7 @@ def separable_convolution2d(
         inputs = tensor(inputs)
         if num_outputs is None:
             outputs = _depthwise(inputs, kernel_size, given, {**weights, **bias}, variables_collections)
+            # Added here, since without a mixture of channels no layer is called that would add it.
             if not normalizer_fn and biases_initializer is not None:
                 start = biases_initializer, biases_regularizer, None, variables_collections, None, trainable
                 outputs = bias_add(outputs, None, *start, data_format, sc)
@@ -206,6 +208,7 @@ def _depthwise(inputs: Any, kernel_size: Any, given: dict[str, Any], weights: di
     """Returns the convolution of each channel by itself, with a variable of its own."""
     over = Window(*map(two_element_tuple, (kernel_size, given["strides"], given["dilation_rate"])))
     order, padding = given["data_format"], given["padding"].lower()
+    # Under its own name at once: the getter of the scope renames only what a layer asks for.
     kernel = model_variable(
         "depthwise_weights",
         [*over.size, channel_dimension(inputs.shape, order, 4), weights["depth_multiplier"]],

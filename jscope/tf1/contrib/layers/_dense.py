@@ -63,6 +63,7 @@ def fully_connected(
         raise ArgumentError(f"num_outputs type should be one of [<class 'int'>], got {type(num_outputs)}.")
     weights = weights_initializer, weights_regularizer
     options = options_of(*weights, biases_initializer, biases_regularizer, trainable)
+    # The scope is opened before the layer is made, since the normalizer asks for its variables in it as well.
     with layer_scope(scope, "fully_connected", reuse, RENAMED) as sc:
         where = tensor(inputs), sc, reuse, normalizer_fn, variables_collections
         outputs = layer_output(Dense, *where, num_outputs, **options)
@@ -142,6 +143,7 @@ def one_hot_encoding(
     """
     with name_scope(scope, "OneHotEncoding") as sc:
         hot = jax.nn.one_hot(jnp.asarray(tensor(labels)), int(num_classes), dtype=bool)
+        # Of Python's numbers, TensorFlow takes the dtype of `on_value`: float32 for 1.0, int32 for 1.
         kind = jnp.result_type(float) if isinstance(on_value, float) else jnp.asarray(on_value).dtype
         outputs = jnp.where(hot, jnp.asarray(on_value, kind), jnp.asarray(off_value, kind))
         return collect_named_outputs(outputs_collections, sc, tensor(outputs))

@@ -72,14 +72,19 @@ def batch_norm(
     _refuse(batch_weights=batch_weights, zero_debias=zero_debias_moving_mean, renorm=renorm, adjustment=adjustment)
     inputs, given = tensor(inputs), {**_STARTS, **(param_initializers or {})}
     axis = 1 if layout(data_format) == "channels_first" else inputs.shape.ndims - 1
-    here = fused is not False and inputs.shape.ndims in (2, 4)
-    if (here and inputs.shape.ndims == 2) or updates_collections is not GraphKeys.UPDATE_OPS:
+    # To the kernel a vector is an image of one pixel, so TensorFlow uses it for two axes as well.
+    by_kernel = fused is not False and inputs.shape.ndims in (2, 4)
+    if (by_kernel and inputs.shape.ndims == 2) or updates_collections is not GraphKeys.UPDATE_OPS:
         # Without the class, and so without its order of variables: as in TensorFlow.
-        with variable_scope(scope, "BatchNorm", reuse=reuse) if here else layer_scope(scope, "BatchNorm", reuse) as sc:
-            dtype = _dtypes.FLOAT32 if here else inputs.dtype
-            kind = {"dtype": dtype, "trainable": trainable, "regularizers": param_regularizers if here else None}
+        where = scope, "BatchNorm"
+        with variable_scope(*where, reuse=reuse) if by_kernel else layer_scope(*where, reuse) as sc:
+            # The fused kernel has its variables in float32, whatever the input is; on the other way TensorFlow forgets
+            # the regularizers.
+            dtype, regularizers = (_dtypes.FLOAT32, param_regularizers) if by_kernel else (inputs.dtype, None)
+            kind = {"dtype": dtype, "trainable": trainable, "regularizers": regularizers}
             weights = _Weights(inputs, axis, given, variables_collections, kind)
-            outputs = weights.normalized(center, scale, is_training, decay, epsilon, updates_collections, fused=here)
+            moves = center, scale, is_training, decay, epsilon, updates_collections
+            outputs = weights.normalized(*moves, fused=by_kernel)
             return activated(outputs, sc, activation_fn, outputs_collections)
     options = {f"{name}_initializer": given[name] for name in _STARTS}
     options |= {f"{name}_regularizer": (param_regularizers or {}).get(name) for name in ("beta", "gamma")}
@@ -162,6 +167,7 @@ def layer_norm(
             )
         shape = x.shape[begin_params_axis:]
         beta, gamma = _affine(shape, x.dtype, center, scale, trainable, variables_collections, {})
+        # 1e-12 is 0 in float16: TensorFlow has another one for it.
         epsilon = 1e-3 if x.dtype == np.float16 else 1e-12
         y = _standardized(x, tuple(range(first, x.ndim)), epsilon)
         outputs = _scaled(y, gamma, beta, lambda v: v.reshape((1,) * (x.ndim - len(shape)) + shape))

@@ -65,6 +65,7 @@ def l1_l2_regularizer(scale_l1: float = 1.0, scale_l2: float = 1.0, scope: str |
         raise ArgumentError(f"scale_l1 cannot be an integer: {scale_l1}")
     if isinstance(scale_l2, numbers.Integral):
         raise ArgumentError(f"scale_l2 cannot be an integer: {scale_l2}")
+    # One of them only: their sum would add a penalty of None.
     if scale_l1 == 0.0:
         return l2_regularizer(scale_l2, scope)
     if scale_l2 == 0.0:

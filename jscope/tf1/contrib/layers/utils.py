@@ -94,6 +94,7 @@ def constant_value(value_or_tensor_or_var: Any, dtype: Any = None) -> Any:
 def smart_cond(pred: Any, fn1: Callable[[], Any], fn2: Callable[[], Any], name: str | None = None) -> Any:
     """Returns `fn1()` or `fn2()`; both are traced where only the running program knows which."""
     decided = static_bool(pred)
+    # Known flags choose in Python, so that the other branch creates no variables.
     if decided is None:
         return jax.lax.cond(pred.operand() if isinstance(pred, TensorLike) else pred, fn1, fn2)
     return fn1() if decided else fn2()
@@ -104,6 +105,7 @@ static_cond = smart_cond
 
 def get_variable_collections(variables_collections: Any, name: str) -> Any:
     """Returns the collections of one variable of a layer: a dict has them by name."""
+    # A dict has collections for some of the variables, and none for the others; anything else is meant for all.
     return variables_collections.get(name) if isinstance(variables_collections, dict) else variables_collections
 
 
@@ -120,6 +122,7 @@ def two_element_tuple(int_or_tuple: Any) -> tuple[int, int]:
 
 def n_positive_integers(n: int, value: Any) -> tuple[int, ...]:
     """Returns one int n times, or n ints, all of them positive."""
+    # Also a `TensorShape`, which has a length.
     values = tuple(map(int, value)) if hasattr(value, "__len__") else (int(value),) * n
     if len(values) != n or min(values) < 1:
         raise ArgumentError(f"Expected sequence of {n} positive integers, but received {value!r}")
