@@ -98,6 +98,7 @@ GOALS = (
     Goal(
         "48 calls of a jitted block: StableHLO / by hand", 2, lambda r: r.ratio("loop/jitted StableHLO/transformer-48")
     ),
+    Goal("specs of 48 calls of a jitted block / without its `jit`", 0.1, lambda r: r.ratio("loop/jitted specs")),
     Goal("`init` under the user's `jit`, 24 layers / best peer", 0.5, lambda r: r.against("init/jit/transformer-24")),
     Goal("train steps compiled to another program than by hand", 0, lambda r: 1 - r.median("step/same HLO")),
     Goal("dispatch of a jitted function / by hand", 1.02, lambda r: r.ratio("dispatch/call")),

@@ -178,6 +178,11 @@ def loop(library, size):
         yield pair.trace(f"loop/{pair.model.form} trace", size)
         lengths = [len(jax.jit(b.apply).lower(v, pair.x).as_text()) for b, v in pair.sides]
         yield pair.sample(f"loop/{pair.model.form} StableHLO", "", lengths[:1], lengths[1:])
+        if pair.built.specs is not None and pair.model.form == "jitted":
+            builts = [LIBRARIES[library].build(Transformer(size.loop, form=form)) for form in ("shared", "unrolled")]
+            calls = [lambda built=built, x=pair.x: built.specs(x) and None for built in builts]
+            limits = {"budget": size.seconds, "least": size.least, "clock": time.thread_time}
+            yield pair.sample("loop/jitted specs", "s", *_timing.paired(*calls, **limits))
 
 
 @measure()

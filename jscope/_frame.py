@@ -90,6 +90,9 @@ class Frame:
       asked: The paths that were asked for while collecting.
       branches: The branches of `jscope.cond` and `switch` that are being collected, outermost first: each as its call
         and its number in it.
+      creations: Where they were created.
+      looked: Whether anybody looked at the path of a scope since this was set to False.
+      blocks: What blocks did that need not run again: see `lift/_once`.
       consulted: Getters that must be of use, without their arrays, and the paths that each was asked for.
       sown: Values that were sown, by path.
       reduce: How to combine them with others of the same path, where that was said.
@@ -112,7 +115,9 @@ class Frame:
     asked: set[str] = field(default_factory=set)
     branches: tuple[tuple[object, int], ...] = ()
     consulted: dict[Hashable, tuple[Any, set[str]]] = field(default_factory=dict)
-    _creations: dict[str, Creation] = field(default_factory=dict)
+    creations: dict[str, Creation] = field(default_factory=dict)
+    looked: bool = False
+    blocks: dict[Hashable, Any] = field(default_factory=dict)
     _first_below: dict[tuple[bool, str], str] = field(default_factory=dict)  # For each prefix, one variable below it.
 
     # Where the call runs: its number, its owner, and the traces it is in, innermost last.
@@ -162,6 +167,11 @@ class Frame:
         return self._traces[-1][1]
 
     def create(self, spec: VariableSpec, entry: Entry) -> None:
+        """Records a new variable, which is created here."""
+        trace = self.trace()
+        self.record(spec, Creation(entry, trace, standing_here() if trace else None, self.branches))
+
+    def record(self, spec: VariableSpec, creation: Creation) -> None:
         """Records a new variable."""
         # Params and state are two trees: `w` may be a param, and `w/average` state.
         kind = spec.trainable
@@ -173,9 +183,11 @@ class Frame:
         # Nothing may be left behind by a request that was refused, so all checks come first.
         for prefix in _path.prefixes(spec.path):
             self._first_below.setdefault((kind, prefix), spec.path)
-        self.specs[spec.path] = spec
-        trace = self.trace()
-        self._creations[spec.path] = Creation(entry, trace, standing_here() if trace else None, self.branches)
+        self.specs[spec.path], self.creations[spec.path] = spec, creation
+
+    def has_below(self, path: str) -> bool:
+        """Whether there is a variable below a path (other than the root)."""
+        return any((kind, path) in self._first_below for kind in (True, False))
 
     def share(self, path: str, entry: Entry, site: str, *, alike: bool = True) -> None:
         """Checks that asking for an existing variable without reuse is a re-trace, not a second creation.
@@ -183,7 +195,7 @@ class Frame:
         JAX may trace one body several times, and what it traces again is not created again; nor is what another branch
         creates, since only one of them runs. `alike` says whether the request asks for the same initial value.
         """
-        first, trace = self._creations[path], self.trace()
+        first, trace = self.creations[path], self.trace()
         # Trace 0 is the frame's own, which nothing runs twice.
         other = trace not in (0, first.trace) and entry == first.entry
         repeated = other and first.standing is not None and standing_here().repeats(first.standing)

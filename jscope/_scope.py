@@ -66,12 +66,15 @@ class Scope:
     @property
     def path(self) -> str:
         """The full path: `"encoder/layer_0"`; `""` for the root."""
+        if self._context.collecting and (frame := self._frame()) is not None:
+            # A block that knows where it is may be another one elsewhere, so it must run there, too.
+            frame.looked = True
         return self._path
 
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return _path.basename(self._path)
+        return _path.basename(self.path)
 
     @property
     def collecting(self) -> bool:
@@ -146,7 +149,9 @@ class Scope:
         options |= {"regularizer": regularizer, "constraint": constraint, "partitioner": partitioner}
         options |= {"collections": collections, "fallback_initializer": fallback_initializer}
         end = End(self, call_site() if context.collecting else "")
-        return through(self._getters_and(custom_getter), end, _path.child(self._path, name), options)
+        getters = self._getters_and(custom_getter)
+        # Getters are given whole paths, and may do what they like with them.
+        return through(getters, end, _path.child(self.path if getters else self._path, name), options)
 
     def variable_scope(
         self, name: str | None = None, default_name: str | None = None, **overrides: Unpack[Overrides]
@@ -273,7 +278,7 @@ class Scope:
     def __repr__(self) -> str:
         frame = self._frame()
         specs = frame.specs.values() if frame is not None else ()
-        return describe(self._path, self.has_rng, specs, self._params, self._state)
+        return describe(self.path, self.has_rng, specs, self._params, self._state)
 
     def _enter(self, path: str, entry: Entry) -> Entry:
         """Counts one more entry of a path, below the entry of its parent; returns which one it is."""

@@ -320,7 +320,7 @@ def named(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concatenate[
         if (frame := Frame.current()) is None:
             return function(scope, *args, **kwargs)
         # What `with scope:` does, with one look at the frame instead of two: layers enter theirs in each trace.
-        frame.enter_name(scope.path)
+        frame.enter_name(scope._path)
         try:
             return function(scope, *args, **kwargs)
         finally:

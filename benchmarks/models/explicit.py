@@ -45,6 +45,9 @@ def transformer(scope, x, model):
     def run(scope, x):
         return block(scope, x, model.attend)
 
+    if model.form == "shared":
+        attend = model.attend
+        run = jscope.jit(lambda scope, x: block(scope, x, attend))
     if model.form == "scanned":
         return jscope.layers(jscope.remat(run, prevent_cse=False), model.layers)(scope / "layers", x)
     run = {"jitted": jscope.jit, "native": jax.jit}.get(model.form, lambda run: run)(run)
@@ -67,7 +70,7 @@ def wide(scope, x, model):
 
 
 MODELS = {Transformer: transformer, Decoder: decoder, Wide: wide}
-FORMS = ("unrolled", "scanned", "jitted", "native")
+FORMS = ("unrolled", "scanned", "jitted", "native", "shared")
 
 
 def unit(scope, x):

@@ -216,6 +216,7 @@ def _is_defined(value: Any) -> bool:
     return name is not None and getattr(sys.modules.get(str(module)), name, None) is value
 
 
+@functools.lru_cache(maxsize=4096)
 def _is_of_library(module: str) -> bool:
     return bool(_LIBRARY.match(module)) and not _AMBIENT.match(module)
 

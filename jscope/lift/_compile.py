@@ -11,6 +11,7 @@ import jax
 from jscope import _rng
 from jscope._scope import Scope
 from jscope.lift._kept import Body, body_of, giving, may_share
+from jscope.lift._once import once
 from jscope.lift._pure import commit, explaining, is_collecting, pure, run_pure, with_values
 from jscope.lift._view import view
 
@@ -33,7 +34,7 @@ def remat(
     ['w']
     """
     run = jax.checkpoint(pure(function), policy=policy, prevent_cse=prevent_cse, static_argnums=static_argnums)
-    return _finished("remat", function, run)
+    return _finished("remat", function, once(function, ("remat", static_argnums), run, traced=not static_argnums))
 
 
 def jit(
@@ -68,7 +69,9 @@ def jit(
     options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
     }
-    return _finished("jit", function, _compiling(function, options), _relative)
+    traced = not (static_argnums or static_argnames)
+    run = once(function, ("jit", *options.values()), _compiling(function, options), traced=traced)
+    return _finished("jit", function, run, _relative)
 
 
 def _compiling(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:

@@ -205,7 +205,7 @@ def _zero_grads(scope: Scope, wrt: str | None) -> dict[str, Any]:
     assert frame is not None
     found = {}
     for path, spec in frame.specs.items():
-        name = _path.relative(path, scope.path)
+        name = _path.relative(path, scope._path)
         if name and spec.trainable:
             # A spec has the axes of the lifts around, of which the body sees none.
             found[name] = frame.placeholder(spec, spec.shape[len(scope._context.stack_of(path)) :])

@@ -124,8 +124,8 @@ def with_values(scope: Scope) -> Scope:
     if frame.replay is None:
         # Each call of a lift is another entry, so that what two of them create is told from what JAX traces twice.
         # As in `Scope`, only calls of one trace are counted.
-        call = scope._context.crossing.count(("lift", scope.path, scope._entry, frame.trace()))
-        return Scope(scope.path, scope._params, scope._state, (*scope._entry, -1 - call), scope._context)
+        call = scope._context.crossing.count(("lift", scope._path, scope._entry, frame.trace()))
+        return Scope(scope._path, scope._params, scope._state, (*scope._entry, -1 - call), scope._context)
     replay = frame.replay
     for path, spec in replay.specs.items():
         # What the lift would have collected is there from now on, for `reuse=True` and for reads.

@@ -23,9 +23,11 @@ from jscope._scope import Scope
 from jscope._spec import StackAxis
 from jscope._uses import indexed
 from jscope._util import _text
+from jscope._util._stack import call_site
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
 from jscope.lift._kept import keeping
+from jscope.lift._once import once
 from jscope.lift._pure import commit, explaining, is_collecting, run_pure, with_values
 from jscope.lift._slices import Slices, placeholder_slices, stacked_values, with_slices
 from jscope.lift._view import at_index, copies, lifted_view, shared_streams, sharing, view
@@ -87,7 +89,7 @@ def scan(
     loop = {"length": size if isinstance(size, int) else None, "reverse": reverse, "unroll": unroll}
     with explaining(scope, "scan"), restoring(scope, size, shared):
         if is_collecting(scope):
-            stack = StackAxis(len(_path.parts(scope.path)), size, axis)
+            stack = StackAxis(len(_path.parts(scope._path)), size, axis)
             one = with_slices(scope, placeholder_slices(stacked_values(scope, size, shared)))
             collected = lambda c, x: _pair(scope, body(lifted_view(one, stack, shared=shared), c, x))  # noqa: E731
             return jax.lax.scan(collected, carry, xs, **loop)
@@ -181,8 +183,10 @@ def layers(
         return scan(layer, scope, (x, list(given.values())), **loop)[0][0]
 
     def unrolled_layers(scope: Scope, x: Any, /, *args: Any, **kwargs: Any) -> Any:
+        # Variables of a body that is jscope's own, such as a layer, are said to be created where this is called.
+        one = once(body, call_site(), body, traced=False) if scope.collecting else body
         for i in range(n):
-            x = body(scope / str(i), x, *args, **kwargs)
+            x = one(scope / str(i), x, *args, **kwargs)
         return x
 
     return scanned_layers if scanned else unrolled_layers

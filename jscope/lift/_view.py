@@ -50,10 +50,12 @@ def lifted_view(scope: Scope, *stack: StackAxis, shared: str | None = None, refu
     frame, before = running(context, "was given to a lift"), context.lifted
     outer = before.stack if before is not None else ()
     # The trace that runs now is the one that the lift's JAX transform made for the body.
+    # A regex is given whole paths, so with one the body has looked at its own.
+    path = scope.path if shared else scope._path
     lifted = Lifted(frame.trace(), (*outer, *((axis, shared) for axis in stack)), refusal)
-    inside = crossing(scope._path, scope._params, {}, Carried(scope._entry), keyed=context.key is not None)
+    inside = crossing(path, scope._params, {}, Carried(scope._entry), keyed=context.key is not None)
     own = replace(context, crossing=inside, lifted=lifted)
-    return Scope(scope._path, scope._params, {}, scope._entry, own)
+    return Scope(path, scope._params, {}, scope._entry, own)
 
 
 Streams: TypeAlias = "tuple[str, ...] | None"

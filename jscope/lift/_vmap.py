@@ -89,7 +89,7 @@ def vmap(
         size = _batch_size(scope, (arrays, *args), axes, axis_size, common)
         with explaining(scope, "vmap"), restoring(scope, size, common):
             if is_collecting(scope):
-                stack = StackAxis(len(_path.parts(scope.path)), size, axis)
+                stack = StackAxis(len(_path.parts(scope._path)), size, axis)
                 # The scope is closed over: the body sees one copy of each variable, and its spec gets the axis.
                 one = with_slices(scope, placeholder_slices(stacked_values(scope, size, common)))
                 body = lambda *args: by_keyword(lifted_view(one, stack, shared=common), *args)  # noqa: E731
