@@ -11,40 +11,19 @@ import sys
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 
 def call_site() -> str:
     """Returns `file:line` of the innermost Python frame outside jscope."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_of(frame, "jscope"):
+    while frame.f_back is not None and is_of(frame, "jscope"):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-class Site(NamedTuple):
-    """Where a call stands: `str` of it is `file:line`, as `call_site` returns it.
-
-    That takes longer to work out than all the rest of reading a variable, and hardly any is ever shown.
-    """
-
-    code: types.CodeType
-    instruction: int
-
-    def __str__(self) -> str:
-        lines = (line for start, end, line in self.code.co_lines() if start <= self.instruction < end)
-        return f"{self.code.co_filename}:{next(lines)}"
-
-
-def site_above(level: int) -> Site:
-    """Returns the site of the innermost Python frame outside jscope; so many frames, this one included, are inside."""
-    frame = sys._getframe(level)
-    while frame.f_back is not None and _is_of(frame, "jscope"):
-        frame = frame.f_back
-    return Site(frame.f_code, frame.f_lasti)
-
-
-def _is_of(frame: types.FrameType, package: str) -> bool:
+def is_of(frame: types.FrameType, package: str) -> bool:
+    """Whether a frame runs code of a package."""
     return frame.f_globals.get("__name__", "").partition(".")[0] == package
 
 
@@ -71,8 +50,8 @@ def lift_for_here() -> str:
     frame, found = sys._getframe(1), None
     # Outwards from here, through the first run of JAX's frames that has a transform in it. The outermost match of the
     # run is the function that the user called: `jax.lax.map` runs `scan`, for example.
-    while frame is not None and not (found and not _is_of(frame, "jax")):
-        if _is_of(frame, "jax"):
+    while frame is not None and not (found and not is_of(frame, "jax")):
+        if is_of(frame, "jax"):
             found = _LIFTS.get(frame.f_code.co_name, found)
         frame = frame.f_back
     return f"jscope.{found or 'jit'}"
@@ -95,10 +74,10 @@ def loop_within(outside: int) -> str | None:
     """Returns the lift of a running loop of JAX that was entered at more than this depth, or None."""
     frame, within, found = sys._getframe(1), depth() - outside - 1, None
     for _ in range(within):
-        if frame is None or (found and not _is_of(frame, "jax")):
+        if frame is None or (found and not is_of(frame, "jax")):
             break
         # As above, the outermost of a run of JAX's frames is what the user called.
-        if _is_of(frame, "jax") and frame.f_globals["__name__"].rpartition(".")[2] not in _NO_LOOPS:
+        if is_of(frame, "jax") and frame.f_globals["__name__"].rpartition(".")[2] not in _NO_LOOPS:
             found = _LOOPS.get(frame.f_code.co_name, found)
         frame = frame.f_back
     return found
@@ -130,14 +109,14 @@ class Standing:
 def standing_here() -> Standing:
     """Returns where the request stands that is made here."""
     frame = sys._getframe(1)
-    while frame is not None and _is_of(frame, "jscope"):
+    while frame is not None and is_of(frame, "jscope"):
         frame = frame.f_back
     way, branch, rule = [], False, False
-    while frame is not None and not _is_of(frame, "jax") and not _is_of(frame, "jscope"):
+    while frame is not None and not is_of(frame, "jax") and not is_of(frame, "jscope"):
         way.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back
-    while frame is not None and (_is_of(frame, "jax") or _is_of(frame, "jscope")):
-        if _is_of(frame, "jax"):
+    while frame is not None and (is_of(frame, "jax") or is_of(frame, "jscope")):
+        if is_of(frame, "jax"):
             branch |= frame.f_code.co_name in ("cond", "switch")
             rule |= frame.f_globals["__name__"].endswith(".custom_derivatives")
         frame = frame.f_back
@@ -180,7 +159,7 @@ def _users(frame: types.FrameType | None) -> Iterator[types.FrameType]:
     """Yields the frames of the user's functions, innermost first; comprehensions are parts of theirs."""
     while frame is not None:
         code = frame.f_code
-        ours = _is_of(frame, "jscope") or _is_of(frame, "jax")
+        ours = is_of(frame, "jscope") or is_of(frame, "jax")
         # What is not a function has its globals for locals.
         if not ours and code.co_flags & inspect.CO_OPTIMIZED and code.co_name not in _COMPREHENSIONS:
             yield frame

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope._util._stack import Site, site_above
 from jscope.errors import DuplicateVariableError
 from jscope.tf1 import _bridge, _dtypes, _initial, _name_scopes, _partition
 from jscope.tf1._ambient import Ambient
@@ -25,6 +24,7 @@ from jscope.tf1._creators import run_creators
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
 from jscope.tf1._request import VariableRequest
 from jscope.tf1._shapes import TensorShape, are_sizes, as_shape
+from jscope.tf1._sites import Site, site_above
 from jscope.tf1._tensors import Undrawn
 from jscope.tf1._variables import Facts, PartitionedVariable, Variable, new_handle
 from jscope.tf1.losses import add_penalty

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from jscope._util._stack import Site, call_site, site_above
+from jscope._util._stack import call_site
 from jscope.tf1 import _bridge, _creating, _dtypes, _partition, _reuse
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._arguments import VariableAggregation, VariableSynchronization, resolve_synchronization
@@ -23,6 +23,7 @@ from jscope.tf1._initial import is_constant
 from jscope.tf1._request import VariableRequest
 from jscope.tf1._scopes import VariableScope, as_reuse
 from jscope.tf1._shapes import TensorShape, as_shape
+from jscope.tf1._sites import Site, site_above
 
 SYNCHRONIZATION_AUTO, AGGREGATION_NONE = VariableSynchronization.AUTO, VariableAggregation.NONE
 GETTER_OPTIONS = (

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jscope._util._stack import Site
 from jscope.tf1._scopes import VariableScope
+from jscope.tf1._sites import Site
 
 
 @dataclass(slots=True, kw_only=True)

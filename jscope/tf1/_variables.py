@@ -18,12 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope import _path
-from jscope._util._stack import Site, call_site
+from jscope._util._stack import call_site
 from jscope.errors import NativeTransformError, ScopeEndedError, StateError
 from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current, current_or_none
 from jscope.tf1._arrays import unwrap
 from jscope.tf1._shapes import TensorShape, as_shape
+from jscope.tf1._sites import Site
 from jscope.tf1._tensors import Op, TensorLike, as_array, tensor
 
 
