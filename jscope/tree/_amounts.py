@@ -71,7 +71,11 @@ def stats(tree: Tree, *, depth: int | None = None) -> dict[str, jax.Array]:
             if depth is None or len(_path.parts(scope)) <= depth:
                 below.setdefault(scope, []).append(path)
     found = _of_scopes(list(numeric.values()), tuple(tuple(map(list(numeric).index, each)) for each in below.values()))
-    return {_path.join(scope, name): v for scope, each in zip(below, found, strict=True) for name, v in each.items()}
+    return {
+        _path.join(scope, name): v
+        for scope, each in zip(below, found, strict=True)
+        for name, v in zip(_NUMBERS, each, strict=True)
+    }
 
 
 def _sized(tree: Tree) -> Iterator[Any]:
@@ -89,10 +93,13 @@ def _is_numeric(leaf: Any) -> bool:
     return _diff.is_array(leaf) and leaf.size > 0 and any(jnp.issubdtype(leaf.dtype, kind) for kind in numbers)
 
 
+_NUMBERS = ("norm", "mean", "min", "max", "nonfinite")
+
+
 # One program: called eagerly, each operation would be compiled for each shape, and run by itself.
 @functools.partial(jax.jit, static_argnums=1, inline=True)
-def _of_scopes(leaves: list[Any], scopes: tuple[tuple[int, ...], ...]) -> list[dict[str, jax.Array]]:
-    """Returns the numbers of each scope, which is given by the positions of the leaves below it."""
+def _of_scopes(leaves: list[Any], scopes: tuple[tuple[int, ...], ...]) -> list[tuple[jax.Array, ...]]:
+    """Returns the `_NUMBERS` of each scope, which is given by the positions of the leaves below it."""
     moments = [_moments(jnp.asarray(leaf)) for leaf in leaves]
     return [_stats([moments[i] for i in scope]) for scope in scopes]
 
@@ -108,8 +115,8 @@ def _moments(leaf: jax.Array) -> tuple[jax.Array, ...]:
     return jnp.sum(kept * kept), jnp.sum(kept), least, greatest, count, jnp.int32(values.size) - count
 
 
-def _stats(moments: list[tuple[jax.Array, ...]]) -> dict[str, jax.Array]:
+def _stats(moments: list[tuple[jax.Array, ...]]) -> tuple[jax.Array, ...]:
     squares, sums, least, greatest, finite, others = map(jnp.stack, zip(*moments, strict=True))
     count = jnp.maximum(jnp.sum(finite), 1).astype(jnp.float32)
-    found = {"norm": jnp.sqrt(jnp.sum(squares)), "mean": jnp.sum(sums) / count}
-    return found | {"min": jnp.min(least), "max": jnp.max(greatest), "nonfinite": jnp.sum(others, dtype=jnp.int32)}
+    norm, mean = jnp.sqrt(jnp.sum(squares)), jnp.sum(sums) / count
+    return norm, mean, jnp.min(least), jnp.max(greatest), jnp.sum(others, dtype=jnp.int32)
