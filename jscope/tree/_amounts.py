@@ -65,12 +65,12 @@ def stats(tree: Tree, *, depth: int | None = None) -> dict[str, jax.Array]:
     if depth is not None and depth < 0:
         raise InvalidArgumentError(f"stats: depth={depth!r} must be a non-negative int, or None for all scopes.")
     numeric = {path: leaf for path, leaf in flatten(tree).items() if _is_numeric(leaf)}
-    below: dict[str, list[str]] = {}
-    for path in numeric:
+    below: dict[str, list[int]] = {}
+    for position, path in enumerate(numeric):
         for scope in ("", *_path.prefixes(path)):
             if depth is None or len(_path.parts(scope)) <= depth:
-                below.setdefault(scope, []).append(path)
-    found = _of_scopes(list(numeric.values()), tuple(tuple(map(list(numeric).index, each)) for each in below.values()))
+                below.setdefault(scope, []).append(position)
+    found = _of_scopes(list(numeric.values()), tuple(map(tuple, below.values())))
     return {
         _path.join(scope, name): v
         for scope, each in zip(below, found, strict=True)
