@@ -9,6 +9,7 @@ for matrices, and a norm with random scales does not train.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any, NoReturn, TypeAlias
@@ -89,6 +90,15 @@ def cast(x: jax.Array, dtype: DType) -> jax.Array:
     return x if x.dtype == dtype else x.astype(dtype)
 
 
+_inline: Any = getattr(jax, "Inline", None)
+
+# Inside of `jax.grad`, JAX derives each operation of a layer anew wherever it stands, which takes several times as long
+# as all the rest; what a `jit` that is kept does, it derives once for each shape. Inlined, it leaves no trace in a
+# program; what older versions call True is one of several ways to JAX 0.12.
+one_operation = functools.partial(jax.jit, inline=True if _inline is None else _inline.JAX_EARLY)
+
+
+@functools.partial(one_operation, static_argnames="precision")
 def times(x: jax.Array, kernel: jax.Array, precision: jax.lax.PrecisionLike = None) -> jax.Array:
     """Returns `jnp.matmul(x, kernel)` of one dtype and a matrix: the same equation, in two thirds of the time."""
     contracted = (((x.ndim - 1,), (0,)), ((), ()))
@@ -116,7 +126,11 @@ def spread(array: jax.Array, ndim: int, axes: tuple[int, ...]) -> jax.Array:
 def add_bias(scope: Scope, y: jax.Array, given: Initializer | Off | None, axes: Axes | None) -> jax.Array:
     """Adds `bias` along the last axis; its logical name is the last of the kernel's."""
     b = vector(scope, "bias", y.shape[-1:], given, initializers.zeros, None if axes is None else tuple(axes)[-1:])
-    y, b = in_one_dtype(y, b)
+    return _plus(*in_one_dtype(y, b))
+
+
+@one_operation
+def _plus(y: jax.Array, b: jax.Array) -> jax.Array:
     # By `lax`, here and in all layers: it takes less than half the time of `+` to trace, and refuses two dtypes or
     # ranks where `+` would promote them without a word.
     return jax.lax.add(y, along(b, y.ndim))
