@@ -6,6 +6,7 @@ The moving statistics are state variables, in float32. Where the batch is split 
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -16,7 +17,7 @@ from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import along, cast, check_rank, check_training, checked_axis, named, refuse, vector
+from jscope.nn._layer import along, cast, check_rank, check_training, checked_axis, named, one_operation, refuse, vector
 from jscope.nn._norm import affine, output_dtype, statistics_dtype
 
 
@@ -92,10 +93,23 @@ def batch_norm(
         kept = variance * (count / _at_least_one(count - 1)) if unbiased else variance
         _move(scope, "moving_mean", moving_mean, mean, momentum, count)
         _move(scope, "moving_variance", moving_variance, kept, momentum, count)
-    centered = jax.lax.sub(wide, along(mean, x.ndim, axis))
-    y = jax.lax.mul(centered, along(jax.lax.rsqrt(variance + epsilon), x.ndim, axis))
-    y = affine(scope, y, (axis,), scale, center, gamma_initializer, beta_initializer, axes)
+    y = affine(
+        scope,
+        _standardized(wide, mean, variance, epsilon, axis),
+        (axis,),
+        scale,
+        center,
+        gamma_initializer,
+        beta_initializer,
+        axes,
+    )
     return cast(y, output_dtype(x))
+
+
+@functools.partial(one_operation, static_argnames="axis")
+def _standardized(x: jax.Array, mean: jax.Array, variance: jax.Array, epsilon: float, axis: int) -> jax.Array:
+    centered = jax.lax.sub(x, along(mean, x.ndim, axis))
+    return jax.lax.mul(centered, along(jax.lax.rsqrt(variance + epsilon), x.ndim, axis))
 
 
 def _move(scope: Scope, name: str, old: jax.Array, new: jax.Array, momentum: float, count: Any) -> None:
@@ -138,8 +152,13 @@ def _moments(
     # Two passes. Flax takes the mean of squares less the square of the mean, which is one, but where the mean is large
     # beside the deviation that has no digits left.
     mean = average(x)
+    return mean, average(_squared(x, mean, axis)), count
+
+
+@functools.partial(one_operation, static_argnums=2)
+def _squared(x: jax.Array, mean: jax.Array, axis: int) -> jax.Array:
     centered = jax.lax.sub(x, along(mean, x.ndim, axis))
-    return mean, average(jax.lax.mul(centered, centered)), count
+    return jax.lax.mul(centered, centered)
 
 
 def _at_least_one(count: Any) -> Any:

@@ -25,7 +25,7 @@ from jscope.nn._gates import (
     masked,
     remember,
 )
-from jscope.nn._layer import along, cast, in_one_dtype, named, times
+from jscope.nn._layer import cast, in_one_dtype, named, one_operation, plus, times
 
 
 @named
@@ -80,10 +80,10 @@ def rnn(
     x = masked(scope, "rnn", x, dropout, training, "dropout")
     # The carry is narrowed only to be multiplied: what is summed up from step to step keeps its dtype.
     h = masked(scope, "rnn", cast(carry, x.dtype), recurrent_dropout, training, "recurrent_dropout")
-    y = jax.lax.add(times(x, kernel), times(h, recurrent_kernel))
+    y = _products(x, kernel, h, recurrent_kernel)
     if use_bias:
         bias = bias_of(scope, (units,), bias_initializer, initializers.zeros, axes)
-        y = jax.lax.add(y, along(cast(bias, y.dtype), y.ndim))
+        y = plus(y, bias, (y.ndim - 1,))
     y = activation(y)
     return cast(y, carry.dtype), y
 
@@ -144,10 +144,10 @@ def lstm(
     x, kernel, recurrent_kernel = in_one_dtype(x, *kernels)
     x = masked(scope, "lstm", x, dropout, training, "dropout")
     h = masked(scope, "lstm", cast(carry[0], x.dtype), recurrent_dropout, training, "recurrent_dropout")
-    gates = jax.lax.add(times(x, kernel), times(h, recurrent_kernel))
+    gates = _products(x, kernel, h, recurrent_kernel)
     if use_bias:
         bias = lstm_bias(scope, units, bias_initializer, axes, unit_forget_bias)
-        gates = jax.lax.add(gates, along(cast(bias, gates.dtype), gates.ndim))
+        gates = plus(gates, bias, (gates.ndim - 1,))
     return remember(carry, gates, activation, recurrent_activation)
 
 
@@ -215,12 +215,17 @@ def gru(
     if use_bias:
         shape = (2, 3 * units) if reset_after else (3 * units,)
         bias = cast(bias_of(scope, shape, bias_initializer, initializers.zeros, axes), x.dtype)
-        from_x = jax.lax.add(from_x, along(bias[0] if reset_after else bias, x.ndim))
+        from_x = plus(from_x, bias[0] if reset_after else bias, (x.ndim - 1,))
         # As in cuDNN, the second bias is within what the reset multiplies; otherwise one bias would do.
-        from_h = jax.lax.add(from_h, along(bias[1], x.ndim)) if reset_after else from_h
+        from_h = plus(from_h, bias[1], (x.ndim - 1,)) if reset_after else from_h
     update, reset = jnp.split(recurrent_activation(from_x[..., :both] + from_h[..., :both]), 2, axis=-1)
     remembered = reset * from_h[..., both:] if reset_after else times(reset * seen, recurrent_kernel[:, both:])
     # The gate says what stays, as in the paper, Keras, Flax and PyTorch; elsewhere (Chung et al., 2014) it says what is
     # new. What was dropped is hidden from the kernel, but not forgotten.
     y = update * h + (1 - update) * activation(from_x[..., both:] + remembered)
     return cast(y, carry.dtype), y
+
+
+@one_operation
+def _products(x: jax.Array, kernel: jax.Array, h: jax.Array, recurrent_kernel: jax.Array) -> jax.Array:
+    return jax.lax.add(times(x, kernel), times(h, recurrent_kernel))

@@ -6,6 +6,7 @@ Inputs are `(batch..., spatial..., channels)`, kernels `(spatial..., inputs, out
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -13,7 +14,17 @@ import jax
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import GLOROT, Activation, add_bias, check_size, in_one_dtype, named, refuse, weight
+from jscope.nn._layer import (
+    GLOROT,
+    Activation,
+    add_bias,
+    check_size,
+    in_one_dtype,
+    named,
+    one_operation,
+    refuse,
+    weight,
+)
 from jscope.nn._spatial import (
     SPATIAL,
     Padding,
@@ -197,15 +208,22 @@ def convolved(
     if padding == "circular":
         # XLA pads with zeros only, so the input itself is made larger.
         single, around = wrapped(single, around), ((0, 0),) * len(over)
-    spatial = SPATIAL[: len(over)]
-    y = jax.lax.conv_general_dilated(
-        single,
-        kernel,
-        over.strides,
-        around,
-        rhs_dilation=over.dilation,
-        dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
-        feature_group_count=groups,
-        precision=precision,
-    )
+    around = tuple([(before, after) for before, after in around])
+    y = _convolved(single, kernel, over.strides, around, over.dilation, groups, precision)
     return like_batch_of(y, x, len(over))
+
+
+@functools.partial(one_operation, static_argnums=(2, 3, 4, 5, 6))
+def _convolved(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, ...],
+    around: tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    precision: jax.lax.PrecisionLike,
+) -> jax.Array:
+    spatial = SPATIAL[: len(strides)]
+    numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
+    options = {"dimension_numbers": numbers, "feature_group_count": groups, "precision": precision}
+    return jax.lax.conv_general_dilated(x, kernel, strides, around, rhs_dilation=dilation, **options)

@@ -15,13 +15,12 @@ from jscope.nn._layer import (
     GLOROT,
     Activation,
     add_bias,
-    cast,
     check_rank,
     check_size,
     in_one_dtype,
     named,
+    plus,
     refuse,
-    spread,
     times,
     vector,
     weight,
@@ -121,14 +120,14 @@ def einsum(
     x, kernel = in_one_dtype(x, kernel)
     y = said.of(x, kernel, precision)
     if bias_axes is not None:
-        y = jax.lax.add(y, _einsum_bias(scope, y, said, bias_axes, bias_initializer, axes))
+        y = _plus_bias(scope, y, said, bias_axes, bias_initializer, axes)
     return y if activation is None else activation(y)
 
 
-def _einsum_bias(
+def _plus_bias(
     scope: Scope, y: jax.Array, said: Equation, letters: str, given: Initializer | Off | None, axes: Axes | None
 ) -> jax.Array:
-    """Returns the bias along the axes `letters` of the output, with axes of size 1 for the others."""
+    """Adds the bias along the axes `letters` of the output."""
     if not letters or not set(letters) <= set(said.out.replace("...", "")):
         advice = "Name those axes of the output that the bias is to have."
         refuse(scope, "einsum", f"`bias_axes` is {letters!r}, but the output has the axes {said.out!r}", advice)
@@ -139,4 +138,4 @@ def _einsum_bias(
         named, after = dict(zip(said.kernel, axes, strict=False)), said.out.replace("...", "")
         names = tuple(named.get(letter) for letter in after if letter in letters)
     b = vector(scope, "bias", tuple(y.shape[i] for i in places), given, initializers.zeros, names)
-    return spread(cast(b, y.dtype), y.ndim, places)
+    return plus(y, b, places)

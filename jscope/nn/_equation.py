@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jscope import initializers
 from jscope._scope import Scope
 from jscope._types import Initializer, Shape
-from jscope.nn._layer import refuse
+from jscope.nn._layer import contracted, refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,9 @@ class Equation:
         if self.summed is None:
             return jnp.einsum(self.text, x, kernel, precision=precision)
         axes = _spelled_out(self.inputs, x.ndim)
-        of_x, of_kernel = ([each.index(letter) for letter in self.summed] for each in (axes, self.kernel))
-        contracted = ((of_x, of_kernel), ((), ()))
+        of_x, of_kernel = (tuple([each.index(letter) for letter in self.summed]) for each in (axes, self.kernel))
         with jax.named_scope(self.text):  # As `jnp.einsum` does.
-            return jax.lax.dot_general(x, kernel, contracted, precision=precision, preferred_element_type=x.dtype)
+            return contracted(x, kernel, of_x, of_kernel, precision)
 
 
 def equation_of(scope: Scope, text: str) -> Equation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -12,7 +13,18 @@ from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, DType, Initializer
-from jscope.nn._layer import cast, check_rank, check_size, checked_axis, named, refuse, spread, vector
+from jscope.nn._layer import (
+    cast,
+    check_rank,
+    check_size,
+    checked_axis,
+    named,
+    one_operation,
+    plus,
+    refuse,
+    spread,
+    vector,
+)
 
 
 @named
@@ -39,11 +51,7 @@ def layer_norm(
     (Keras's `LayerNormalization`; Ba et al., 2016, https://arxiv.org/abs/1607.06450)
     """
     over = _over(scope, "layer_norm", x, axis)
-    wide = cast(x, statistics_dtype(x))
-    # Two passes, as in `batch_norm`, and for the same reason.
-    mean = jnp.mean(wide, over, keepdims=True)
-    centered = jax.lax.sub(wide, mean)
-    y = jax.lax.mul(centered, jax.lax.rsqrt(jnp.mean(jax.lax.mul(centered, centered), over, keepdims=True) + epsilon))
+    y = _standardized(cast(x, statistics_dtype(x)), over, epsilon)
     y = affine(scope, y, over, scale, center, gamma_initializer, beta_initializer, axes)
     return cast(y, output_dtype(x))
 
@@ -69,11 +77,10 @@ def rms_norm(
     2019, https://arxiv.org/abs/1910.07467)
     """
     over = _over(scope, "rms_norm", x, axis)
-    wide = cast(x, statistics_dtype(x))
-    y = jax.lax.mul(wide, jax.lax.rsqrt(jnp.mean(jax.lax.mul(wide, wide), over, keepdims=True) + epsilon))
+    y = _of_unit_size(cast(x, statistics_dtype(x)), over, epsilon)
     # In float32 to the end. (Llama's own code rounds first, and then multiplies by the scale.)
     factor = _vector_over(scope, "scale", y, over, scale_initializer, initializers.ones, axes)
-    return cast(jax.lax.mul(y, factor), output_dtype(x))
+    return cast(_times(y, factor, over), output_dtype(x))
 
 
 @named
@@ -173,9 +180,9 @@ def affine(
 ) -> jax.Array:
     """Multiplies by `gamma` and adds `beta`, which lie along the axes `over`."""
     if scale:
-        y = jax.lax.mul(y, _vector_over(scope, "gamma", y, over, gamma_initializer, initializers.ones, axes))
+        y = _times(y, _vector_over(scope, "gamma", y, over, gamma_initializer, initializers.ones, axes), over)
     if center:
-        y = jax.lax.add(y, _vector_over(scope, "beta", y, over, beta_initializer, initializers.zeros, axes))
+        y = plus(y, _vector_over(scope, "beta", y, over, beta_initializer, initializers.zeros, axes), over)
     return y
 
 
@@ -188,9 +195,26 @@ def _vector_over(
     keras: Initializer,
     axes: Axes | None,
 ) -> jax.Array:
-    """Returns a param along the axes `over`, with axes of size 1 for the others."""
-    value = vector(scope, name, tuple(y.shape[i] for i in over), given, keras, axes)
-    return spread(cast(value, y.dtype), y.ndim, over)
+    """Returns a param of the shape of the axes `over`."""
+    return vector(scope, name, tuple([y.shape[i] for i in over]), given, keras, axes)
+
+
+@functools.partial(one_operation, static_argnames="over")
+def _standardized(x: jax.Array, over: tuple[int, ...], epsilon: float) -> jax.Array:
+    # Two passes, as in `batch_norm`, and for the same reason.
+    mean = jnp.mean(x, over, keepdims=True)
+    centered = jax.lax.sub(x, mean)
+    return _of_unit_size(centered, over, epsilon)
+
+
+@functools.partial(one_operation, static_argnames="over")
+def _of_unit_size(x: jax.Array, over: tuple[int, ...], epsilon: float) -> jax.Array:
+    return jax.lax.mul(x, jax.lax.rsqrt(jnp.mean(jax.lax.mul(x, x), over, keepdims=True) + epsilon))
+
+
+@functools.partial(one_operation, static_argnames="over")
+def _times(y: jax.Array, factor: jax.Array, over: tuple[int, ...]) -> jax.Array:
+    return jax.lax.mul(y, spread(cast(factor, y.dtype), y.ndim, over))
 
 
 def _over(scope: Scope | None, layer: str, x: jax.Array, axis: int | Sequence[int]) -> tuple[int, ...]:
@@ -231,8 +255,6 @@ def _grouped(
     split = wide.reshape(*x.shape[:axis], groups, channels // groups, *x.shape[axis + 1 :])
     # `axis` is that of the groups now, and the first axis that of the examples.
     over = tuple(i for i in range(1, split.ndim) if i != axis)
-    mean = jnp.mean(split, over, keepdims=True)
-    centered = jax.lax.sub(split, mean)
-    y = jax.lax.mul(centered, jax.lax.rsqrt(jnp.mean(jax.lax.mul(centered, centered), over, keepdims=True) + epsilon))
+    y = _standardized(split, over, epsilon)
     y = affine(scope, y.reshape(x.shape), (axis,), scale, center, gamma_initializer, beta_initializer, axes)
     return cast(y, output_dtype(x))

@@ -358,3 +358,20 @@ def test_equal_blocks_share_one_trace():
     traces.clear()
     jax.make_jaxpr(model.apply)(params, state, X)
     assert traces == [""]
+
+
+def test_what_layers_compute_is_traced_once_for_each_shape(monkeypatch):
+    """Also by `jax.grad`, which derives every operation anew wherever it meets it, unless a kept `jit` holds it."""
+    roots, rsqrt = [], jax.lax.rsqrt
+    monkeypatch.setattr(jax.lax, "rsqrt", lambda x: roots.append(x.shape) or rsqrt(x))
+    x = jnp.ones((2, 3, 11))  # A shape that no other test has.
+
+    def net(scope, x):
+        for name in "abc":
+            x = nn.rms_norm(scope / name, x)
+        return x.sum()
+
+    model = jscope.transform(net)
+    params = model.specs(x).shape_dtype()
+    jax.make_jaxpr(jax.grad(model.apply))(params, x)
+    assert roots == [(2, 3, 1)]
