@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +25,10 @@ class ArrayLike:
     __array_ufunc__ = None
     __array_priority__ = 200
 
-    def value(self) -> Any:
-        """Returns the array; each kind of object has its own way to it."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def value(self) -> Any:
+            """Returns the array; each kind of object has its own way to it."""
 
     def __jax_array__(self) -> jax.Array:
         # The value may be anything that a getter returned, or that stands in the params: a number, say.

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from jax.interpreters.partial_eval import DynamicJaxprTracer
 
 from jscope import _path
 from jscope.tf1 import _dtypes
@@ -228,16 +229,6 @@ _ON_LAX |= {"lt": lax.lt, "le": lax.le, "gt": lax.gt, "ge": lax.ge}
 _REAL = (np.float32, np.float64, np.float16, jnp.bfloat16.dtype.type)
 
 
-def _kind_of_tracer() -> type:
-    kinds: list[type] = []
-    jax.eval_shape(lambda x: kinds.append(type(x)), jax.ShapeDtypeStruct((), np.float32))
-    return kinds[0]
-
-
-# The class of what JAX gives to a function whose equations it writes down, and nothing else.
-_JAXPR_TRACER = _kind_of_tracer()
-
-
 # Once for both sides: `x + y` and `y + x` are one program to compile.
 @functools.cache
 def _computing(word: str) -> Callable[[Any, Any], Any]:
@@ -262,10 +253,10 @@ def _ready_for_lax(x: Any, y: Any) -> tuple[Any, Any] | None:
     # TensorFlow asks for, need none of that: `lax` makes the same equation in a third of the time. Not so inside of
     # `grad`: what `jit` caches of the derivative, `lax` computes anew, in twice the time. Integers and bools are left
     # to `jax.numpy`, since `/` and `+` mean something else for them; so are weak types beside others.
-    traced, other = (x, y) if x.__class__ is _JAXPR_TRACER else (y, x)
-    if traced.__class__ is not _JAXPR_TRACER or traced.dtype.type not in _REAL:
+    traced, other = (x, y) if x.__class__ is DynamicJaxprTracer else (y, x)
+    if traced.__class__ is not DynamicJaxprTracer or traced.dtype.type not in _REAL:
         return None
-    if other.__class__ is _JAXPR_TRACER:
+    if other.__class__ is DynamicJaxprTracer:
         if x.dtype != y.dtype or x.weak_type != y.weak_type:
             return None
         if x.ndim == y.ndim or not x.ndim or not y.ndim:
