@@ -5,6 +5,7 @@ Nothing is run and nothing is compiled: both are traced on shapes.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from jscope._specs import Specs
 from jscope._summary._count import jaxprs_of
 from jscope._summary._names import Names, Place, opened_jaxpr, place_of
 from jscope._transform import Program, Transformed, TransformedWithState, transform_with_state
+from jscope._util._stack import is_of
 from jscope.errors import InvalidArgumentError, MissingRngError
 
 
@@ -52,9 +54,17 @@ def traced(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
         gradient, kept = _gradient(forward, len(specs.params), outputs)
         return Traced(specs, forward, gradient, outputs, kept)
     except (NotImplementedError, ValueError) as error:
+        if _is_of_user(error):
+            raise
         # So JAX refuses what it has no gradient of: a `while_loop`, a callback. What is there for inference only has a
         # summary all the same.
         return Traced(specs, forward, None, outputs, [], str(error).partition(". ")[0].rstrip("."))
+
+
+def _is_of_user(error: BaseException) -> bool:
+    """Whether a rule of the user's, as of a `custom_vjp`, has raised an error, rather than JAX or jscope."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return not (is_of(frame, "jax") or is_of(frame, "jscope"))
 
 
 def equations_of(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Place, Any]]:

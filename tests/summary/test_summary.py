@@ -286,3 +286,18 @@ def test_an_image_needs_a_program_that_draws(monkeypatch):
     with pytest.raises(ImportError, match="need the program `dot`"):
         graph.svg()
     assert graph._repr_mimebundle_() == {"text/plain": graph.dot}
+
+
+def test_an_error_of_a_rule_of_the_users_comes_as_it_is():
+    """It is a mistake in the model, and not something of which JAX has no gradient."""
+
+    @jax.custom_vjp
+    def double(x):
+        return 2 * x
+
+    def backward(_, cotangent):
+        raise ValueError("mine")
+
+    double.defvjp(lambda x: (2 * x, None), backward)
+    with pytest.raises(ValueError, match="mine"):
+        jscope.summary(lambda scope, x: double(x * scope.get_variable("w", (3,))), jnp.ones(3))
