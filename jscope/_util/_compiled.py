@@ -1,7 +1,11 @@
-"""A function is compiled for the sharding of its result, so that no device ever holds the result whole."""
+"""How functions are compiled: once for all places, several at a time, or for the sharding of what they return.
+
+For a sharding, so that no device ever holds the result whole.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -9,6 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+_inline: Any = getattr(jax, "Inline", None)
+
+# Inside of `jax.grad`, JAX derives each operation anew wherever it stands, which takes several times as long as all the
+# rest; what a `jit` that is kept does, it derives once for each shape. Inlined, it leaves no trace in a program; what
+# older versions call True is one of several ways to JAX 0.12.
+one_operation = functools.partial(jax.jit, inline=True if _inline is None else _inline.JAX_EARLY)
 
 _BRIEF = {"xla_backend_optimization_level": 1}
 """With these options, XLA on CPU compiles random numbers in half the time, to a program as fast with equal results."""

@@ -23,6 +23,7 @@ from jscope._defaults import OFF, Off
 from jscope._scope import Scope
 from jscope._transform import named as named
 from jscope._types import Axes, DType, Initializer, Shape
+from jscope._util._compiled import one_operation as one_operation
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError
 
@@ -88,14 +89,6 @@ def in_one_dtype(x: jax.Array, *variables: jax.Array) -> tuple[jax.Array, ...]:
 def cast(x: jax.Array, dtype: DType) -> jax.Array:
     """Returns `x.astype(dtype)`, without asking JAX where there is nothing to do: that takes time in each trace."""
     return x if x.dtype == dtype else x.astype(dtype)
-
-
-_inline: Any = getattr(jax, "Inline", None)
-
-# Inside of `jax.grad`, JAX derives each operation of a layer anew wherever it stands, which takes several times as long
-# as all the rest; what a `jit` that is kept does, it derives once for each shape. Inlined, it leaves no trace in a
-# program; what older versions call True is one of several ways to JAX 0.12.
-one_operation = functools.partial(jax.jit, inline=True if _inline is None else _inline.JAX_EARLY)
 
 
 def times(x: jax.Array, kernel: jax.Array, precision: jax.lax.PrecisionLike = None) -> jax.Array:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jscope import _path
 from jscope._types import Tree
+from jscope._util._compiled import one_operation
 from jscope.errors import InvalidArgumentError
 from jscope.tree import _diff
 from jscope.tree._names import flatten
@@ -97,7 +98,7 @@ _NUMBERS = ("norm", "mean", "min", "max", "nonfinite")
 
 
 # One program: called eagerly, each operation would be compiled for each shape, and run by itself.
-@functools.partial(jax.jit, static_argnums=1, inline=True)
+@functools.partial(one_operation, static_argnums=1)
 def _of_scopes(leaves: list[Any], scopes: tuple[tuple[int, ...], ...]) -> list[tuple[jax.Array, ...]]:
     """Returns the `_NUMBERS` of each scope, which is given by the positions of the leaves below it."""
     moments = [_moments(jnp.asarray(leaf)) for leaf in leaves]
