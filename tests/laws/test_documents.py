@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from itertools import takewhile
 from pathlib import Path
@@ -58,3 +59,11 @@ def test_the_reference_has_all_that_is_public():
     public = [name for name, value in vars(jscope).items() if name[0] != "_" and not inspect.ismodule(value)]
     public += _lazy.FUNCTIONS
     assert sorted(listed) == sorted(told) == sorted({*public} - {"TYPE_CHECKING"})
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_are_committed_without_outputs(path):
+    """They are run when the site is built, so that what is shown is what came out."""
+    cells = [cell for cell in json.loads(path.read_text("utf8"))["cells"] if cell["cell_type"] == "code"]
+    assert cells
+    assert [(cell["outputs"], cell["execution_count"]) for cell in cells] == [([], None)] * len(cells)
