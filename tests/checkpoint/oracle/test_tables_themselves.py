@@ -16,7 +16,12 @@ import pytest
 
 from tests.checkpoint.layer_tables import CASES, theirs
 
-pytestmark = pytest.mark.oracle
+pytestmark = [
+    pytest.mark.oracle,
+    # What Keras does with NumPy 2's `copy`, and that it asks JAX for int64, is not ours to mend.
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64:UserWarning"),
+]
 RECORDERS = {
     "pytorch": ("torch", "record_pytorch", "record"),
     "linen": ("flax", "record_flax", "record_linen"),
