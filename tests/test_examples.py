@@ -43,6 +43,7 @@ def test_quickstart_is_the_first_screen_of_the_readme():
     assert sum(bool(line) for line in shown.splitlines()) <= 15
 
 
+@pytest.mark.slow
 def test_digits_trains_saves_and_restores(tmp_path):
     """A short run does all that the long one does."""
     # One test and not several, so that no two workers of xdist both train.

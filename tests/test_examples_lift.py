@@ -67,6 +67,7 @@ def test_char_lm_writes_what_it_would_predict():
     chex.assert_trees_all_close(jnp.concatenate([start, end], 1), whole, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_char_lm_may_be_unrolled():
     """Layer 1 of the scanned model starts with the values that a loop over layers gives it."""
     char_lm = runpy.run_path(str(EXAMPLES / "char_lm.py"))

@@ -253,6 +253,7 @@ def test_a_function_gets_all_of_its_array(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_read_their_parts(tmp_path):
     """Each reads what its devices have of stacked and split arrays; see `converting.py`."""
     program, port = Path(__file__).parent / "converting.py", processes.free_port()

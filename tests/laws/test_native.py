@@ -126,7 +126,7 @@ def use_custom_root(f, v, x):
     return jax.lax.custom_root(lambda y: y - 0.1 * f(v, y) - x, x, solve, lambda g, y: solve(lambda z: g(z) - y, y))
 
 
-@pytest.mark.parametrize("use", [use_odeint, use_custom_root])
+@pytest.mark.parametrize("use", [pytest.param(use_odeint, marks=pytest.mark.slow), use_custom_root])
 def test_solvers_of_jax_work_on_scoped_functions(use):
     """`odeint` and `custom_root`, which trace their function several times, take scoped ones."""
     model = jscope.transform(lambda scope, x: use(lambda s, y: linear(s, y, 4), scope / "f", x))

@@ -18,7 +18,7 @@ import pytest
 import jscope
 from jscope import errors
 from jscope._util._same import same
-from tests.crossed import crossed
+from tests.crossed import crossed, mostly_slow
 from tests.models import KEY
 
 X = jnp.ones((2, 3))
@@ -522,7 +522,7 @@ def test_what_a_block_would_have_created_is_there(lift):
     jscope.specs(model, X)
 
 
-@pytest.mark.parametrize("lift", LIFTS)
+@pytest.mark.parametrize("lift", mostly_slow(LIFTS, "jit"))
 def test_nothing_outlives_collecting(lift):
     """Neither a tracer nor a function is kept by what a block did."""
 

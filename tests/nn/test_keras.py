@@ -18,7 +18,7 @@ from tests.nn.starts import STARTS
 LAYERS = sorted({case.keras for case in CASES.values()})
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", mostly_slow(LAYERS, *LAYERS[::2]))
 def test_layer_gives_what_keras_gives(layer):
     """Output and gradients with the same variables, by name; and moving statistics after three steps."""
     runs = {name: run(case) for name, case in CASES.items() if case.keras == layer}
