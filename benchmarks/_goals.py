@@ -47,9 +47,9 @@ class Results:
         (n, fewer), (m, more) = found[-2], found[-1]
         return (more["median"] / fewer["median"]) / (m / n)
 
-    def worst_layer(self) -> float:
+    def worst_layer(self, part: str = "trace") -> float:
         """Returns the largest ratio among layers and networks to the same by hand."""
-        return sorted(numbers["ratio"] for _, numbers in self.all("layers/trace"))[-1]
+        return sorted(numbers["ratio"] for _, numbers in self.all(f"layers/{part}"))[-1]
 
     def slowest_lift(self) -> float:
         """Returns the ratio of the slowest lift that is called without `jit`, but for `jit` itself."""
@@ -82,6 +82,7 @@ class Goal:
 GOALS = (
     Goal("trace `apply`, 96 layers / by hand", 1.03, lambda r: r.ratio("trace/apply/transformer-96")),
     Goal("trace `jscope.nn`, the worst of its layers and networks / by hand", 1.03, Results.worst_layer),
+    Goal("trace its gradients, the worst / by hand", 1.03, lambda r: r.worst_layer("grad")),
     Goal("what reading a variable adds to a trace by hand", 2.0, lambda r: r.added("trace/read/wide"), "µs"),
     Goal("trace `apply` in `jscope.tf1` / by hand", 1.25, lambda r: r.ratio("trace/apply/transformer-96", "tf1")),
     Goal("eager `apply` / by hand", 1.10, lambda r: r.ratio("eager/apply/transformer")),

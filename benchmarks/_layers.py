@@ -43,8 +43,11 @@ class Twice:
     shape: tuple[int, ...]
     dtype: Any = jnp.float32
 
-    def traced(self, *, repeated):
-        """Returns two functions that trace the one and the other as often as `repeated` says, each at its own path."""
+    def traced(self, *, repeated, transform=lambda function: function):
+        """Returns two functions that trace the one and the other, as often as `repeated` says, each at its own path.
+
+        What they trace is `transform` of a function of the params.
+        """
         x = jax.ShapeDtypeStruct(self.shape, self.dtype)
 
         def all_of(function, scope, x):
@@ -55,9 +58,14 @@ class Twice:
             specs = model.specs(x)
             args = specs.params.shape_dtype(), specs.state.shape_dtype(), x
             # A new function each time, for JAX to trace anew.
-            return lambda: jax.make_jaxpr(lambda *args: model.apply(*args))(*args)
+            return lambda: jax.make_jaxpr(transform(lambda *args: model.apply(*args)))(*args)
 
         return tracing(self.layer), tracing(self.hand)
+
+
+def gradient(function):
+    """Returns the gradient of all outputs, added up, with respect to the first argument."""
+    return jax.grad(lambda *args: sum(leaf.sum() for leaf in jax.tree.leaves(function(*args)[0])))
 
 
 def by_hand(function):

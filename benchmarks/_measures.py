@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks import _timing
 from benchmarks._agree import weights
-from benchmarks._layers import LAYERS
+from benchmarks._layers import LAYERS, gradient
 from benchmarks._libraries import LIBRARIES
 from benchmarks.models import _math
 from benchmarks.models._models import Transformer, UnsupportedError, Wide
@@ -144,10 +144,12 @@ def eager(library, size):
 @measure(only=("explicit",))
 def layers(library, size):
     """Traces layers of `jscope.nn`, and networks of them, in turns with the same by hand in the same scopes."""
-    for name, twice in LAYERS.items():
-        calls = [lambda trace=trace: trace() and None for trace in twice.traced(repeated=size.shallow)]
-        limits = {"budget": 2 * size.seconds, "least": size.least, "clock": time.thread_time}
-        yield Sample(f"layers/trace/{name}", "s", *_timing.paired(*calls, **limits))
+    limits = {"budget": 2 * size.seconds, "least": size.least, "clock": time.thread_time}
+    for part, transform in (("trace", lambda function: function), ("grad", gradient)):
+        for name, twice in LAYERS.items():
+            traces = twice.traced(repeated=size.shallow, transform=transform)
+            calls = [lambda trace=trace: trace() and None for trace in traces]
+            yield Sample(f"layers/{part}/{name}", "s", *_timing.paired(*calls, **limits))
 
 
 @measure("lifts", only=("explicit",))

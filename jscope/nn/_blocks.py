@@ -17,7 +17,7 @@ from jscope._types import Axes, Initializer
 from jscope.nn._attention import AttentionOptions, attention
 from jscope.nn._cache import KVCache
 from jscope.nn._dense import dense
-from jscope.nn._layer import named
+from jscope.nn._layer import cast, named, one_operation
 from jscope.nn._noise import dropout
 from jscope.nn._norm import layer_norm
 
@@ -98,8 +98,14 @@ def glu(
     """
     options = {"use_bias": use_bias, "kernel_initializer": kernel_initializer, "bias_initializer": bias_initializer}
     gate_h = dense(scope / "gate", x, hidden, activation=activation, axes=axes, **options)
-    x_h = gate_h * dense(scope / "hidden", x, hidden, axes=axes, **options)
+    x_h = _gated(dense(scope / "hidden", x, hidden, axes=axes, **options), gate_h)
     return dense(scope / "out", x_h, x.shape[-1] if units is None else units, axes=axes and axes[::-1], **options)
+
+
+@one_operation
+def _gated(x: jax.Array, gate: jax.Array) -> jax.Array:
+    # In the dtype of `x`, also if the activation has another one.
+    return jax.lax.mul(cast(gate, x.dtype), x)
 
 
 @overload

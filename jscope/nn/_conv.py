@@ -184,7 +184,7 @@ def _depthwise(
     kernel = weight(scope, "depthwise_kernel", shape, given, GLOROT, axes)
     # XLA knows no depthwise convolution, only groups: as many as channels, with one input each. Keras's kernel has the
     # outputs of a channel side by side, in the order in which XLA counts them.
-    kernel = kernel.reshape(*over.size, 1, channels * multiplier)
+    kernel = jax.lax.reshape(kernel, (*over.size, 1, channels * multiplier))
     return convolved(scope, layer, x, kernel, over, padding, channels, precision)
 
 

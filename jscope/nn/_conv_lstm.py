@@ -20,6 +20,7 @@ from jscope.nn._layer import (
     check_size,
     in_one_dtype,
     named,
+    one_operation,
     refuse,
     weight,
 )
@@ -123,6 +124,7 @@ def zero_image(
     return pair_of_zeros(jax.ShapeDtypeStruct(out.shape, x.dtype), filters)
 
 
+@functools.partial(one_operation, static_argnums=(2, 3, 4))
 def _conv(
     x: jax.Array,
     kernel: jax.Array,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -10,7 +11,7 @@ from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import Activation, add_bias, check_size, in_one_dtype, named, refuse, weight
+from jscope.nn._layer import Activation, add_bias, check_size, in_one_dtype, named, one_operation, refuse, weight
 from jscope.nn._spatial import (
     SPATIAL,
     Padding,
@@ -78,21 +79,26 @@ def transposed(
 ) -> jax.Array:
     """Returns the transposed convolution of an input with a kernel. `scope` is for messages."""
     single, kernel = in_one_dtype(one_batch_axis(x, len(over)), kernel)
-    spatial = SPATIAL[: len(over)]
-    y = jax.lax.conv_transpose(
-        single,
-        kernel,
-        over.strides,
-        _spread(scope, x, over, padding, ends),
-        over.dilation,
-        (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
-        # So the kernel is that of the `conv` whose gradient this is, (spatial..., outputs, inputs), as in TensorFlow
-        # and Keras. Without it, as in Flax unless it is told otherwise, the kernel slides over the spread-out input the
-        # other way round.
-        transpose_kernel=True,
-        precision=precision,
-    )
+    y = _transposed(single, kernel, over.strides, _spread(scope, x, over, padding, ends), over.dilation, precision)
     return like_batch_of(y, x, len(over))
+
+
+@functools.partial(one_operation, static_argnums=(2, 3, 4, 5))
+def _transposed(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, ...],
+    around: Pairs,
+    dilation: tuple[int, ...],
+    precision: jax.lax.PrecisionLike,
+) -> jax.Array:
+    spatial = SPATIAL[: len(strides)]
+    numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
+    # With `transpose_kernel`, the kernel is that of the `conv` whose gradient this is, (spatial..., outputs, inputs),
+    # as in TensorFlow and Keras. Without it, as in Flax unless it is told otherwise, the kernel slides over the
+    # spread-out input the other way round.
+    options = {"dimension_numbers": numbers, "transpose_kernel": True, "precision": precision}
+    return jax.lax.conv_transpose(x, kernel, strides, around, dilation, **options)
 
 
 def _ends(scope: Scope, over: Window, given: Sequence[int] | int | None) -> tuple[int, ...] | None:

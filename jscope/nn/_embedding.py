@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import UNIFORM, check_rank, check_size, in_one_dtype, named, refuse, times, weight
+from jscope.nn._layer import UNIFORM, check_rank, check_size, in_one_dtype, named, one_operation, refuse, times, weight
 
 
 @named
@@ -40,6 +42,11 @@ def embedding(
     rows = check_size(scope, "embedding", "input_dim", input_dim)
     shape = (rows, check_size(scope, "embedding", "output_dim", output_dim))
     table = weight(scope, "embeddings", shape, embeddings_initializer, UNIFORM, axes)
+    return _rows(table, ids)
+
+
+@one_operation
+def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:
     # Not `table[ids]`, which clamps: a wrong id would read the last row, and nothing would show.
     return jnp.take(table, ids, axis=0)
 
@@ -62,5 +69,10 @@ def unembed(scope: Scope, x: jax.Array, input_dim: int, *, precision: jax.lax.Pr
     # In `apply`, what is not there is an error in any case.
     table = (scope.with_defaults(reuse=True) if scope.collecting else scope).get_variable("embeddings", shape)
     x, table = in_one_dtype(x, table)
+    return _scored(x, table, precision)
+
+
+@functools.partial(one_operation, static_argnums=2)
+def _scored(x: jax.Array, table: jax.Array, precision: jax.lax.PrecisionLike) -> jax.Array:
     # No copy is made: XLA reads the operand of a product the other way round.
     return times(x, table.T, precision)

@@ -7,6 +7,7 @@ so that shapes do not depend on the data; tokens for which there is no room are 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from jscope._scope import Scope
 from jscope._types import Axes, Initializer
 from jscope.lift import vmap
 from jscope.nn._dense import dense
-from jscope.nn._layer import check_rank, check_size, named, refuse
+from jscope.nn._layer import check_rank, check_size, named, one_operation, refuse
 
 
 @named
@@ -84,16 +85,11 @@ def mixture_of_experts(
     logits_ne = dense(scope / "router", x32_nd, num_experts, **options)
     capacity = _capacity(scope, x_nd.shape[0] * top_k, x_nd.shape[0], num_experts, capacity_factor)
     route = _route(logits_ne, top_k, capacity, normalize)
-    _sow(scope, logits_ne, route)
-    room = jnp.zeros((num_experts * capacity, x.shape[-1]), x.dtype)
-    x_ecd = room.at[route.slot_kn].set(jnp.broadcast_to(x_nd, (top_k, *x_nd.shape)), mode="drop")
-    x_ecd = x_ecd.reshape(num_experts, capacity, x.shape[-1])
+    for name, value in _losses(logits_ne, route).items():
+        scope.sow(name, value)
+    x_ecd = _sent(x_nd, route.slot_kn, num_experts, capacity)
     y_ecu = vmap(expert, axis_size=num_experts, axis=axis)(scope / "experts", x_ecd)
-    y_su = y_ecu.reshape(num_experts * capacity, y_ecu.shape[-1])
-    # Said, since JAX clamps what it reads otherwise: a token without room would get what the last expert gave to
-    # another.
-    y_knu = y_su.at[route.slot_kn].get(mode="fill", fill_value=0)
-    y_nu = jnp.einsum("kn,knu->nu", route.weight_kn.astype(y_knu.dtype), y_knu)
+    y_nu = _gathered(y_ecu, route.slot_kn, route.weight_kn)
     return y_nu.reshape(*x.shape[:-1], y_nu.shape[-1])
 
 
@@ -107,6 +103,7 @@ class _Route(NamedTuple):
     kept_kn: jax.Array
 
 
+@functools.partial(one_operation, static_argnums=(1, 2, 3))
 def _route(logits_ne: jax.Array, top_k: int, capacity: int, normalize: bool) -> _Route:
     weight_nk, expert_nk = jax.lax.top_k(jax.nn.softmax(logits_ne, axis=-1), top_k)
     if normalize and top_k > 1:
@@ -130,11 +127,32 @@ def _capacity(scope: Scope, choices: int, tokens: int, experts: int, factor: flo
     return max(1, min(needed, tokens))
 
 
-def _sow(scope: Scope, logits_ne: jax.Array, route: _Route) -> None:
+@functools.partial(one_operation, static_argnums=(2, 3))
+def _sent(x_nd: jax.Array, slot_kn: jax.Array, experts: int, capacity: int) -> jax.Array:
+    """Returns the tokens of each expert."""
+    room = jnp.zeros((experts * capacity, x_nd.shape[-1]), x_nd.dtype)
+    x_sd = room.at[slot_kn].set(jnp.broadcast_to(x_nd, (slot_kn.shape[0], *x_nd.shape)), mode="drop")
+    return x_sd.reshape(experts, capacity, x_nd.shape[-1])
+
+
+@one_operation
+def _gathered(y_ecu: jax.Array, slot_kn: jax.Array, weight_kn: jax.Array) -> jax.Array:
+    """Returns what the experts of each token say, weighted."""
+    y_su = y_ecu.reshape(math.prod(y_ecu.shape[:2]), y_ecu.shape[-1])
+    # Said, since JAX clamps what it reads otherwise: a token without room would get what the last expert gave to
+    # another.
+    y_knu = y_su.at[slot_kn].get(mode="fill", fill_value=0)
+    return jnp.einsum("kn,knu->nu", weight_kn.astype(y_knu.dtype), y_knu)
+
+
+@one_operation
+def _losses(logits_ne: jax.Array, route: _Route) -> dict[str, jax.Array]:
     (n, experts), choices = logits_ne.shape, max(1, route.expert_kn.size)
     # Counting has no gradient. The router learns from the product, through what it wanted.
     used_e = jnp.zeros(experts, jnp.float32).at[route.expert_kn].add(1 / choices)
     wanted_e = jax.nn.softmax(logits_ne, axis=-1).sum(0) / max(1, n)
-    scope.sow("load_balancing_loss", experts * jnp.sum(used_e * wanted_e))
-    scope.sow("router_z_loss", jnp.sum(jax.nn.logsumexp(logits_ne, axis=-1) ** 2) / max(1, n))
-    scope.sow("dropped", jnp.sum(~route.kept_kn) / choices)
+    return {
+        "load_balancing_loss": experts * jnp.sum(used_e * wanted_e),
+        "router_z_loss": jnp.sum(jax.nn.logsumexp(logits_ne, axis=-1) ** 2) / max(1, n),
+        "dropped": jnp.sum(~route.kept_kn) / choices,
+    }

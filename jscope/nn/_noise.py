@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from jscope._scope import Scope
-from jscope.nn._layer import check_rank, check_training, checked_axis, named, refuse
+from jscope._types import Key
+from jscope.nn._layer import check_rank, check_training, checked_axis, named, one_operation, refuse
 
 
 @named
@@ -66,7 +69,12 @@ def gaussian_noise(scope: Scope, x: jax.Array, stddev: float, *, training: bool)
         refuse(scope, "gaussian_noise", f"`stddev` is {stddev!r}", "It should be a number of at least 0.")
     if not training or known == 0:
         return x
-    return x + _plain(stddev, x) * jax.random.normal(scope.rng(), x.shape, x.dtype)
+    return _noisy(x, scope.rng(), _plain(stddev, x))
+
+
+@one_operation
+def _noisy(x: jax.Array, key: Key, stddev: Any) -> jax.Array:
+    return x + stddev * jax.random.normal(key, x.shape, x.dtype)
 
 
 def dropped(
@@ -91,8 +99,13 @@ def dropped(
         # What is kept would be divided by zero, and the gradient would be NaN.
         return jnp.zeros_like(x)
     # A Python number would be drawn for in float64 where JAX has 64-bit types switched on.
-    keep = jax.random.bernoulli(key, jnp.asarray(1 - rate, jnp.float32), shape)
-    return jnp.where(keep, x / _plain(1 - rate, x), jnp.zeros((), x.dtype))
+    kept = np.float32(1 - known) if known is not None else (1 - rate).astype(jnp.float32)
+    return _thinned(x, key, kept, _plain(1 - rate, x), shape)
+
+
+@functools.partial(one_operation, static_argnums=4)
+def _thinned(x: jax.Array, key: Key, kept: Any, divisor: Any, shape: tuple[int, ...]) -> jax.Array:
+    return jnp.where(jax.random.bernoulli(key, kept, shape), x / divisor, jnp.zeros((), x.dtype))
 
 
 def _plain(number: Any, x: jax.Array) -> Any:

@@ -360,18 +360,31 @@ def test_equal_blocks_share_one_trace():
     assert traces == [""]
 
 
-def test_what_layers_compute_is_traced_once_for_each_shape(monkeypatch):
+@pytest.mark.parametrize(
+    ("layer", "module", "name"),
+    [
+        (nn.rms_norm, jax.lax, "rsqrt"),
+        (lambda s, x: nn.conv(s, x, 5, 3, padding="same"), jax.lax, "conv_general_dilated"),
+        (lambda s, x: nn.conv_transpose(s, x, 5, 3, padding="same"), jax.lax, "conv_transpose"),
+        (lambda s, x: nn.dropout(s, x, 0.5, training=True), jax.random, "bernoulli"),
+        (lambda s, x: nn.gaussian_noise(s, x, 0.5, training=True), jax.random, "normal"),
+        (lambda s, x: nn.mixture_of_experts(s, x, nn.rms_norm, 3), jax.lax, "top_k"),
+        (lambda s, x: x + nn.embedding(s, jnp.zeros((2, 13), jnp.int32), 7, 5), jnp, "take"),
+    ],
+    ids=["rms_norm", "conv", "conv_transpose", "dropout", "gaussian_noise", "mixture_of_experts", "embedding"],
+)
+def test_what_layers_compute_is_traced_once_for_each_shape(monkeypatch, layer, module, name):
     """Also by `jax.grad`, which derives every operation anew wherever it meets it, unless a kept `jit` holds it."""
-    roots, rsqrt = [], jax.lax.rsqrt
-    monkeypatch.setattr(jax.lax, "rsqrt", lambda x: roots.append(x.shape) or rsqrt(x))
-    x = jnp.ones((2, 3, 11))  # A shape that no other test has.
+    calls, function = [], getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *args, **kwargs: calls.append(name) or function(*args, **kwargs))
+    x = jnp.ones((2, 13, 5))  # A shape that no other test has.
 
     def net(scope, x):
-        for name in "abc":
-            x = nn.rms_norm(scope / name, x)
+        for place in "abc":
+            x = layer(scope / place, x)
         return x.sum()
 
-    model = jscope.transform(net)
+    model = jscope.transform(net).with_rng(jax.random.key(0))
     params = model.specs(x).shape_dtype()
-    jax.make_jaxpr(jax.grad(model.apply))(params, x)
-    assert roots == [(2, 3, 1)]
+    jax.make_jaxpr(jax.grad(model.apply, 1))(params, x)
+    assert calls == [name]
