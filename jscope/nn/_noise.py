@@ -99,7 +99,7 @@ def dropped(
         # What is kept would be divided by zero, and the gradient would be NaN.
         return jnp.zeros_like(x)
     # A Python number would be drawn for in float64 where JAX has 64-bit types switched on.
-    kept = np.float32(1 - known) if known is not None else (1 - rate).astype(jnp.float32)
+    kept = jnp.asarray(1 - rate, jnp.float32) if known is None else np.float32(1 - known)
     return _thinned(x, key, kept, _plain(1 - rate, x), shape)
 
 

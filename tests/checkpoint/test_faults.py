@@ -165,6 +165,24 @@ HEADERS = {
         with_header('{"x": {"dtype": "U8", "shape": [true], "data_offsets": [0, 1]}}', b"1"),
         "has the shape",
     ),
+    **{
+        f"{shape} as a shape, after [1]": (
+            with_header(
+                f'{{"w": {json.dumps(row(0, 1))}, "x": {{"dtype": "U8", "shape": {shape}, "data_offsets": [1, 2]}}}}'
+            ),
+            "`x` has .*the shape",
+        )
+        for shape in ("[true]", "[1.0]", "[[1]]", "{}", '""', "[NaN]")
+    },
+    "a dtype that is a list": (with_header(json.dumps({"x": row(0, 1) | {"dtype": []}}), b"1"), "`x` has the dtype"),
+    "offsets with a point": (
+        with_header('{"x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1.0]}}', b"1"),
+        "`x` has the offsets",
+    ),
+    "arrays in another order": (
+        with_header(json.dumps({"x": row(2, 4), "y": row(0, 1)}), b"1234"),
+        "`x` begins at 2, but `y` ends at 1: they leave a hole",
+    ),
     "a bool of two": (with_header(json.dumps({"x": row(0, 1) | {"dtype": "BOOL"}}), b"\2"), "bytes other than 0 and 1"),
     "too many axes": (with_header(json.dumps({"x": row(0, 1, [1] * 65)}), b"1"), "has the shape"),
 }

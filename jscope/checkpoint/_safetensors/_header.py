@@ -115,7 +115,8 @@ def decode_header(read: Callable[[int, int], bytes], size: int, path: str) -> He
 
 
 def _checked_header(text: bytes, size: int) -> Header:
-    table = json.loads(text)
+    # No number here has a point: one that does becomes a text, which passes for no other number.
+    table = json.loads(text, parse_float=str)
     metadata, start = table.pop(METADATA, {}), 8 + len(text)
     if not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("the metadata holds something other than strings")
@@ -128,20 +129,26 @@ def _checked_header(text: bytes, size: int) -> Header:
             "it does not have the digest that jscope gave it (a program that rewrites the file must leave out the "
             f"metadata {', '.join(OWN)})"
         )
-    entries = _checked_entries(table, json.loads(metadata.get(DTYPES, "{}")))
+    # JSON's true is equal to 1. Names may hold these letters, too, and then a shape is told by its text.
+    told = str if b"true" in text or b"false" in text else tuple
+    entries = _checked_entries(table, json.loads(metadata.get(DTYPES, "{}")), told)
     _check_layout(entries, size - start)
     return Header(entries, user, start, metadata.get(DIGESTS, "{}"))
 
 
-def _checked_entries(table: Any, dtypes: Any) -> dict[str, Entry]:
-    """Returns the entries, each checked; those of one dtype and shape share what that costs."""
-    kinds: dict[tuple[Any, str, Any], Kind] = {}
+def _checked_entries(table: Any, dtypes: Any, told: Callable[[Any], Any]) -> dict[str, Entry]:
+    """Returns the entries, each checked; those of one dtype and shape, as `told` tells them, share what that costs."""
+    kinds: dict[tuple[Any, Any, Any], Kind] = {}
     entries = {}
     for name, row in table.items():
         code, shape, (begin, end) = row["dtype"], row["shape"], row["data_offsets"]
-        # By its text: `[true]` and `[1.0]` are equal to `[1]`, but are not a shape.
-        key = code, str(shape), dtypes.get(name) if dtypes else None
-        kind = kinds.get(key)
+        if shape.__class__ is not list:
+            raise ValueError(f"`{name}` has the shape {shape}")
+        key = code, told(shape), dtypes.get(name) if dtypes else None
+        try:
+            kind = kinds.get(key)
+        except TypeError:  # There is a list or a dict within.
+            raise ValueError(f"`{name}` has the dtype {code!r} and the shape {shape}") from None
         if kind is None:
             kind = kinds[key] = _checked_kind(name, code, shape, key[2])
         if type(begin) is not int or type(end) is not int or not 0 <= begin <= end:
@@ -171,9 +178,9 @@ def _checked_kind(name: str, code: Any, shape: Any, real: str | None) -> Kind:
 
 def _check_layout(entries: Mapping[str, Entry], size: int) -> None:
     """Raises unless the arrays lie side by side and fill the file."""
-    bounds = sorted([(begin, end) for _, begin, end in entries.values()])
-    ends = [end for _, end in bounds]
-    if [begin for begin, _ in bounds] == [0, *ends[:-1]][: len(bounds)] and (ends[-1:] or [0]) == [size]:
+    # In the order of the header, which is nearly always that of the arrays.
+    begins, ends = [begin for _, begin, _ in entries.values()], [end for _, _, end in entries.values()]
+    if [*begins, size] == [0, *ends]:
         return
     end, before = 0, "the header"
     for name, (_, begin, its_end) in sorted(entries.items(), key=lambda item: item[1][1:]):
@@ -181,7 +188,8 @@ def _check_layout(entries: Mapping[str, Entry], size: int) -> None:
             what = "overlap" if begin < end else "leave a hole"
             raise ValueError(f"`{name}` begins at {begin}, but {before} ends at {end}: they {what}")
         end, before = its_end, f"`{name}`"
-    raise ValueError(f"the arrays take {end:,} bytes, and the file has {size:,} for them")
+    if end != size:
+        raise ValueError(f"the arrays take {end:,} bytes, and the file has {size:,} for them")
 
 
 def _check_unique(text: bytes, table: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
