@@ -6,6 +6,7 @@ For a sharding, so that no device ever holds the result whole.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -60,8 +61,9 @@ def compiled_together(programs: Iterable[Any]) -> Iterator[Callable[..., Any]]:
     XLA does not hold Python's lock while it compiles. Settings such as `jax.default_device` belong to a thread; they
     have taken effect when a program is lowered, so the threads here need not know them.
     """
-    # Its threads begin with what is submitted: if nothing is, there are none.
-    with ThreadPoolExecutor() as pool:
+    # Its threads begin with what is submitted: if nothing is, there are none. Each takes some megabytes that the
+    # process never gives back, so there are as many as cores; four more, the default, compile no faster.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         soon = [pool.submit(each.compile) if isinstance(each, jax.stages.Lowered) else each for each in programs]
         for each in soon:
             yield each.result() if isinstance(each, Future) else each
