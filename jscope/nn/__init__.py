@@ -30,11 +30,11 @@ from jscope.nn._dense import einsum as einsum
 from jscope.nn._embedding import embedding as embedding
 from jscope.nn._embedding import unembed as unembed
 from jscope.nn._experts import mixture_of_experts as mixture_of_experts
+from jscope.nn._group_norm import group_norm as group_norm
+from jscope.nn._group_norm import instance_norm as instance_norm
 from jscope.nn._noise import drop_path as drop_path
 from jscope.nn._noise import dropout as dropout
 from jscope.nn._noise import gaussian_noise as gaussian_noise
-from jscope.nn._norm import group_norm as group_norm
-from jscope.nn._norm import instance_norm as instance_norm
 from jscope.nn._norm import l2_normalize as l2_normalize
 from jscope.nn._norm import layer_norm as layer_norm
 from jscope.nn._norm import rms_norm as rms_norm

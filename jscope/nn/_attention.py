@@ -8,7 +8,7 @@ an axis for the heads, as in Keras.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias, TypedDict, Unpack, overload
 
 import jax
@@ -18,9 +18,9 @@ from jscope._scope import Scope
 from jscope._types import Axes, Initializer
 from jscope._util._text import scope_at
 from jscope.nn._cache import KVCache, positions_of
-from jscope.nn._dense import einsum
 from jscope.nn._layer import check_rank, check_size, check_training, named, refuse
 from jscope.nn._lookup import How, Implementation, LogitBias, both, fitting_bias, fitting_mask, look_up, visible
+from jscope.nn._projections import Projections
 
 Rotary: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -146,7 +146,7 @@ def attention(
     source = x if context is None else context
     sizes = _sizes(scope, x, source, num_heads, num_key_value_heads, key_dim, value_dim)
     _check_options(scope, how, training, cache, context)
-    project = _Projections(scope, use_bias, kernel_initializer, bias_initializer, axes)
+    project = Projections(scope, use_bias, kernel_initializer, bias_initializer, axes)
     few = project if sizes.groups == sizes.heads else project.of_groups()
     query_bthk = project.into("query", x, sizes.heads, sizes.key)
     key_bshk = few.into("key", source, sizes.groups, sizes.key)
@@ -173,43 +173,6 @@ def attention(
     units = x.shape[-1] if units is None else check_size(scope, "attention", "units", units)
     out_btu = project.out("attention_output", looked_up, units)
     return out_btu if cache is None else (out_btu, cache)
-
-
-@dataclass(frozen=True)
-class _Projections:
-    """The products around the lookup, which have what they are told in common."""
-
-    scope: Scope
-    use_bias: bool
-    kernel_initializer: Initializer | Off | None
-    bias_initializer: Initializer | Off | None
-    axes: Axes | None
-
-    def of_groups(self) -> _Projections:
-        """Returns those of fewer heads, which may not be divisible among as many devices."""
-        return self if self.axes is None else replace(self, axes=(self.axes[0], "kv_heads", self.axes[2]))
-
-    def into(self, name: str, x_btd: jax.Array, heads: int, size: int) -> jax.Array:
-        """Returns queries, keys or values: `(b, t, heads, size)`."""
-        return self._einsum(name, "btd,dhk->bthk", x_btd, (heads, size), "hk", self.axes)
-
-    def out(self, name: str, x_bthv: jax.Array, units: int) -> jax.Array:
-        """Returns what the heads have found, as one vector for each token: `(b, t, units)`."""
-        return self._einsum(name, "bthv,hvu->btu", x_bthv, (units,), "u", self.axes and (*self.axes[1:], self.axes[0]))
-
-    def _einsum(
-        self, name: str, equation: str, x: jax.Array, sizes: tuple[int, ...], bias: str, axes: Axes | None
-    ) -> jax.Array:
-        return einsum(
-            self.scope / name,
-            equation,
-            x,
-            sizes,
-            bias_axes=bias if self.use_bias else None,
-            kernel_initializer=self.kernel_initializer,
-            bias_initializer=self.bias_initializer,
-            axes=axes,
-        )
 
 
 class _Sizes(NamedTuple):

@@ -16,7 +16,6 @@ from jscope._types import Axes, DType, Initializer
 from jscope.nn._layer import (
     cast,
     check_rank,
-    check_size,
     checked_axis,
     named,
     one_operation,
@@ -51,7 +50,7 @@ def layer_norm(
     (Keras's `LayerNormalization`; Ba et al., 2016, https://arxiv.org/abs/1607.06450)
     """
     over = _over(scope, "layer_norm", x, axis)
-    y = _standardized(cast(x, statistics_dtype(x)), over, epsilon)
+    y = standardized(cast(x, statistics_dtype(x)), over, epsilon)
     y = affine(scope, y, over, scale, center, gamma_initializer, beta_initializer, axes)
     return cast(y, output_dtype(x))
 
@@ -81,65 +80,6 @@ def rms_norm(
     # In float32 to the end. (Llama's own code rounds first, and then multiplies by the scale.)
     factor = _vector_over(scope, "scale", y, over, scale_initializer, initializers.ones, axes)
     return cast(_times(y, factor, over), output_dtype(x))
-
-
-@named
-def group_norm(
-    scope: Scope,
-    x: jax.Array,
-    groups: int = 32,
-    *,
-    axis: int = -1,
-    epsilon: float = 1e-3,
-    center: bool = True,
-    scale: bool = True,
-    gamma_initializer: Initializer | Off | None = None,
-    beta_initializer: Initializer | Off | None = None,
-    axes: Axes | None = None,
-) -> jax.Array:
-    """Normalizes groups of channels for each example, over space and the group: `(b, ..., c) -> (b, ..., c)`.
-
-    >>> x_bhwc = jax.random.normal(jax.random.key(0), (2, 4, 4, 6))
-    >>> params = jscope.init(jscope.nn.group_norm, jax.random.key(0), x_bhwc, 3)
-    >>> y_bhwgk = jscope.apply(jscope.nn.group_norm, params, x_bhwc, 3).reshape(2, 4, 4, 3, 2)
-    >>> bool(jnp.allclose(y_bhwgk.mean((1, 2, 4)), 0, atol=1e-5))
-    True
-
-    Variables, of the size of `axis`: `gamma`, ones, with `scale`; `beta`, zeros, with `center`. (Keras's
-    `GroupNormalization`; Wu and He, 2018, https://arxiv.org/abs/1803.08494)
-    """
-    return _grouped(
-        "group_norm", scope, x, groups, axis, epsilon, center, scale, gamma_initializer, beta_initializer, axes
-    )
-
-
-@named
-def instance_norm(
-    scope: Scope,
-    x: jax.Array,
-    *,
-    axis: int = -1,
-    epsilon: float = 1e-3,
-    center: bool = True,
-    scale: bool = True,
-    gamma_initializer: Initializer | Off | None = None,
-    beta_initializer: Initializer | Off | None = None,
-    axes: Axes | None = None,
-) -> jax.Array:
-    """Normalizes each channel of each example, over space: `(b, ..., c) -> (b, ..., c)`.
-
-    >>> x_btc = jnp.array([[[1.0], [3.0]], [[-2.0], [2.0]]])
-    >>> params = jscope.init(jscope.nn.instance_norm, jax.random.key(0), x_btc)
-    >>> jnp.round(jscope.apply(jscope.nn.instance_norm, params, x_btc), 2).tolist()
-    [[[-1.0], [1.0]], [[-1.0], [1.0]]]
-
-    Variables, of the size of `axis`: `gamma`, ones, with `scale`; `beta`, zeros, with `center`. (`group_norm` with as
-    many groups as channels; Ulyanov et al., 2016, https://arxiv.org/abs/1607.08022)
-    """
-    check_rank(scope, "instance_norm", x, "(batch, ..., channels)", least=3)
-    groups = x.shape[checked_axis(scope, "instance_norm", axis, x.ndim)]
-    options = (axis, epsilon, center, scale, gamma_initializer, beta_initializer, axes)
-    return _grouped("instance_norm", scope, x, groups, *options)
 
 
 def l2_normalize(x: jax.Array, axis: int | Sequence[int] = -1, *, epsilon: float = 1e-12) -> jax.Array:
@@ -200,7 +140,8 @@ def _vector_over(
 
 
 @functools.partial(one_operation, static_argnames="over")
-def _standardized(x: jax.Array, over: tuple[int, ...], epsilon: float) -> jax.Array:
+def standardized(x: jax.Array, over: tuple[int, ...], epsilon: float) -> jax.Array:
+    """Subtracts the mean over some axes, and divides by the standard deviation."""
     # Two passes, as in `batch_norm`, and for the same reason.
     mean = jnp.mean(x, over, keepdims=True)
     centered = jax.lax.sub(x, mean)
@@ -228,33 +169,3 @@ def _over(scope: Scope | None, layer: str, x: jax.Array, axis: int | Sequence[in
         refuse(scope, layer, f"`axis` is {axis!r}", "Name one axis or several different ones.")
     # In the order of the input, in which `gamma` has its axes: axis=(-1, 1) names the same as axis=(1, -1).
     return tuple(sorted(over))
-
-
-def _grouped(
-    layer: str,
-    scope: Scope,
-    x: jax.Array,
-    groups: int,
-    axis: int,
-    epsilon: float,
-    center: bool,
-    scale: bool,
-    gamma_initializer: Initializer | Off | None,
-    beta_initializer: Initializer | Off | None,
-    axes: Axes | None,
-) -> jax.Array:
-    """Normalizes groups along `axis`, for each index of the first axis."""
-    check_rank(scope, layer, x, "(batch, ..., channels)", least=2)
-    axis = checked_axis(scope, layer, axis, x.ndim)
-    channels = x.shape[axis]
-    if channels % check_size(scope, layer, "groups", groups):
-        advice = "Choose a number of groups that divides the channels."
-        refuse(scope, layer, f"{channels} channels do not fall into groups={groups} equal parts", advice)
-    wide = cast(x, statistics_dtype(x))
-    # The axis falls apart into groups, and channels of one group.
-    split = wide.reshape(*x.shape[:axis], groups, channels // groups, *x.shape[axis + 1 :])
-    # `axis` is that of the groups now, and the first axis that of the examples.
-    over = tuple(i for i in range(1, split.ndim) if i != axis)
-    y = _standardized(split, over, epsilon)
-    y = affine(scope, y.reshape(x.shape), (axis,), scale, center, gamma_initializer, beta_initializer, axes)
-    return cast(y, output_dtype(x))
