@@ -145,12 +145,15 @@ def test_measures_give_numbers_and_goals_name_them():
         assert isinstance(goal.measured(Results(metrics)), float | int), goal.what
 
 
-def test_what_reading_adds_is_told_per_variable():
-    """In microseconds: of 3 ms for 100 variables, 2 ms are those of JAX by hand."""
-    metrics = {"trace/read/wide-100": {"explicit": numbers(0.003) | {"ratio": 1.5}}}
-    assert Results(metrics).added("trace/read") == pytest.approx(10.0)
+def test_the_slowest_lift_is_told():
+    """Of those that are named: `jit` is not `jit of a lambda`. What was not measured is an error."""
+    ratios = {"scan": 1.2, "map": 1.5, "jit": 9.0, "jit of a lambda": 2.0}
+    metrics = {
+        f"lifts/{name}/blocks-8": {"explicit": numbers(1.0) | {"ratio": ratio}} for name, ratio in ratios.items()
+    }
+    assert Results(metrics).slowest_lift("scan", "map") == 1.5
     with pytest.raises(LookupError, match="list index out of range"):
-        Results({}).added("trace/read")
+        Results(metrics).slowest_lift("cond")
 
 
 def test_results_say_how_they_were_had():
