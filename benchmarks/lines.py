@@ -1,4 +1,4 @@
-"""How many lines the same two models take in each library: `python -m benchmarks.lines` prints the table of the docs.
+"""How many lines the same three models take in each library: `python -m benchmarks.lines` prints the table of the docs.
 
 The models are in `benchmarks/written/`, as users of each library write them, from the layers that it has. A line counts
 if it is neither blank nor a comment, and not part of a docstring or an import, after `ruff format` at 120 columns.
@@ -14,9 +14,17 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-MODELS = {"resnet": "ResNet-50", "gpt": "GPT-2"}
-LIBRARIES = {"jscope": "jscope", "haiku": "Haiku", "nnx": "Flax NNX", "equinox": "Equinox"}
+MODELS = {"mlp": "perceptron", "resnet": "ResNet-50", "gpt": "GPT-2"}
+LIBRARIES = {
+    "jscope": "jscope",
+    "haiku": "Haiku",
+    "linen": "Flax Linen",
+    "nnx": "Flax NNX",
+    "equinox": "Equinox",
+}
+CLASSES = {"mlp": "MLP", "resnet": "ResNet", "gpt": "GPT"}
 SMALL = {
+    "mlp": {"hidden": (8, 4), "classes": 5},
     "resnet": {"stages": (1, 2), "width": 4, "classes": 5},
     "gpt": {"layers": 2, "heads": 2, "dim": 8, "vocab": 11},
 }
@@ -45,6 +53,8 @@ def inputs(model, small=False):
     """Returns a batch for a model."""
     if model == "gpt":
         return jnp.arange(10).reshape(2, 5)
+    if model == "mlp":
+        return jnp.ones((2, 784))
     return jnp.ones((2, 16, 16, 3) if small else (1, 224, 224, 3))
 
 
@@ -75,11 +85,17 @@ def _haiku(module, model, x, training, sizes):
     return size(params), transformed.apply(params, state, jax.random.key(1), x, training=training)[0]
 
 
+def _linen(module, model, x, training, sizes):
+    network, key = getattr(module, CLASSES[model])(**sizes), jax.random.key(0)
+    variables = network.init(key, x, training=False)
+    out = network.apply(variables, x, training, rngs={"dropout": key}, mutable=["batch_stats"])[0]
+    return size(variables["params"]), out
+
+
 def _nnx(module, model, x, training, sizes):
     from flax import nnx
 
-    made = {"resnet": "ResNet", "gpt": "GPT"}[model]
-    network = getattr(module, made)(nnx.Rngs(0), **sizes)
+    network = getattr(module, CLASSES[model])(nnx.Rngs(0), **sizes)
     network.train() if training else network.eval()
     return size(nnx.state(network, nnx.Param)), network(x)
 
@@ -87,11 +103,10 @@ def _nnx(module, model, x, training, sizes):
 def _equinox(module, model, x, training, sizes):
     import equinox as eqx
 
-    made = {"resnet": "ResNet", "gpt": "GPT"}[model]
-    network, state = eqx.nn.make_with_state(getattr(module, made))(jax.random.key(0), **sizes)
+    network, state = eqx.nn.make_with_state(getattr(module, CLASSES[model]))(jax.random.key(0), **sizes)
     called = eqx.nn.inference_mode(network, not training)
     params = size(eqx.filter(network, eqx.is_inexact_array))
-    if model == "gpt":
+    if model != "resnet":
         keys = jax.random.split(jax.random.key(1), len(x)) if training else None
         return params, jax.vmap(called)(x, keys)
     images = jnp.moveaxis(x, -1, 1)

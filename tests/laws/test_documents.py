@@ -39,13 +39,14 @@ def split(line):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+@pytest.mark.parametrize("path", ["README.md", "docs/compare.md"])
 @pytest.mark.parametrize(
     ("row", "measured"),
     [("trace `apply`", "trace, apply, transformer-96"), ("first `init` of a process", "init, cold, transformer-96")],
 )
-def test_the_readme_has_the_figures_of_the_benchmarks(row, measured):
+def test_pages_have_the_figures_of_the_benchmarks(path, row, measured):
     """After a new run, change them."""
-    shown = table("README.md", "jscope", "Equinox")[row]
+    shown = table(path, "jscope", "Equinox")[row]
     assert shown.items() <= table("docs/benchmarks.md", "JAX by hand", "jscope", "jscope.tf1")[measured].items()
 
 

@@ -1,4 +1,4 @@
-"""What `docs/layers.md` says of other libraries is so, in those that are installed."""
+"""What `docs/layers.md` and `docs/compare.md` say of other libraries is so, in those that are installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pytest
 import jscope
 from benchmarks import lines
 
-PAGE = (Path(__file__).parents[2] / "docs" / "layers.md").read_text("utf8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "layers.md").read_text("utf8")
+COMPARED = (DOCS / "compare.md").read_text("utf8")
 ROWS = [
     [re.findall(r"`([^`]+)`", cell) for cell in line.strip("|").split("|")]
     for line in PAGE.partition("## All layers")[2].splitlines()
@@ -27,7 +29,7 @@ ELSEWHERE = {  # Column, what must be installed, where its layers are.
     "Equinox": (4, "equinox", ("nn",)),
     "TensorFlow": (5, "tensorflow", ("compat.v1.layers",)),
 }
-NEEDS = {"jscope": "jscope", "haiku": "haiku", "nnx": "flax", "equinox": "equinox"}
+NEEDS = {"jscope": "jscope", "haiku": "haiku", "linen": "flax", "nnx": "flax", "equinox": "equinox"}
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +72,10 @@ def test_the_table_names_what_other_libraries_have(library):
 
 
 def test_the_page_has_the_table_of_lines():
-    """It is the one that `python -m benchmarks.lines` prints."""
-    assert lines.table() in PAGE
+    """It is the one that `python -m benchmarks.lines` prints, and the page shows all that is counted."""
+    assert lines.table() in COMPARED
+    written = re.findall(r"literalinclude\} \.\./benchmarks/written/(\w+)\.py", COMPARED)
+    assert written == [f"{model}_{library}" for model in lines.MODELS for library in lines.LIBRARIES]
 
 
 @pytest.mark.slow
@@ -97,4 +101,4 @@ def test_models_whose_lines_are_counted_are_those_published(model, library):
     pytest.importorskip(NEEDS[library])
     sizes = []
     jax.eval_shape(lambda: sizes.append(lines.run(model, library, True)[0]) or jnp.zeros(()))
-    assert f"{sizes[0]:,}" in PAGE
+    assert f"{sizes[0]:,}" in COMPARED
