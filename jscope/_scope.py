@@ -28,7 +28,7 @@ from jscope._spec import VariableSpec
 from jscope._types import Axes, Constraint, DType, Getter, Initializer, Key, Partitioner, Reduce, Regularizer, ShapeLike
 from jscope._uses import NOTHING, Carried, Entry
 from jscope._util import _text
-from jscope._util._lazy import trace_state
+from jscope._util._lazy import later, trace_state
 from jscope._util._show import describe
 from jscope._util._stack import call_from, call_here, call_site, depth, loop_within
 from jscope._write import assign, running, sow
@@ -276,9 +276,11 @@ class Scope:
             frame.exit_name()
 
     def __repr__(self) -> str:
-        frame = self._frame()
-        specs = frame.specs.values() if frame is not None else ()
+        specs = frame.specs.values() if (frame := self._frame()) is not None else ()
         return describe(self.path, self.has_rng, specs, self._params, self._state)
+
+    def __treescope_repr__(self, _: object, renderer: object) -> object:
+        return later("_treescope").render_scope(self, renderer)
 
     def _enter(self, path: str, entry: Entry) -> Entry:
         """Counts one more entry of a path, below the entry of its parent; returns which one it is."""

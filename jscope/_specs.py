@@ -52,8 +52,7 @@ class Specs(Mapping[str, Any]):
             return self._flat[name]
         # After the look-up: names of TensorFlow may have empty parts.
         _path.check(name)
-        below = [(_path.relative(path, name), spec) for path, spec in self._flat.items()]
-        found = {inner: spec for inner, spec in below if inner}
+        found = {inner: spec for path, spec in self._flat.items() if (inner := _path.relative(path, name))}
         if not found:
             raise MissingVariableError(f"There is no variable or scope `{name}`.{_text.did_you_mean(name, self._flat)}")
         # A part of the specs answers all that the whole does: masks, labels, checks.
@@ -77,6 +76,9 @@ class Specs(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<Specs of {len(self.flat())} variables>\n{self}"
+
+    def __treescope_repr__(self, path: str | None, renderer: object) -> object:
+        return _lazy.later("_treescope").render_specs(self, path, renderer)
 
     def flat(self) -> dict[str, VariableSpec]:
         """Returns the specs by name, in the order in which they were created."""
@@ -144,14 +146,12 @@ class Specs(Mapping[str, Any]):
             _text.warn_if_useless(pattern, self, "labels: ")
 
         def label(spec: VariableSpec) -> str:
-            for pattern, value in patterns:
-                if pattern.search(spec.path):
-                    return value
-            if default is None:
+            found = next((value for pattern, value in patterns if pattern.search(spec.path)), default)
+            if found is None:
                 raise InvalidArgumentError(
                     f"No label for `{spec.path}`: none of {list(rules)} matches it. Add a pattern, or a `default=`."
                 )
-            return default
+            return found
 
         return (self.params or self).map(label)
 

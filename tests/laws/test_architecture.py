@@ -49,6 +49,7 @@ FLOOR = {
     "nn": 12,
     "sharding": 13,
     "_rich": 11,
+    "_treescope": 11,
     "_summary": 12,
     "tf1": 13,
     "testing": 14,
