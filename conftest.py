@@ -41,7 +41,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # With `--doctest-modules` pytest imports every Python file that it meets.
 collect_ignore = ["docs/conf.py", "docs/_build"]
 
-SLOW_DOCUMENTS = {"recipes.md"}
+SLOW_DOCUMENTS = {"gallery.md", "recipes.md"}
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), SkipParser()],
@@ -85,7 +85,7 @@ class DocumentsWhole(LoadScopeScheduling):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Marks as slow the blocks of documents that train many models."""
+    """Marks as slow the blocks of documents that have many models."""
     for item in items:
         if item.path.name in SLOW_DOCUMENTS:
             item.add_marker(pytest.mark.slow)

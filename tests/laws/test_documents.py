@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import json
 import re
 from itertools import takewhile
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import jscope
+from benchmarks import lines
 from jscope._util import _lazy
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +34,7 @@ def table(path, *first):
     columns = next(
         cells for line in lines if line.startswith("|") and (cells := split(line))[1 : 1 + len(first)] == [*first]
     )
-    rows = [split(line) for line in takewhile(lambda line: line.startswith("|"), lines)]
+    _, *rows = (split(line) for line in takewhile(lambda line: line.startswith("|"), lines))
     return {row[0]: {name: cell.split(" ")[0] for name, cell in zip(columns[1:], row[1:], strict=True)} for row in rows}
 
 
@@ -48,6 +51,36 @@ def test_pages_have_the_figures_of_the_benchmarks(path, row, measured):
     """After a new run, change them."""
     shown = table(path, "jscope", "Equinox")[row]
     assert shown.items() <= table("docs/benchmarks.md", "JAX by hand", "jscope", "jscope.tf1")[measured].items()
+
+
+def test_the_gallery_has_all_examples_and_counts_their_lines():
+    """Programs by their names, models by those of their files."""
+    shown = {}
+    for folder, second in (("", "What it does"), ("models/", "File")):
+        for name, row in table("docs/gallery.md", second).items():
+            file = row.get("File", name)
+            shown[folder + re.search(r"`(\w+\.py)`", file)[1]] = int(row["Lines"])
+    examples = ROOT / "examples"
+    files = [*examples.glob("*.py"), *examples.glob("models/*.py")]
+    assert shown == {path.relative_to(examples).as_posix(): lines.code_lines(path.read_text("utf8")) for path in files}
+
+
+@pytest.mark.slow
+def test_the_gallery_shows_what_summaries_say():
+    """Up to what JAX decides: its versions differ in what they keep for a gradient, and compute in it."""
+    text, names, totals = (ROOT / "docs/gallery.md").read_text("utf8"), {}, []
+    for code, shown in re.findall(r"```python\n(.*?)```\n+(?:```text\n(.*?)```)?", text, re.DOTALL):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(code, names)
+        rows = without_gradients(printed.getvalue())
+        assert rows == without_gradients(shown)
+        totals += [(row[2].split()[0], row[5].split()[0]) for row in rows if row[0] == "total"]
+    assert [(row["Params"], row["Operations"]) for row in table("docs/gallery.md", "File").values()] == totals
+
+
+def without_gradients(text):
+    """The cells of a summary's rows, without the last three columns."""
+    return [re.split(r"\s{2,}", line)[:-3] for line in text.splitlines()]
 
 
 def test_the_reference_has_all_that_is_public():
