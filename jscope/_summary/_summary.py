@@ -22,7 +22,7 @@ from jscope._summary._count import Counter, source
 from jscope._summary._flow import Edges, Flow, str_of
 from jscope._summary._graph import Graph, graph_of
 from jscope._summary._names import Place
-from jscope._summary._trace import checked_depth, traced
+from jscope._summary._trace import checked_depth, needed, traced
 from jscope._summary._units import short, short_bytes
 from jscope._util import _plain, _text
 
@@ -199,7 +199,7 @@ def summary(model: Any, /, *args: Any, depth: int | None = None, **kwargs: Any) 
     for spec in programs.specs.flat().values():
         kind = "params" if spec.trainable else "state"
         add(_path.parent(spec.path), **{kind: spec.size, f"{kind}_bytes": spec.nbytes})
-    forward = counter.costs(programs.forward)
+    forward = counter.costs(needed(programs.forward))
     for place, cost in forward.items():
         add(place, flops=cost.flops, transcendentals=cost.transcendentals)
     if programs.gradient is not None:

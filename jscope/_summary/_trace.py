@@ -121,9 +121,9 @@ def _forward(program: Program, specs: Specs, args: Any, kwargs: Any, key: Any) -
 
 def _gradient(forward: Any, params: int, outputs: int) -> tuple[Any, list[Any]]:
     """Returns the program with the gradient of all results by all params, and what it keeps for that."""
-    inputs, results = forward.in_avals, forward.out_avals[:outputs]
+    inputs, outs = forward.in_avals, forward.out_avals[:outputs]
     by = [i for i in range(params) if _is_smooth(inputs[i])]
-    if not by or not any(map(_is_smooth, results)):
+    if not by or not any(map(_is_smooth, outs)):
         return None, []
     run: Callable[..., Any] = jaxpr_as_fun(forward)
 
@@ -138,13 +138,19 @@ def _gradient(forward: Any, params: int, outputs: int) -> tuple[Any, list[Any]]:
 
     structs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in inputs]
     # Arguments, since ones would be constants, by which JAX need not multiply.
-    cotangents = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in results if _is_smooth(each)]
+    cotangents = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in outs if _is_smooth(each)]
     made = opened_jaxpr(jax.make_jaxpr(both)(structs, cotangents))
-    needed = len(forward.out_avals) + len(by)
-    used = [i < needed for i in range(len(made.outvars))]
-    # What no result needs, XLA drops before it counts anything.
+    results = len(forward.out_avals) + len(by)
+    used = [i < results for i in range(len(made.outvars))]
+    # What is kept is no result: where nothing else needs it, it need not be computed.
     program = partial_eval.dce_jaxpr(made, used)[0]
-    return program, _computed(program, made.outvars[needed:])
+    return program, _computed(program, made.outvars[results:])
+
+
+def needed(program: Any) -> Any:
+    """Returns a program without what no result needs, which XLA drops before it counts anything."""
+    opened = opened_jaxpr(program)
+    return partial_eval.dce_jaxpr(opened, [True] * len(opened.outvars))[0]
 
 
 def _computed(program: Any, kept: list[Any]) -> list[Any]:

@@ -224,6 +224,23 @@ def test_errors_of_the_model_are_its_own():
         jscope.summary(model, X)
 
 
+def test_what_no_result_needs_is_not_counted():
+    """XLA drops it, in a loop, too. Otherwise the gradient, which is of the rest, would cost less than nothing."""
+
+    def model(scope, x, wasteful):
+        def step(scope, x, _):
+            y = nn.dense(scope / "unused", x, 64) if wasteful else x
+            return nn.dense(scope / "used", x, 32), y
+
+        return jscope.scan(step, scope / "steps", x, length=3)[0]
+
+    wasteful, thrifty = (jscope.summary(model, X, each) for each in (True, False))
+    assert wasteful["steps/unused"].total.params == 3 * (32 * 64 + 64)
+    assert wasteful["steps/unused"].total.flops == wasteful["steps/unused"].total.gradient_flops == 0
+    for amount in ("flops", "gradient_flops", "kept_bytes"):
+        assert getattr(wasteful.total, amount) == getattr(thrifty.total, amount)
+
+
 def test_it_goes_to_json_and_to_html():
     """With all names escaped: they are of the user's making."""
 
