@@ -1,4 +1,5 @@
 import importlib
+import os
 import re
 from importlib.metadata import version as version_of
 
@@ -21,6 +22,8 @@ html_title = f"jscope {release}"
 
 # Notebooks are run when they are built, and shown with what came out. The code of other pages is run by the tests.
 nb_execution_mode = "force"
+# This one downloads 80 MB, so it is run only where that was asked for, as `.ci/run` does.
+nb_execution_excludepatterns = [] if "JSCOPE_DOWNLOADS" in os.environ else ["notebooks/minilm.ipynb"]
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_execution_timeout = 300
