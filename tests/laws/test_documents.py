@@ -7,6 +7,7 @@ import inspect
 import io
 import json
 import re
+import tomllib
 from itertools import takewhile
 from pathlib import Path
 
@@ -51,6 +52,18 @@ def test_pages_have_the_figures_of_the_benchmarks(path, row, measured):
     """After a new run, change them."""
     shown = table(path, "jscope", "Equinox")[row]
     assert shown.items() <= table("docs/benchmarks.md", "JAX by hand", "jscope", "jscope.tf1")[measured].items()
+
+
+def test_the_versions_that_are_promised_are_those_that_are_tested():
+    """What pip may install, what the package says of itself, and what runs for each change."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
+    pythons = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))
+    promised = table("docs/stability.md", "oldest", "newest")
+    assert [promised["Python"][column] for column in ("oldest", "newest")] == [pythons[0], pythons[-1]]
+    assert project["requires-python"] == f">={promised['Python']['oldest']}"
+    assert f"jax>={promised['JAX']['oldest']}" in project["dependencies"]
+    assert list(table("docs/stability.md", "JAX", "What is tested")) == pythons
+    assert f"python: {json.dumps(pythons)}" in (ROOT / ".github/workflows/ci.yml").read_text("utf8")
 
 
 def test_the_gallery_has_all_examples_and_counts_their_lines():
