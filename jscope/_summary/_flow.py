@@ -26,11 +26,11 @@ class Flow:
         self.edges: Edges = {}
         self.order: dict[Place, None] = {}
         # New state leaves the program, too, but not as an output of a scope.
-        self._walk(opened_jaxpr(jaxpr), None, set(), outputs)
+        self._walk(opened_jaxpr(jaxpr), None, {}, set(), outputs)
 
-    def _walk(self, jaxpr: Any, outer: Place, walked: set[Any], outputs: int | None = None) -> None:
-        # Only of this jaxpr: what comes into it from outside was seen where it is called.
-        makers = {}
+    def _walk(
+        self, jaxpr: Any, outer: Place, makers: dict[Any, Place], walked: set[Any], outputs: int | None = None
+    ) -> None:
         for equation in jaxpr.eqns:
             place = place_of(equation, outer)
             self.order.setdefault(place)
@@ -43,7 +43,11 @@ class Flow:
                 key = id(inner), place
                 if key not in walked:
                     walked.add(key)
-                    self._walk(opened_jaxpr(inner), place, walked)
+                    opened = opened_jaxpr(inner)
+                    # Where it is called is seen what comes into it. Inside, that comes from there; params do not.
+                    pairs = zip(reversed(opened.invars), reversed(equation.invars), strict=False)
+                    given = {inside: place for inside, out in pairs if not hasattr(out, "val") and out in makers}
+                    self._walk(opened, place, given, walked)
         for variable in _variables(jaxpr.outvars[:outputs]):
             if variable in makers:
                 self._flows(variable, makers[variable], outer, outer)

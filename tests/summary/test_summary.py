@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -274,6 +275,20 @@ def test_a_graph_shows_what_flows():
     assert 'n0 [label="hidden\\n2,112 params"];' in dot
     assert 'n0 -> n2 [label="float32[64,64]"];' in dot
     assert dot.startswith("digraph model {")
+
+
+def test_a_graph_shows_what_flows_into_the_body_of_a_loop():
+    """From the scope of the loop, which it came into, and its last layer gives it back. Params do not flow."""
+
+    def model(scope, x):
+        x = nn.dense(scope / "in", x, 8)
+        x = jscope.layers(lambda scope, x: nn.dense(scope / "inner", x, 8), 3)(scope / "layers", x)
+        return nn.dense(scope / "out", x, 3)
+
+    arrows = re.findall(r"(n\d) -> (n\d) \[label=(.*)\]", jscope.summary(model, X).graph().dot)
+    inputs, layers, inner, out = "n0", "n1", "n2", "n3"
+    flow = '"float32[64,8]"'
+    assert set(arrows) == {(inputs, layers, flow), (layers, inner, flow), (inner, layers, flow), (layers, out, flow)}
 
 
 def test_names_in_a_graph_are_shown_as_they_are():
