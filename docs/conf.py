@@ -19,6 +19,10 @@ suppress_warnings = ["autosummary.import_cycle"]  # The tables name modules in f
 exclude_patterns = ["_build", "jupyter_execute"]
 html_theme = "furo"
 html_title = f"jscope {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+# The default underlines all that is imported, as if it were a link.
+pygments_dark_style = "github-dark"
 
 # Notebooks are run when they are built, and shown with what came out. The code of other pages is run by the tests.
 nb_execution_mode = "force"
