@@ -3,6 +3,7 @@ import os
 import re
 from importlib.metadata import version as version_of
 
+from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.ext.autosummary import Autosummary
 
@@ -49,7 +50,8 @@ CODE = re.compile(r"(``.+?``|`[^`]+`)(\w?)")
 def to_restructured_text(app, what, name, obj, options, lines):
     """Rewrites, in place, what Markdown allows in a docstring and reStructuredText does not.
 
-    A fenced block becomes a `code-block`, and "`Scope`s" gets a break before its "s".
+    A fenced block becomes a `code-block`, and so does what is indented in the docstring of a module; "`Scope`s" gets a
+    break before its "s".
     """
     rewritten, fence = [], None
     for line in lines:
@@ -62,6 +64,8 @@ def to_restructured_text(app, what, name, obj, options, lines):
             rewritten.append("")
         elif fence is not None:
             rewritten.append("    " + line)
+        elif what == "module" and line.startswith("    "):
+            rewritten += [line] if rewritten[-1].startswith("    ") else [".. code-block:: text", "", line]
         elif line.lstrip().startswith((">>>", "...")):
             rewritten.append(line)
         else:
@@ -73,9 +77,16 @@ def to_restructured_text(app, what, name, obj, options, lines):
         lines.insert(0, "")
 
 
-def without_object(app, name, obj, options, bases):
-    """Leaves out, in place, that a class is an object."""
-    bases[:] = [base for base in bases if base is not object]
+def without_bases(app, name, obj, options, bases):
+    """Leaves out, in place, what classes are made of; which errors an error is, people catch."""
+    bases[:] = [base for base in bases if isinstance(base, type) and issubclass(base, BaseException)]
+
+
+def without_empty_bases(app, doctree):
+    """Leaves out the line for a class of which there is none to tell."""
+    for paragraph in [*doctree.findall(nodes.paragraph)]:
+        if paragraph.astext().strip() == "Bases:":
+            paragraph.parent.remove(paragraph)
 
 
 def without_constructor(app, what, name, obj, options, signature, returned):
@@ -103,6 +114,18 @@ class Names(Autosummary):
         self.options["nosignatures"] = True
         return super().run()
 
+    def get_items(self, names):
+        # A second name of something has no docstring of its own.
+        return [
+            (shown, signature, summary or f"The same as `{vars(module_of(real))[shown].__name__}`.", real)
+            for shown, signature, summary, real in super().get_items(names)
+        ]
+
+
+def module_of(name):
+    """The module of a name in full."""
+    return importlib.import_module(name.rpartition(".")[0])
+
 
 def documented(module, name):
     """Whether a name of a module is public, and no module itself."""
@@ -119,5 +142,6 @@ def documented(module, name):
 def setup(app):
     app.add_directive("names", Names)
     app.connect("autodoc-process-docstring", to_restructured_text, priority=100)
-    app.connect("autodoc-process-bases", without_object)
+    app.connect("autodoc-process-bases", without_bases)
+    app.connect("doctree-read", without_empty_bases)
     app.connect("autodoc-process-signature", without_constructor)
