@@ -7,11 +7,12 @@ import sys
 from typing import Any
 
 from jscope._specs import Specs
-from jscope.checkpoint import plan
+from jscope.checkpoint import Conversion, plan
+from jscope.checkpoint._tables._functions import FUNCTIONS
 from jscope.cli import _output
 from jscope.cli._contents import opened
 
-_COLORS = {"certain": "green", "likely": "yellow", "undecided": "red", "unused": "dim"}
+_COLORS = {"certain": "green", "likely": "yellow", "undecided": "red", "unused": "dim", "note": "dim"}
 
 
 def add_to(commands: Any) -> None:
@@ -19,6 +20,13 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("plan", help="propose a table from the names of a checkpoint to those of a model")
     parser.add_argument("source", metavar="SRC")
     parser.add_argument("specs", metavar="SPECS", help="what `Specs.to_json` of the model has written")
+    parser.add_argument(
+        "--table",
+        action="append",
+        default=[],
+        metavar="TOML",
+        help="a table that SRC may be of; several times for more",
+    )
     parser.set_defaults(run=run)
 
 
@@ -26,8 +34,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the proposal as TOML; on a terminal, as a table."""
     with open(arguments.specs, encoding="utf8") as file:
         specs = Specs.from_json(file.read())
+    known = {}
+    for path in arguments.table:
+        with open(path, encoding="utf8") as file:
+            known[path] = Conversion.from_toml(file.read(), functions=FUNCTIONS)
     with opened(arguments.source) as reader:
-        proposal = plan(specs, reader)
+        proposal = plan(specs, reader, tables=known)
     # Eyes want a table; a file wants what `convert --rules` can read.
     if sys.stdout.isatty():
         _output.table(("grade", "ours", "theirs", "axes", "reason"), proposal.table(), colors=_COLORS)

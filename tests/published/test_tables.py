@@ -25,6 +25,7 @@ from jscope import checkpoint
 from jscope.checkpoint import safetensors
 from jscope.errors import StructureMismatchError
 from tests.checkpoint.test_conversions_files import check_devices
+from tests.checkpoint.test_plan import Arrays
 from tests.crossed import mostly_slow
 from tests.published.cases import (
     CLASSES,
@@ -180,6 +181,25 @@ def test_tables_on_eight_devices(tmp_path, name):
     # Without what is counted in int64, which devices have not; reading leaves it out anyway.
     arrays = {key: each for key, each in arrays.items() if each.dtype == np.float32}
     check_devices((table, arrays, table.arrays(arrays)), tmp_path)
+
+
+KNOWN = ("gpt2", "bert", "llama", "llama_meta", "llama_tied", "vit")
+
+
+@pytest.mark.parametrize("name", mostly_slow(PUBLISHED, *KNOWN))
+def test_the_table_of_a_file_is_recognized(name):
+    """Among the tables of all that was published, which fit the shapes of this model or do not."""
+    case, (arrays, _) = PUBLISHED[name], load(name)
+    # Of the same model, where sizes are: the tables of others would be refused for their names anyway.
+    tables = {
+        key: each.table(case.config if type(each.config) is type(case.config) else each.config)
+        for key, each in PUBLISHED.items()
+    }
+    proposal = checkpoint.plan(case.specs(), Arrays(arrays), tables=tables)
+    assert {row.grade for row in proposal.rows} == {"certain"}
+    assert proposal.conversion == case.table(case.config)
+    del arrays[next(iter(arrays))]
+    assert checkpoint.plan(case.specs(), Arrays(arrays), tables=tables).recognized is None
 
 
 WRONG = {

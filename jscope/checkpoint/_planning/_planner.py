@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from jscope.checkpoint import _leaves
+from jscope.checkpoint._conversions._conversion import Conversion
+from jscope.checkpoint._conversions._reader import converted
 from jscope.checkpoint._conversions._source import Type, type_of
 from jscope.checkpoint._open import read_checkpoint
 from jscope.checkpoint._planning._candidates import Candidate, candidates
 from jscope.checkpoint._planning._families import Family, Name, families, together
 from jscope.checkpoint._planning._grades import Graded, graded, rarities, similarity
 from jscope.checkpoint._planning._proposal import Proposal, ProposedRow, conversion_of
+from jscope.checkpoint._planning._recognized import doubt, recognized
 from jscope.checkpoint._planning._tries import tried
 from jscope.checkpoint._planning._words import FUSED
 from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._sources import sources
-from jscope.errors import JscopeError
+from jscope.errors import InvalidArgumentError, JscopeError
 
 _MOST = 1 << 12
 """The most arrays of either side that are compared one by one, where no family fits."""
@@ -30,6 +34,7 @@ def plan(
     specs: Any,
     path: str | os.PathLike[str] | Reader,
     *,
+    tables: Mapping[str, Conversion] | None = None,
     check: Callable[[Any], Any] | None = None,
     tolerance: float = 1e-4,
 ) -> Proposal:
@@ -49,12 +54,21 @@ def plan(
     >>> checkpoint.restore(jscope.specs(model), path, conversion=proposal.conversion)["norm"]["gamma"].shape
     (2,)
 
+    A table that makes all of the model's arrays, from all of those in the file, is recognised and used as it is: one of
+    `jscope.checkpoint.tables`, for models of the layers of `jscope.nn`, or one of the caller's.
+
+    >>> model = lambda scope, x: jscope.nn.dense(scope / "head", x, 3)
+    >>> checkpoint.safetensors.save(path, {"head.weight": np.ones((3, 2)), "head.bias": np.ones(3)})
+    >>> [row.reason for row in checkpoint.plan(jscope.specs(model, jnp.ones((1, 2))), path).rows]
+    ['`tables.pytorch` matches as a whole', '`tables.pytorch` matches as a whole']
+
     Only the table of contents is read, unless there is a `check`. What a name does not say cannot be told without:
     two arrays whose names were swapped, say.
 
     Args:
       specs: What is wanted, as for `restore`: `Specs`, or a pytree of arrays or `jax.ShapeDtypeStruct`s.
       path: A checkpoint of any format, or a reader.
+      tables: Tables that the file may be of, by what to call them: those of published models, say.
       check: From params to a number: how far the model's output is from the one that it should have. Of all rows,
         the undecided ones first, it keeps the candidates with which this is the least.
       tolerance: How far it may be.
@@ -63,24 +77,59 @@ def plan(
       CheckpointError: The checkpoint cannot be read.
       StructureMismatchError: With `check`: an array has no candidate, so there are no params to check.
     """
+    known = _checked_tables(tables)
     if isinstance(path, Reader):
-        return _planned(specs, path, check, tolerance)
-    return read_checkpoint(path, lambda reader: _planned(specs, reader, check, tolerance))
+        return _planned(specs, path, known, check, tolerance)
+    return read_checkpoint(path, lambda reader: _planned(specs, reader, known, check, tolerance))
 
 
-def _planned(like: Any, reader: Reader, check: Callable[[Any], Any] | None, tolerance: float) -> Proposal:
+def _checked_tables(tables: Mapping[str, Conversion] | None) -> dict[str, Conversion]:
+    for name, table in (tables or {}).items():
+        if not isinstance(table, Conversion):
+            raise InvalidArgumentError(f"plan: `tables` has {table!r} for `{name}`, which is not a `Conversion`.")
+    return dict(tables or {})
+
+
+def _planned(
+    like: Any,
+    reader: Reader,
+    tables: Mapping[str, Conversion],
+    check: Callable[[Any], Any] | None,
+    tolerance: float,
+) -> Proposal:
     leaves = _leaves.flatten(like)
     wanted = {name: type_of(leaf) for name, leaf in leaves.items()}
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     # As `restore` sees the file: without the slots of optimizers, which look like variables.
     names = sources(reader, None, wanted.__contains__)
     source = {name: Type(tuple(shapes[old]), dtypes[old]) for name, old in names.items()}
-    rows = proposed(wanted, source)
+    found, notes = recognized(like, tables, wanted, source), ()
+
+    def distance(values: Mapping[str, Any]) -> Any:
+        assert check is not None
+        return check(_leaves.rebuild(like, values.__getitem__))
+
+    if found.table is not None:
+        far = math.nan if check is None else _distance(found.table, reader, names, wanted, distance)
+        if check is None or far <= tolerance:
+            return Proposal(found.rows, (), found.table, found.notes)
+        notes = (f"{found.rows[0].reason}, but is off by {far:.3g}",)
+    rows = doubt(proposed(wanted, source), found.doubted)
     if check is not None:
-        rows = tried(
-            rows, reader, names, wanted, lambda values: check(_leaves.rebuild(like, values.__getitem__)), tolerance
-        )
-    return _proposal(rows, source)
+        rows = tried(rows, reader, names, wanted, distance, tolerance)
+    return _proposal(rows, source, (*found.notes, *notes))
+
+
+def _distance(
+    table: Conversion,
+    reader: Reader,
+    names: Mapping[str, str],
+    wanted: Mapping[str, Type],
+    distance: Callable[[Mapping[str, Any]], Any],
+) -> float:
+    """Returns how far the output is with what a table makes."""
+    view = converted(reader, table, names, wanted)
+    return float(distance({name: view.get_tensor(name) for name in wanted}))
 
 
 def proposed(wanted: Mapping[str, Type], source: Mapping[str, Type]) -> list[Graded]:
@@ -167,10 +216,10 @@ def _singles(family: Family) -> list[Family]:
     ]
 
 
-def _proposal(rows: list[Graded], source: Mapping[str, Type]) -> Proposal:
+def _proposal(rows: list[Graded], source: Mapping[str, Type], notes: tuple[str, ...]) -> Proposal:
     made = [_row(row) for row in rows]
     conversion = conversion_of([rule for row in made for rule in row.rules])
-    return Proposal(tuple(made), tuple(name for name in source if not conversion.takes(name)))
+    return Proposal(tuple(made), tuple(name for name in source if not conversion.takes(name)), None, notes)
 
 
 def _row(row: Graded) -> ProposedRow:

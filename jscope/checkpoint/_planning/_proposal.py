@@ -42,14 +42,20 @@ class Proposal:
     Attributes:
       rows: The rows, in the order of the model.
       unused: The arrays of theirs that no row uses.
+      recognized: The table that matches as a whole, of which the rows are; None where each row was told by its names.
+      notes: What else is to be known: of tables that match in part, or of several that match.
     """
 
     rows: tuple[ProposedRow, ...]
     unused: tuple[str, ...]
+    recognized: Conversion | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def conversion(self) -> Conversion:
         """The conversion of all rows that are certain or likely."""
+        if self.recognized is not None:
+            return self.recognized
         return conversion_of([rule for row in self.rows for rule in row.rules])
 
     @property
@@ -67,7 +73,8 @@ class Proposal:
                 lines += [("", "", f"{each[0].theirs} ?", each[0].axes, "") for each in row.candidates[:_LISTED]]
                 more = len(row.candidates) - _LISTED
                 lines += [("", "", f"and {more} more", "", "")] * (more > 0)
-        return [*lines, *(("unused", "", name, "", "") for name in self.unused)]
+        lines += [("unused", "", name, "", "") for name in self.unused]
+        return lines + [("note", "", "", "", text) for text in self.notes]
 
     def __str__(self) -> str:
         """Returns the table."""
@@ -75,6 +82,11 @@ class Proposal:
 
     def to_toml(self) -> str:
         """Returns the conversion as TOML, with grades and reasons as comments, and what is undecided commented out."""
+        notes = [f"# {_line(text)}" for text in self.notes]
+        if self.recognized is not None:
+            # Whose steps and constants no row has.
+            rows = dict.fromkeys(f"# {row.grade}: {row.reason}" for row in self.rows)
+            return "\n".join([*rows, *notes, "", self.recognized.to_toml()])
         # The writer has an empty line before each rule and none within one; `zip` is strict, and would notice a change.
         header, *blocks = self.conversion.to_toml().rstrip().split("\n\n")
         reasons = {rule: f"# {row.grade}: {row.reason}" for row in self.rows for rule in row.rules}
@@ -89,7 +101,7 @@ class Proposal:
             text.append(
                 "\n".join(["# unused; what is not wanted goes to `drop`:", *(f"#   {_line(n)}" for n in self.unused)])
             )
-        return "\n\n".join(text) + "\n"
+        return "\n\n".join([*text, *notes]) + "\n"
 
 
 def conversion_of(rules: Sequence[Rule]) -> Conversion:

@@ -93,6 +93,23 @@ def layers_of(specs: Mapping[str, VariableSpec], told: Kinds) -> list[Layer]:
     return [Layer(scope, kind, scopes[scope]) for scope, kind in kinds.items() if kind is not None]
 
 
+def assumed(specs: Mapping[str, VariableSpec]) -> Kinds:
+    """Returns the layers whose names and shapes are those of another kind, too, as which that is told.
+
+    >>> specs = jscope.specs(lambda scope, x: jscope.nn.conv(scope / "conv", x, 3, 2), jnp.ones((1, 4, 4, 3)))
+    >>> assumed(specs.flat())
+    {'^conv$': 'conv_transpose'}
+    """
+    found = {}
+    for layer in layers_of(specs, {}):
+        scope = f"^{re.escape(layer.scope)}$"
+        if layer.kind == "conv" and ("bias" not in layer.specs or len({*layer.shape("kernel")[-2:]}) == 1):
+            found[scope] = "conv_transpose"
+        if layer.kind == "gru" and "bias" not in layer.specs:
+            found[scope] = "gru_reset_before"
+    return found
+
+
 def _check(told: Kinds) -> None:
     for regex, kind in told.items():
         _text.pattern(regex, "`layers`: ")
