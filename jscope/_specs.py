@@ -108,13 +108,12 @@ class Specs(Mapping[str, Any]):
         # Of one kind they make a tree; else collecting had refused them.
         mixed = len({spec.trainable for spec in self._flat.values()}) > 1
         for name in self._flat if mixed else ():
-            for prefix in _path.prefixes(name):
-                if prefix in self._flat:
-                    kinds = [f"{'a param' if spec.trainable else 'state'}" for spec in (self[prefix], self[name])]
-                    raise NameConflictError(
-                        f"`{prefix}` is {kinds[0]} and a prefix of `{name}`, which is {kinds[1]}: one dict cannot hold "
-                        "both.\nAsk `specs.params` and `specs.state` one after the other."
-                    )
+            for prefix in filter(self._flat.__contains__, _path.prefixes(name)):
+                kinds = ["a param" if spec.trainable else "state" for spec in (self[prefix], self[name])]
+                raise NameConflictError(
+                    f"`{prefix}` is {kinds[0]} and a prefix of `{name}`, which is {kinds[1]}: one dict cannot hold "
+                    "both.\nAsk `specs.params` and `specs.state` one after the other."
+                )
         return _path.nested((name, fn(spec)) for name, spec in self._flat.items())
 
     def mask(self, which: Which = "", *, collection: str | None = None) -> dict[str, Any]:
@@ -168,7 +167,13 @@ class Specs(Mapping[str, Any]):
         return Specs(conversion.specs(self.flat()))
 
     def materialize(
-        self, key: Key, sharding: Any = None, *, to: StrPath | None = None, shard_bytes: int | None = None
+        self,
+        key: Key,
+        sharding: Any = None,
+        *,
+        to: StrPath | None = None,
+        shard_bytes: int | None = None,
+        conversion: Converter | None = None,
     ) -> dict[str, Any]:
         """Returns a nested dict of initial values: those that `init` with the same key gives.
 
@@ -179,13 +184,15 @@ class Specs(Mapping[str, Any]):
             ends in `.safetensors` is a file, which is replaced as a whole; anything else a new directory of such files
             with an index, as Hugging Face's are. What is returned are read-only NumPy arrays that lie in the files.
           shard_bytes: How many bytes of arrays a file in that directory may have at most; 5 GB by default.
+          conversion: What makes other names and layouts of the variables, each while it is written, as for
+            `jscope.checkpoint.safetensors.save`: the inverse of the one that restores them. What is returned has these.
 
         Raises:
-          StructureMismatchError: The dict of shardings lacks some variables.
+          StructureMismatchError: The dict of shardings lacks some variables, or the conversion does not fit.
           InitializerError: An initial value depends on the model's inputs, or has the wrong shape or dtype.
         """
-        if to is not None or shard_bytes is not None:
-            return _lazy.later("checkpoint._initial").written(self, key, sharding, to, shard_bytes)
+        if to is not None or shard_bytes is not None or conversion is not None:
+            return _lazy.later("checkpoint._initial").written(self, key, sharding, to, shard_bytes, conversion)
         values = materialize(with_shardings(self.flat(), sharding), key)
         # By path: in a part of the specs, such as `specs["encoder"]`, names are shorter, but values stay the same.
         return self.map(lambda spec: values[spec.path])
@@ -267,8 +274,7 @@ def _callable(spec: VariableSpec, role: str) -> Callable[[jax.Array], jax.Array]
     function = getattr(spec, role)
     if isinstance(function, str):
         raise InvalidArgumentError(
-            f"The {role} of `{spec.path}` is known only by name ({function}): "
-            "these specs come from JSON.\n"
+            f"The {role} of `{spec.path}` is known only by name ({function}): these specs come from JSON.\n"
             "Make them from the model: `model.specs(*inputs)`."
         )
     return function

@@ -1,7 +1,7 @@
-"""How much memory initial values take on their way to a file: `python initial.py DIRECTORY [SHARD_BYTES]`.
+"""How much memory initial values take on their way to a file: `python initial.py DIRECTORY (file | shards | stacked)`.
 
 Prints the most anonymous memory (which mapped files are not) beyond what there was before, and the bytes of one
-variable, of which there are 16.
+variable, of which there are 16; `stacked`, they become one array.
 """
 
 import sys
@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 
 import jscope
+from jscope.checkpoint import Conversion, Rule
 
 LAYERS, ROWS, COLUMNS = 16, 4096, 2048
 
@@ -27,13 +28,16 @@ def model(scope, layers, rows):
         (scope / f"layer_{i}").get_variable("w", (rows, COLUMNS))
 
 
-def main(directory, shard_bytes=None):
+def main(directory, way):
     specs = jscope.specs(model, LAYERS, ROWS)
-    to = (
-        {"to": directory / "x.safetensors"}
-        if shard_bytes is None
-        else {"to": directory / "x", "shard_bytes": shard_bytes}
-    )
+    to = {
+        "file": {"to": directory / "x.safetensors"},
+        "shards": {"to": directory / "x", "shard_bytes": 70_000_000},
+        "stacked": {
+            "to": directory / "x.safetensors",
+            "conversion": Conversion([Rule("w", "layer_{i}/w", "r c -> i r c")]),
+        },
+    }[way]
     jscope.specs(model, 1, 8).materialize(jax.random.key(0), to=directory / "small.safetensors")
     before, peak, done = anonymous(), [0], threading.Event()
 
@@ -51,4 +55,4 @@ def main(directory, shard_bytes=None):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -18,6 +18,10 @@ import safetensors.numpy
 
 import jscope
 from jscope import checkpoint, errors, initializers
+from jscope.checkpoint import Constant, Conversion, Rule, _blocks, _initial
+from tests.checkpoint.layer_tables import TABLES
+from tests.checkpoint.test_tables import IDS, transformer
+from tests.crossed import mostly_slow
 from tests.models import KEY, MODELS
 
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"}
@@ -69,6 +73,78 @@ def test_a_file_has_the_values_of_materialize(tmp_path, name, way):
         chex.assert_trees_all_equal_shapes_and_dtypes(found, expected)
         same = jax.tree.map(lambda a, b: np.asarray(a).tobytes() == np.asarray(b).tobytes(), found, expected)
         assert all(jax.tree.leaves(same)), same
+
+
+def tied(s):
+    """Layers in one stack and one by one, with an embedding that is there once."""
+    s.get_variable("embedding", (5, 4))
+    s.get_variable("count", (), "int32", initializer=initializers.zeros, trainable=False)
+
+    def layer(s, x):
+        for part, size in (("query", 4), ("key", 2)):
+            (s / part).get_variable("kernel", (4, size, 3), "bfloat16", initializer=initializers.normal(1.0))
+        return x
+
+    jscope.layers(layer, 3)(s / "deep", jnp.zeros(()))
+    jscope.layers(layer, 2, scanned=False)(s / "flat", jnp.zeros(()))
+
+
+TIED = Conversion(
+    [
+        Rule("embedding", "wte.weight", "v d -> v d"),
+        Rule("embedding", "lm_head.weight", "v d -> v d", tied=True),
+        Rule(
+            "deep/{part}/kernel",
+            "h.{i}.qk",
+            "(part h k) d -> i d h k",
+            where={"part": ["query", "key"], "h": {"query": 4, "key": 2}},
+        ),
+        Rule("flat/{i}/query/kernel", "stack.query", "k h i d -> d h k"),
+        Rule("flat/{i}/key/kernel", "stack.key", "i k h d -> d h k"),
+    ],
+    constants=[Constant("ids", "range", "int64", (1, 4))],
+    added=[Constant("count", 0, "int32")],
+)
+"""Unstacked and fused, of unequal parts; stacked along the first axis, and another; tied; what only one side has."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_has_other_names_and_layouts(monkeypatch, tmp_path, way):
+    """Bit for bit those of the values in memory, converted; each variable is drawn once, whatever it becomes."""
+    specs, (file, shard_bytes) = jscope.specs(tied), WAYS[way]
+    monkeypatch.setattr(_blocks, "_LIMIT", 16 if way == "file" else 1 << 22)
+    back = TIED.inverse
+    expected = jscope.tree.convert(specs.materialize(KEY(0)), back)
+    returned = specs.materialize(KEY(0), to=tmp_path / file, shard_bytes=shard_bytes, conversion=back)
+    assert sorted(jscope.tree.names(returned)) == sorted(jscope.tree.names(expected))
+    assert not jscope.tree.diff(returned, expected)
+    restored = checkpoint.restore(specs, tmp_path / file, conversion=TIED)
+    assert not jscope.tree.diff(restored, specs.materialize(KEY(0)))
+
+
+@pytest.mark.parametrize("library", mostly_slow(TABLES, "pytorch", "haiku"))
+@pytest.mark.parametrize("scanned", [True, False])
+def test_a_file_is_as_a_library_has_it(tmp_path, library, scanned):
+    """The tables that ship, for layers that are stacked here or not."""
+    specs = jscope.specs(transformer(scanned), IDS)
+    table = TABLES[library](specs).inverse
+    found = specs.materialize(KEY(0), to=tmp_path / "x.safetensors", conversion=table)
+    assert not jscope.tree.diff(found, jscope.tree.convert(specs.materialize(KEY(0)), table))
+
+
+def test_each_variable_is_drawn_once(monkeypatch, tmp_path):
+    """Those of which many arrays are made as well as those of which many make one, in however many blocks."""
+    monkeypatch.setattr(_blocks, "_LIMIT", 16)
+    drawn = []
+
+    def value(spec, key):
+        drawn.append(spec.path)
+        return np.zeros(spec.shape, spec.dtype)
+
+    monkeypatch.setattr(_initial, "_value", value)
+    specs = jscope.specs(tied)
+    specs.materialize(KEY(0), to=tmp_path / "x.safetensors", conversion=TIED.inverse)
+    assert sorted(drawn) == sorted(name for name in specs if name != "count")
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
@@ -140,6 +216,12 @@ def test_what_cannot_be_written_says_so_first(tmp_path):
     for shard_bytes in (0, 1.5, True):
         with pytest.raises(refused, match="is not a positive int"):
             specs.materialize(key, to=tmp_path / "x", shard_bytes=shard_bytes)
+    with pytest.raises(refused, match=r"`conversion=` is about files: say where, `to=`"):
+        specs.materialize(key, conversion=Conversion([Rule("{name}", "{name}")]))
+    with pytest.raises(errors.StructureMismatchError, match="unmatched:  `b`"):
+        specs.materialize(key, to=file, conversion=Conversion([Rule("c", "a")]))
+    with pytest.raises(errors.NameConflictError):
+        specs.materialize(key, to=file, conversion=Conversion([Rule("c", "a"), Rule("c/d", "b")]))
     with pytest.raises(refused, match=r"to devices .* or to files"):
         specs.materialize(key, jax.sharding.SingleDeviceSharding(jax.devices()[0]), to=file)
     with pytest.raises(refused, match="`key` is being traced"):
@@ -170,11 +252,11 @@ def test_a_file_becomes_shards_and_other_shards(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
-@pytest.mark.parametrize("shard_bytes", [[], ["70000000"]], ids=["file", "shards"])
-def test_memory_is_that_of_one_variable(tmp_path, shard_bytes):
+@pytest.mark.parametrize("way", ["file", "shards", "stacked"])
+def test_memory_is_that_of_one_variable(tmp_path, way):
     """Of 16 of 32 MiB each: what drawing one takes, about four times its size, and no more; see `initial.py`."""
     program = Path(__file__).parent / "initial.py"
-    command = [sys.executable, program, tmp_path, *shard_bytes]
+    command = [sys.executable, program, tmp_path, way]
     done = subprocess.run(command, capture_output=True, text=True, env=ENV, check=False)
     assert done.returncode == 0, done.stderr
     beyond, largest = map(int, done.stdout.split())

@@ -201,7 +201,7 @@ class Conversion:
         Raises:
           StructureMismatchError: With one report of everything that does not fit.
         """
-        for plan in self._fitting(arrays):
+        for plan in self.fitting(arrays):
             arrays = {name: _in_memory(made, arrays) for name, made in plan.made.items()}
         return dict(arrays)
 
@@ -211,7 +211,7 @@ class Conversion:
         Raises:
           StructureMismatchError: With one report of everything that does not fit.
         """
-        plans = self._fitting(arrays)
+        plans = self.fitting(arrays)
         # Nothing is converted yet: the writer asks for one block after the other, so the model is never there twice.
         source = chained(from_arrays(arrays), plans)
         return {name: as_blocks(source, name) for name in source.types}, kinds_after(plans, kinds)
@@ -222,7 +222,7 @@ class Conversion:
         Raises:
           StructureMismatchError: With one report of everything that does not fit.
         """
-        for plan in self._fitting(specs):
+        for plan in self.fitting(specs):
             specs = {name: _spec(name, made, specs) for name, made in plan.made.items()}
         return dict(specs)
 
@@ -258,8 +258,8 @@ class Conversion:
         # All steps are made by `cls`, which the type of `_linked` does not tell.
         return _linked([cls(**step, functions=functions or {}) for step in _toml.decoded(text, rules)])  # pyright: ignore[reportReturnType]
 
-    def _fitting(self, source: Mapping[str, Any]) -> list[Plan]:
-        """Returns the plans, or raises the report of what does not fit."""
+    def fitting(self, source: Mapping[str, Any]) -> list[Plan]:
+        """Returns the plan of each step, or raises the report of what does not fit."""
         plans = self.plan(source)
         raise_report([*plans[-1].problems, *plans[-1].unmatched])
         return plans
