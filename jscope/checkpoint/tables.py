@@ -23,7 +23,8 @@ All functions take
 
 - `specs`: the specs of the model;
 - `names`: their names of our scopes, `{"encoder/attention": "bert.encoder.attn"}`, which hold for all below. Where an
-  index is to stand elsewhere than after the whole, write it: `{"layers/mlp": "h.{i}.mlp"}`;
+  index is to stand elsewhere than after the whole, write it: `{"layers/mlp": "h.{i}.mlp"}`, and where the names of
+  variables are, a `*`: `{"second": "rnn.*_l1"}`;
 - `layers`: what layers are whose names and shapes do not tell, `{regular expression in the path of the scope: kind}`. A
   kernel with an axis to slide along, and without a bias of another length, is taken for that of a `"conv"`, and may be
   that of a `"conv_transpose"`; a `"gru"` without biases may be a `"gru_reset_before"`. `"other"` keeps all names and
@@ -55,6 +56,17 @@ def pytorch(specs: Specs, *, names: Mapping[str, str] | None = None, layers: Kin
     rnn/bias               rnn.bias_{side}_l0    u -> side u        side: ih hh, sum(), lossy
 
     An LSTM has two biases there, whose sum is ours. `attention` is `nn.MultiheadAttention`.
+
+    Recurrent layers above each other are one module there: say which of its layers each of ours is. The two cells of
+    `nn.bidirectional` are one layer, of which one is `_reverse`:
+
+    >>> def deep(scope, x):
+    ...     x, _ = jscope.nn.bidirectional(jscope.nn.gru, scope / "first", x, 4)
+    ...     return jscope.nn.bidirectional(jscope.nn.gru, scope / "second", x, 4)
+    >>> specs = jscope.specs(deep, jnp.ones((1, 2, 3)))
+    >>> table = pytorch(specs, names={"first": "rnn.*_l0", "second": "rnn.*_l1"})
+    >>> [rule.theirs for rule in table.rules if rule.ours.startswith("second/backward")]
+    ['rnn.weight_ih_l1_reverse', 'rnn.weight_hh_l1_reverse', 'rnn.bias_{side}_l1_reverse']
     """
     return table_of(specs, _libraries.PYTORCH, names or {}, layers or {})
 

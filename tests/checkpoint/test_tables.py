@@ -148,6 +148,36 @@ def test_scopes_have_other_names():
     } <= found
 
 
+def both(scope, x):
+    for name in ("first", "second"):
+        x, _ = nn.bidirectional(nn.lstm, scope / name, x, 4)
+    return x
+
+
+def test_layers_of_one_recurrent_module_are_told_apart():
+    """By a `*`, also of one direction by itself, or of a stack; without, two directions are one layer."""
+    specs = jscope.specs(both, jnp.zeros((1, 2, 3)))
+    names = {"first": "a.*_l0", "second/forward": "b.*_l7", "second/backward": "b.*_l7_reverse"}
+    kernels = {rule.ours: rule.theirs for rule in tables.pytorch(specs, names=names).rules if "/kernel" in rule.ours}
+    assert kernels == {
+        "first/forward/kernel": "a.weight_ih_l0",
+        "first/backward/kernel": "a.weight_ih_l0_reverse",
+        "second/forward/kernel": "b.weight_ih_l7",
+        "second/backward/kernel": "b.weight_ih_l7_reverse",
+    }
+    made = jscope.tree.names(jscope.tree.convert(specs.materialize(jax.random.key(0)), tables.pytorch(specs).inverse))
+    assert {"first.weight_ih_l0", "first.weight_ih_l0_reverse", "second.bias_hh_l0_reverse"} <= {*made}
+
+    def layer(scope, x):
+        return nn.recurrent(nn.gru, scope / "cell", x, 3)[0]
+
+    stacked = jscope.specs(lambda s, x: jscope.layers(layer, 3)(s / "layers", x), jnp.zeros((1, 2, 3)))
+    table = tables.pytorch(stacked, names={"layers/cell": "rnn.*_l{i}"})
+    assert [rule.theirs for rule in table.rules] == ["rnn.weight_ih_l{i}", "rnn.weight_hh_l{i}", "rnn.bias_{side}_l{i}"]
+    values = stacked.materialize(jax.random.key(0))
+    assert not jscope.tree.diff(jscope.tree.convert(jscope.tree.convert(values, table.inverse), table), values)
+
+
 def test_variables_at_the_root_and_of_their_own():
     """A layer may be the model itself; what is not of a layer keeps its name."""
 
@@ -198,6 +228,10 @@ def test_a_transposed_convolution_without_bias_is_told():
             r"`up/kernel` has the shape \[2, 3, 3\].*Say in `layers`",
         ),
         (lambda s: tables.pytorch(s, names={"upp": "x"}), r"no scope `upp`.*Did you mean `up`"),
+        (
+            lambda s: tables.pytorch(jscope.specs(lambda s: up(s / "x", jnp.zeros((1, 4, 3)))), names={"x": "a.*"}),
+            r"`a.\*` has a `\*` for the names",
+        ),
         (lambda s: tables.pytorch({"w": np.ones(1)}), r"needs the specs of a model"),
         (lambda s: tables.haiku(s, ndim=1), r"ndim=1 must be an int of at least 2"),
     ],

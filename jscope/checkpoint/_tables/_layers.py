@@ -26,6 +26,9 @@ KINDS = (
 )  # fmt: skip
 """The kinds of layers; `other` is what goes by its own names everywhere."""
 
+CELLS = ("gru", "gru_reset_before", "lstm", "rnn")
+"""The kinds that run over time."""
+
 _CELLS = {1: "rnn", 3: "gru", 4: "lstm"}
 _ALONE = {
     "depthwise_kernel": "depthwise_conv",

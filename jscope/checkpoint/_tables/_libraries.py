@@ -7,6 +7,7 @@ it, our layer gives its outputs (`tests/checkpoint/test_tables.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from jscope._path import SEPARATOR, join
@@ -33,8 +34,10 @@ _BOTH = {"side": ("ih", "hh")}
 
 
 def _torch_cell(axes: str, order: Mapping[str, Sequence[int]], bias: Row) -> tuple[Row, ...]:
-    names = {"kernel": "weight_ih_l0", "recurrent_kernel": "weight_hh_l0"}
-    return (*(Row(ours, theirs, axes, order=order) for ours, theirs in names.items()), bias)
+    names = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh"}
+    rows = (*(Row(ours, theirs, axes, order=order) for ours, theirs in names.items()), bias)
+    # Layers above each other are one there. What is not said to be of another is the first.
+    return tuple(replace(row, ending="_l0") for row in rows)
 
 
 _TORCH: _Rows = {
@@ -46,13 +49,13 @@ _TORCH: _Rows = {
     "embedding": _renamed(embeddings="weight"),
     "norm": _renamed(gamma="weight", beta="bias", moving_mean="running_mean", moving_variance="running_var"),
     "rms_norm": _renamed(scale="weight"),
-    "lstm": _torch_cell("out in -> in out", {}, Row("bias", "bias_{side}_l0", "u -> side u", _BOTH, function="sum")),
-    "rnn": _torch_cell("out in -> in out", {}, Row("bias", "bias_{side}_l0", "u -> side u", _BOTH, function="sum")),
+    "lstm": _torch_cell("out in -> in out", {}, Row("bias", "bias_{side}", "u -> side u", _BOTH, function="sum")),
+    "rnn": _torch_cell("out in -> in out", {}, Row("bias", "bias_{side}", "u -> side u", _BOTH, function="sum")),
     # Not summed: the second bias of the candidate is within what the reset multiplies.
     "gru": _torch_cell(
         "(gate u) in -> in (gate u)",
         _RESET_FIRST,
-        Row("bias", "bias_{side}_l0", "(gate u) -> side (gate u)", _BOTH, _RESET_FIRST),
+        Row("bias", "bias_{side}", "(gate u) -> side (gate u)", _BOTH, _RESET_FIRST),
     ),
     "bias": (_BIAS,),
     "other": (),
@@ -77,7 +80,13 @@ def _torch(layer: Layer) -> Sequence[Row] | None:
     ]
 
 
-PYTORCH = Library("PyTorch", ".", _torch, (Also("running_mean", "moving_mean", "num_batches_tracked", 0, "int64"),))
+PYTORCH = Library(
+    "PyTorch",
+    ".",
+    _torch,
+    (Also("running_mean", "moving_mean", "num_batches_tracked", 0, "int64"),),
+    directions={"forward": "", "backward": "_reverse"},
+)
 
 _FLAX: _Rows = {
     "dense": (Row("kernel", "kernel"), _BIAS),

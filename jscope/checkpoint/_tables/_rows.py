@@ -28,6 +28,7 @@ class Row:
       order: As in a `Rule`.
       flipped: Whether these axes run the other way there: the kernel is turned around.
       function: The name of one of the library's functions.
+      ending: What follows `theirs`, unless the caller says with a `*` what does.
     """
 
     ours: str
@@ -37,6 +38,7 @@ class Row:
     order: Mapping[str, Sequence[int]] = field(default_factory=dict)
     flipped: bool = False
     function: str = ""
+    ending: str = ""
 
     def names(self) -> list[str]:
         """Returns the names of ours, as many as there are parts."""
@@ -122,6 +124,7 @@ class Library:
       rows: The rows of a layer; None where the library has no such layer.
       also: What it has beside them.
       collections: What comes before all names, of params and of state.
+      directions: What follows the names of the two cells of `nn.bidirectional`, which are in one layer there.
     """
 
     name: str
@@ -129,3 +132,4 @@ class Library:
     rows: Callable[[Layer], Sequence[Row] | None]
     also: tuple[Also, ...] = ()
     collections: tuple[str, str] = ("", "")
+    directions: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jscope import _path
@@ -19,11 +20,32 @@ from jscope.checkpoint._conversions._conversion import Conversion
 from jscope.checkpoint._conversions._rule import INVERSE, Rule
 from jscope.checkpoint._errors import ConversionError
 from jscope.checkpoint._tables._functions import FUNCTIONS
-from jscope.checkpoint._tables._layers import Kinds, Layer, layers_of
+from jscope.checkpoint._tables._layers import CELLS, Kinds, Layer, layers_of
 from jscope.checkpoint._tables._rows import Library, Row
 from jscope.errors import InvalidArgumentError
 
 _INDICES = ("i", "j", "k", "l", "m", "n")
+_OWN = "*"
+"""Where in what the caller has named the name of a variable is to stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a library has the variables of a layer.
+
+    Attributes:
+      scope: Its name of the scope, with a `*` where the name of a variable is not to come after it.
+      ending: What follows all names.
+    """
+
+    scope: str
+    ending: str
+
+    def name(self, library: Library, leaf: str, ending: str = "", collection: str = "") -> str:
+        """Returns their name of a variable."""
+        if _OWN in self.scope:
+            return _joined(library, collection, self.scope.replace(_OWN, leaf)) + self.ending
+        return _joined(library, collection, self.scope, leaf + ending) + self.ending
 
 
 def table_of(specs: Specs, library: Library, names: Mapping[str, str], told: Kinds) -> Conversion:
@@ -39,11 +61,12 @@ def table_of(specs: Specs, library: Library, names: Mapping[str, str], told: Kin
     for scope in names:
         if scope not in scopes:
             raise ConversionError(f"`names`: the model has no scope `{scope}`.{_text.did_you_mean(scope, scopes)}")
-    groups: dict[str, list[tuple[Layer, Row]]] = {}
+    groups: dict[str, list[tuple[Layer, Row, Place]]] = {}
     for layer in layers:
+        place = _place(layer, library, names, _direction(layer, layers, library))
         for row in _rows(layer, library):
-            groups.setdefault(_key(layer, row), []).append((layer, row))
-    rules = [rule for group in groups.values() for rule in _shared(group, library, names)]
+            groups.setdefault(_key(layer, row, place), []).append((layer, row, place))
+    rules = [rule for group in groups.values() for rule in _shared(group, library)]
     used = {rule.function.removesuffix(INVERSE) for rule in rules}
     return Conversion(
         rules,
@@ -70,19 +93,35 @@ def _rows(layer: Layer, library: Library) -> Iterator[Row]:
     yield from (Row(name, name) for name in left)
 
 
-def _key(layer: Layer, row: Row) -> str:
+def _direction(layer: Layer, layers: Sequence[Layer], library: Library) -> str | None:
+    """Returns what follows the names of one of two cells that are one layer there; None if it is not."""
+    both = [_path.join(_path.parent(layer.scope), name) for name in library.directions]
+    beside = [each for each in layers if each.scope in both and each.kind == layer.kind and each.kind in CELLS]
+    # A module cannot be called `forward` there, so that two of these names can only be directions.
+    return library.directions[_path.basename(layer.scope)] if layer in beside and len(beside) == len(both) else None
+
+
+def _key(layer: Layer, row: Row, place: Place) -> str:
     """Returns what layers have in common that can share a rule."""
-    if layer.stack or not layer.scope:
+    if layer.stack or not layer.scope or _OWN in place.scope:
         return f"{layer.scope} {row.ours}"
     trainable = layer.specs[row.names()[0]].trainable
-    said = [layer.kind, dataclasses.astuple(row), row.pattern(layer), row.sizes(layer), row.orders(layer), trainable]
+    said = [
+        layer.kind,
+        dataclasses.astuple(row),
+        row.pattern(layer),
+        row.sizes(layer),
+        row.orders(layer),
+        trainable,
+        place.ending,
+    ]
     return json.dumps(said, sort_keys=True)
 
 
-def _shared(group: list[tuple[Layer, Row]], library: Library, names: Mapping[str, str]) -> Iterator[Rule]:
+def _shared(group: list[tuple[Layer, Row, Place]], library: Library) -> Iterator[Rule]:
     """Yields the rule of some layers."""
-    layer, row = group[0]
-    scopes = {each.scope: _theirs(each, library, names) for each, _ in group}
+    layer, row, place = group[0]
+    scopes = {each.scope: at.scope for each, _, at in group}
     where: dict[str, Any] = {**row.where, **row.sizes(layer)}
     ours, theirs = _escaped(layer.scope), scopes[layer.scope]
     if len(scopes) > 1:
@@ -92,7 +131,7 @@ def _shared(group: list[tuple[Layer, Row]], library: Library, names: Mapping[str
     collection = library.collections[0 if layer.specs[row.names()[0]].trainable else 1]
     yield Rule(
         _path.join(ours, row.ours),
-        _joined(library, collection, theirs, row.theirs),
+        replace(place, scope=theirs).name(library, row.theirs, row.ending, collection),
         _stacked(layer, row) if layer.stack else row.pattern(layer),
         where=where,
         order=row.orders(layer),
@@ -107,11 +146,16 @@ def _stacked(layer: Layer, row: Row) -> str:
     return f"{left.strip()} -> {' '.join(_INDICES[: len(layer.stack)])} {right.strip()}"
 
 
-def _theirs(layer: Layer, library: Library, names: Mapping[str, str]) -> str:
-    """Returns the scope of a layer as the library has it, with an index for each stacked axis."""
+def _place(layer: Layer, library: Library, names: Mapping[str, str], direction: str | None) -> Place:
+    """Returns where the library has a layer, with an index for each stacked axis."""
     parts = _path.parts(layer.scope)
     known = [n for n in range(len(parts) + 1) if _path.join(*parts[:n]) in names]
     first = max(known, default=0)
+    # Who has named one of two directions by itself has said all of it.
+    if direction is not None and first < len(parts):
+        parts = parts[:-1]
+    else:
+        direction = None
     said = names[_path.join(*parts[:first])] if known else ""
     # Where each text stands: after how many parts of ours, and whether after the part there, as an index does.
     found = [(0, False, said)] if said else []
@@ -119,15 +163,23 @@ def _theirs(layer: Layer, library: Library, names: Mapping[str, str]) -> str:
     # Within what the caller has named, the caller may say where an index stands.
     indices = [(f"{{{name}}}", axis) for name, axis in zip(_INDICES, layer.stack, strict=False)]
     found += [(axis.depth, True, index) for index, axis in indices if index not in said]
-    return library.separator.join(text for _, _, text in sorted(found, key=lambda each: each[:2]))
+    if _OWN in said and len(found) > 1:
+        scope = _path.join(*parts[:first])
+        raise ConversionError(
+            f"`names`: `{said}` has a `*` for the names of variables, and `{scope}` has not these, but a scope or an "
+            "index. Name what they are in, and write `{i}` where the index is to stand."
+        )
+    return Place(
+        library.separator.join(text for _, _, text in sorted(found, key=lambda each: each[:2])), direction or ""
+    )
 
 
 def _also(layer: Layer, library: Library, names: Mapping[str, str]) -> Iterator[Constant]:
     for also in library.also:
         if also.ours not in layer.specs:
             continue
-        scope = _theirs(layer, library, names)
-        name, beside = (_joined(library, scope, leaf) for leaf in (also.theirs, also.beside))
+        place = _place(layer, library, names, None)
+        name, beside = (place.name(library, leaf) for leaf in (also.theirs, also.beside))
         shape = ((1,) * also.like + layer.shape(also.ours))[-also.like :] if also.like else ()
         # Of stacked layers there is one for each, which only the names of what it is beside can tell.
         yield Constant(name, also.value, also.dtype, shape, beside if layer.stack else "")

@@ -24,6 +24,9 @@ LAYERS = {
     "lstm": lambda: nn.LSTM(3, 4, batch_first=True),
     "gru": lambda: nn.GRU(3, 4, batch_first=True),
     "rnn": lambda: nn.RNN(3, 4, batch_first=True),
+    "lstm_deep": lambda: nn.LSTM(3, 4, num_layers=2, bidirectional=True, batch_first=True),
+    "gru_deep": lambda: nn.GRU(3, 4, num_layers=3, batch_first=True),
+    "rnn_both": lambda: nn.RNN(3, 4, bidirectional=True, batch_first=True),
     "attention": lambda: nn.MultiheadAttention(6, 2, batch_first=True),
 }
 _FIRST = ("conv", "depthwise", "batch", "group")

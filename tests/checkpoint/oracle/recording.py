@@ -26,6 +26,9 @@ SHAPES = {
     "gru": (2, 5, 3),
     "gru_reset_before": (2, 5, 3),
     "rnn": (2, 5, 3),
+    "lstm_deep": (2, 5, 3),
+    "gru_deep": (2, 5, 3),
+    "rnn_both": (2, 5, 3),
     "attention": (2, 5, 6),
 }
 """The shape of the input of each layer, with channels last."""
