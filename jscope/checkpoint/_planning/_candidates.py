@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jscope._types import Shape
 from jscope.checkpoint._conversions._rule import Rule
-from jscope.checkpoint._planning._families import Family, Index
+from jscope.checkpoint._planning._families import Family, Index, literal
 from jscope.checkpoint._planning._layouts import Groups, Layout, layouts
 
 _INDICES = ("i", "j", "k", "l", "m", "n")
@@ -32,6 +32,8 @@ class Candidate:
       kept: The numbers of ours that it makes.
       steady: Whether both sides count the same number of layers, each from its first.
       part: Of a fused family, which of their axes has the parts, and before how many of its elementary axes they are.
+      axis: Which axis of the side without the first number that is stacked or split counts it.
+      inverse: Where theirs is several families of which ours is one array: the way from ours to theirs.
     """
 
     ours: Family
@@ -41,6 +43,8 @@ class Candidate:
     kept: tuple[Index, ...]
     steady: bool
     part: tuple[int, int] | None = None
+    axis: int = 0
+    inverse: Candidate | None = None
     score: float = field(default=0.0, compare=False)
 
     def __str__(self) -> str:
@@ -72,6 +76,8 @@ class Candidate:
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules, of which there is one if `is_whole`."""
+        if self.inverse is not None:
+            return tuple(rule.inverse for rule in self.inverse.rules)
         return (self._rule(None),) if self.is_whole else tuple(map(self._rule, self.kept))
 
     def _rule(self, at: Index | None) -> Rule:
@@ -83,7 +89,7 @@ class Candidate:
             text = [_escaped(family.name.texts[0], family)]
             for n, form in enumerate(family.name.forms):
                 if numbers is not None and n < kept:
-                    text.append(_literal(numbers[n], form))
+                    text.append(literal(numbers[n], form))
                 else:
                     text.append(f"{{{_INDICES[n]}{f'+{offsets[n]}' if offsets[n] else ''}{form}}}")
                 text.append(_escaped(family.name.texts[n + 1], family))
@@ -112,8 +118,8 @@ class Candidate:
             axis, before = self.part
             left[axis].insert(before, "part")
             where = {"part": list(self.ours.values)} | self._part_sizes(names)
-        left = [[name] for name in _INDICES[kept : kept + self.split]] + left
-        right = [[name] for name in _INDICES[kept : kept + self.stacked]] + right
+        left[self.axis : self.axis] = [[name] for name in _INDICES[kept : kept + self.split]]
+        right[self.axis : self.axis] = [[name] for name in _INDICES[kept : kept + self.stacked]]
         text = f"{_written(left)} -> {_written(right)}"
         # The empty pattern passes arrays on as they are, without a copy.
         return ("", {}) if left == right else (text, where)
@@ -148,10 +154,6 @@ def _written(groups: list[list[str]]) -> str:
     return " ".join(group[0] if len(group) == 1 else f"({' '.join(group)})" for group in groups)
 
 
-def _literal(number: int, form: str) -> str:
-    return (f"_{number}" if number else "") if form == ":_" else f"{number:{form.removeprefix(':')}}"
-
-
 def _escaped(text: str, family: Family) -> str:
     """Returns a text with its braces doubled, all but those of `{part}`."""
     doubled = text.replace("{", "{{").replace("}", "}}")
@@ -160,6 +162,12 @@ def _escaped(text: str, family: Family) -> str:
 
 def candidates(ours: Family, theirs: Family) -> Iterator[Candidate]:
     """Yields every way in which a family of theirs can become this one of ours."""
+    if theirs.values:
+        # What is taken apart one way is put together the other way.
+        for each in () if ours.values else candidates(theirs, ours):
+            layout = Layout(each.layout.sizes, each.layout.ours, each.layout.theirs)
+            yield replace(each, ours=ours, theirs=theirs, layout=layout, inverse=each)
+        return
     # Numbers correspond from the left: what is nested deeper in one of the names is what the other has as an axis.
     more = len(theirs.name.index) - len(ours.name.index)
     kept = min(len(ours.name.index), len(theirs.name.index))
@@ -169,6 +177,26 @@ def candidates(ours: Family, theirs: Family) -> Iterator[Candidate]:
         or -more > len(theirs.shape)
     ):
         return
+    for axis, here, there in _moved(ours, theirs, more):
+        found = list(_fitting(here, there, more, kept))
+        yield from (replace(each, ours=ours, theirs=theirs, axis=axis) for each in found)
+        # The first axis that fits is meant: of twelve layers with twelve heads, no others would be certain.
+        if found:
+            return
+
+
+def _moved(ours: Family, theirs: Family, more: int) -> Iterator[tuple[int, Family, Family]]:
+    """Yields the families as if the axis that counts layers were the first, and which it is: some have it second."""
+    yield 0, ours, theirs
+    if abs(more) == 1 and not ours.values:
+        side = ours if more > 0 else theirs
+        for axis in range(1, len(side.shape)):
+            moved = replace(side, shape=(side.shape[axis], *side.shape[:axis], *side.shape[axis + 1 :]))
+            yield (axis, moved, theirs) if more > 0 else (axis, ours, moved)
+
+
+def _fitting(ours: Family, theirs: Family, more: int, kept: int) -> Iterator[Candidate]:
+    """Yields every way with the axes that count layers first."""
     for offsets in _offsets(ours, theirs, kept):
         fitting = tuple(_complete(ours, theirs, kept, offsets))
         if not fitting:

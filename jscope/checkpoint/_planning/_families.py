@@ -17,9 +17,11 @@ from jscope.checkpoint._planning._words import FUSED, VOCABULARY, Words, words
 
 Index: TypeAlias = tuple[int, ...]
 
+_LABELS = 8
+"""The most values of a number that may be labels."""
 _SEPARATED = re.compile(r"([/.:]+)")
-# By itself, or at the end of a word: not within one. Nine digits at most, as a longer number is a hash.
-_NUMBERED = re.compile(r"(?<![A-Za-z0-9])\d{1,9}(?![A-Za-z0-9])|(?<=[A-Za-z])\d{1,9}(?![A-Za-z0-9])")
+# By itself, or at the end of a word that has no others: not in one, as in `wav2vec2`. Longer numbers are hashes.
+_NUMBERED = re.compile(r"(?<![A-Za-z0-9])(?:[A-Za-z]+)?(\d{1,9})(?![A-Za-z0-9])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +145,42 @@ def _taken_apart(name: str, siblings: Mapping[str, set[str]]) -> Name:
             at = begin + len(part)
             continue
         for match in _NUMBERED.finditer(part):
-            texts.append(name[at : begin + match.start()])
-            forms.append(f":0{len(match[0])}" if match[0][0] == "0" and len(match[0]) > 1 else "")
-            index.append(int(match[0]))
+            texts.append(name[at : begin + match.start(1)])
+            forms.append(f":0{len(match[1])}" if match[1][0] == "0" and len(match[1]) > 1 else "")
+            index.append(int(match[1]))
             at = begin + match.end()
     return Name((*texts, name[at:]), tuple(forms), tuple(index))
+
+
+def labelled(family: Family, among: Sequence[Family]) -> list[Family]:
+    """Returns a family as several, one for each value of a number that may be a label, and not count layers.
+
+    >>> found = families({f"h.{i}.mlp.{n}.weight": np.ones((2, 3)) for i in range(4) for n in (0, 2)})
+    >>> [each.title() for each in labelled(found[0], found)]
+    ['h.{}.mlp.0.weight', 'h.{}.mlp.2.weight']
+    """
+    values = [sorted({index[at] for index in family.names}) for at in range(len(family.name.forms))]
+    # There are few labels, but many layers; and what counts these comes first.
+    at = min(range(len(values)), key=lambda n: (n == 0 < len(values[n]) - 1, len(values[n]), -n), default=0)
+    if not values or len(values[at]) > _LABELS:
+        return [family]
+    beside = [each for each in among if each.name.texts == family.name.texts and each is not family]
+    made = []
+    for value in values[at]:
+        texts = list(family.name.texts)
+        texts[at : at + 2] = [f"{texts[at]}{literal(value, family.name.forms[at])}{texts[at + 1]}"]
+        names = {(*i[:at], *i[at + 1 :]): name for i, name in family.names.items() if i[at] == value}
+        forms = (*family.name.forms[:at], *family.name.forms[at + 1 :])
+        counted = (*family.counted[:at], *family.counted[at + 1 :])
+        is_all = not any(index[at] == value for each in beside for index in each.names)
+        name = Name(tuple(texts), forms, next(iter(names)))
+        made.append(replace(family, name=name, names=names, counted=counted, is_all=is_all))
+    return made
+
+
+def literal(number: int, form: str) -> str:
+    """Returns a number as it is written in names of this form."""
+    return (f"_{number}" if number else "") if form == ":_" else f"{number:{form.removeprefix(':')}}"
 
 
 def together(found: Sequence[Family], fused: str) -> list[Family]:

@@ -25,6 +25,8 @@ CERTAIN, LIKELY, UNDECIDED = "certain", "likely", "undecided"
 
 _SAME, _CLEAR, _NEAR, _ALONE = 0.99, 0.2, 0.3, 0.2
 """The score of the same words; by how much one is clear; the least that is likely; how many may find no partner."""
+_CONTAINED = 4
+"""The most families that do not yet tell what contains them all."""
 _TELLING = 2
 """How many others must tell a layout."""
 _META = re.compile(r"(?<![a-z])w[qk](?![a-z])")
@@ -62,6 +64,17 @@ def rarities(found: Sequence[Family]) -> dict[str, float]:
     return {word: math.log(1 + len(found) / n) for word, n in count.items()}
 
 
+def without_containers(found: list[Family], others: Sequence[Family]) -> list[Family]:
+    """Returns families without the words that most of them have, and none of the other side: what all are in."""
+    count = Counter(word for family in found for word in family.words.bag)
+    kept = {word for family in others for word in family.words.bag}
+    # Where there is an encoder, on either side, that it is a decoder says much.
+    if any("encoder" in family.title() for family in (*found, *others)):
+        kept.add("decoder")
+    rest = {word for word, n in count.items() if word in kept or n <= max(_CONTAINED, len(found) / 2)}
+    return [replace(family, words=replace(family.words, bag=family.words.bag & rest)) for family in found]
+
+
 def similarity(ours: Words, theirs: Words, weights: Mapping[str, float]) -> float:
     """Returns how alike two names are, from 0 to 1; with other roles half as much."""
     if not ours.bag | theirs.bag:
@@ -87,7 +100,7 @@ def graded(table: Mapping[int, list[Candidate]], ours: Sequence[Family], theirs:
     for number, family in enumerate(ours):
         each = found.get(number)
         rows.append(_grade(family, each, layouts, alone > _ALONE))
-    return _eliminated(rows)
+    return _eliminated(rows, layouts)
 
 
 def _nearest(number: int, candidates: list[Candidate], columns: Mapping[int, list[tuple[float, int]]]) -> _Found:
@@ -182,12 +195,16 @@ def _doubts(found: _Found, layout: str, is_foreign: bool) -> list[str]:
     return [text for text, holds in reasons.items() if holds]
 
 
-def _eliminated(rows: list[Graded]) -> list[Graded]:
+def _eliminated(rows: list[Graded], told: Mapping[Any, Any]) -> list[Graded]:
     """Returns the rows, after what is certain has been taken from the candidates of the others."""
     taken = {id(row.chosen.theirs) for row in rows if row.chosen is not None and row.grade == CERTAIN}
     made = []
     for row in rows:
-        left = [each for each in row.candidates if id(each.theirs) not in taken]
+        left = [
+            each
+            for each in row.candidates
+            if id(each.theirs) not in taken and _way(each) == told.get(_kind(each), _way(each))
+        ]
         # Never certain: the right one may as well be missing from the file.
         if row.grade == UNDECIDED and len(left) == 1 and left[0].score > _NEAR:
             row = replace(row, grade=LIKELY, reason="all that is left", chosen=left[0])

@@ -14,8 +14,8 @@ from jscope.checkpoint._conversions._reader import converted
 from jscope.checkpoint._conversions._source import Type, type_of
 from jscope.checkpoint._open import read_checkpoint
 from jscope.checkpoint._planning._candidates import Candidate, candidates
-from jscope.checkpoint._planning._families import Family, Name, families, together
-from jscope.checkpoint._planning._grades import Graded, graded, rarities, similarity
+from jscope.checkpoint._planning._families import Family, Name, families, labelled, together
+from jscope.checkpoint._planning._grades import Graded, graded, rarities, similarity, without_containers
 from jscope.checkpoint._planning._proposal import Proposal, ProposedRow, conversion_of
 from jscope.checkpoint._planning._recognized import doubt, recognized
 from jscope.checkpoint._planning._tries import tried
@@ -135,33 +135,75 @@ def _distance(
 def proposed(wanted: Mapping[str, Type], source: Mapping[str, Type]) -> list[Graded]:
     """Returns what names and shapes say of each family of ours."""
     ours, theirs = families(wanted), families(source)
-    # Before they are compared: what is one array of theirs has one partner, and its parts none.
-    ours = _with_fused(ours, theirs)
+    ours, theirs = without_containers(ours, theirs), without_containers(theirs, ours)
+    ways = _Ways()
+    # Before they are compared: what is one array of one side has one partner, and its parts none.
+    ours, theirs = _as_compared(ours, theirs, ways)
     weights = rarities([*ours, *theirs])
     table = {
         number: [
             replace(each, score=similarity(family.words, other.words, weights))
             for other in theirs
-            for each in candidates(family, other)
+            for each in ways.between(family, other)
         ]
         for number, family in enumerate(ours)
     }
     counted = [family for family in theirs if not family.title().endswith(_BUFFERS)]
     rows = [_checked(row, wanted, source) for row in graded(table, ours, counted)]
-    return [each for row in rows for each in _one_by_one(row, theirs, weights)]
+    # Where names say anything, so do the families that they make, also those of which nothing is known.
+    is_readable = any(row.chosen is not None for row in rows)
+    return [each for row in rows for each in _one_by_one(row, theirs, weights, is_readable)]
 
 
-def _with_fused(ours: list[Family], theirs: list[Family]) -> list[Family]:
-    """Returns our families, with those as one that theirs has as one array."""
+class _Ways:
+    """The candidates of each pair of families, found once."""
+
+    def __init__(self) -> None:
+        # With the families, so that no other gets the id of one of them.
+        self._found: dict[tuple[int, int], tuple[Family, Family, tuple[Candidate, ...]]] = {}
+
+    def between(self, ours: Family, theirs: Family) -> tuple[Candidate, ...]:
+        """Returns the candidates of a pair."""
+        pair = id(ours), id(theirs)
+        if pair not in self._found:
+            self._found[pair] = ours, theirs, tuple(candidates(ours, theirs))
+        return self._found[pair][2]
+
+
+def _as_compared(ours: list[Family], theirs: list[Family], ways: _Ways) -> tuple[list[Family], list[Family]]:
+    """Returns the families of both sides, fused where the other side's are, and without numbers that are labels."""
+    # Of several numbers some are labels, where nothing fits. Last come those by themselves, which mostly count layers.
+    for least in (3, 2, 1):
+        ours, theirs = _with_fused(ours, theirs), _with_fused(theirs, ours)
+        pairs = [(id(a), id(b)) for a in ours for b in theirs if ways.between(a, b)]
+        fitting = {each for pair in pairs for each in pair}
+        ours, theirs = _without_labels(ours, fitting, least), _without_labels(theirs, fitting, least)
+    return ours, theirs
+
+
+def _without_labels(found: list[Family], fitting: set[int], least: int) -> list[Family]:
+    taken = {
+        id(each): labelled(each, found)
+        for each in found
+        if id(each) not in fitting and len(each.name.forms) >= least and not each.values
+    }
+    return [one for each in found for one in taken.get(id(each), [each])]
+
+
+def _with_fused(found: list[Family], others: list[Family]) -> list[Family]:
+    """Returns the families of one side, with those as one that the other side has as one array."""
+    apart = {(family.words.role, family.words.bag) for family in others}
     for fused in FUSED:
-        whole = [family for family in theirs if fused in family.words.bag]
-        if not whole:
-            continue
-        for made in together(ours, fused):
-            # Where no shape fits, the parts may still have partners of their own.
+        whole = [family for family in others if fused in family.words.bag]
+        for made in together(found, fused) if whole else ():
+            parts = [each for each in found if {*made.members} & {*each.all_names()}]
+            # What the other side has apart, too, is the partner of that: only the encoder's may be fused. And where no
+            # shape fits, the parts may still have partners of their own.
+            if any((each.words.role, each.words.bag) in apart for each in parts):
+                continue
             if any(True for other in whole for _ in candidates(made, other)):
-                ours = [*(each for each in ours if not {*made.members} & {*each.all_names()}), made]
-    return ours
+                found = [*(each for each in found if each not in parts), made]
+    return found
 
 
 def _checked(row: Graded, wanted: Mapping[str, Type], source: Mapping[str, Type]) -> Graded:
@@ -173,7 +215,7 @@ def _checked(row: Graded, wanted: Mapping[str, Type], source: Mapping[str, Type]
 
 def makes(candidate: Candidate, wanted: Mapping[str, Type], source: Mapping[str, Type]) -> bool:
     """Whether the rules of a candidate make arrays of the shapes that are wanted."""
-    theirs = {name: source[name] for name in candidate.theirs.names.values()}
+    theirs = {name: source[name] for name in candidate.theirs.all_names()}
     try:
         found = conversion_of(candidate.rules).plan(theirs, wanted)[-1]
     # What the conversion refuses is not proposed; that it was thought of is not an error of the caller's.
@@ -186,11 +228,17 @@ def makes(candidate: Candidate, wanted: Mapping[str, Type], source: Mapping[str,
     )
 
 
-def _one_by_one(row: Graded, theirs: list[Family], weights: Mapping[str, float]) -> Iterable[Graded]:
+def _one_by_one(row: Graded, theirs: list[Family], weights: Mapping[str, float], is_readable: bool) -> Iterable[Graded]:
     """Yields a row, or, where names say nothing and no family fits, one for each array."""
     best = max((each.score for each in row.candidates), default=0.0)
     arrays = sum(len(family.names) for family in theirs)
-    if row.chosen is not None or best > 0.1 or row.family.values or max(arrays, len(row.family.names)) > _MOST:
+    if (
+        (is_readable and row.candidates)
+        or row.chosen is not None
+        or best > 0.1
+        or row.family.values
+        or max(arrays, len(row.family.names)) > _MOST
+    ):
         yield row
         return
     # Where names are meaningless, so are the families that they make: any array may be any other of its shape.

@@ -160,7 +160,7 @@ def _decided(trial: _Trial, number: int, tolerance: float) -> Graded:
 
 def _made(candidate: Candidate, reader: Reader, names: Mapping[str, str], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the rules of a candidate make, or nothing where they cannot be applied."""
-    theirs = candidate.theirs.names.values()
+    theirs = candidate.theirs.all_names()
     try:
         view = converted(reader, Conversion(candidate.rules), {name: names[name] for name in theirs}, wanted)
         shapes = view.get_variable_to_shape_map()

@@ -122,6 +122,9 @@ def words(parts: Sequence[str], rank: int, is_glu: bool = False) -> Words:
         role = KERNEL
     if role == KERNEL and not bag and _is_embedding(parts):
         bag = {"tok"}
+    # Whatever it is called: the matrix in an attention that is none of the three. (A bias of it may be a mask.)
+    if bag == {"attn"} and role in (KERNEL, BIAS) and _is_within(parts, "attn"):
+        bag = {"o"}
     bag = _implied(bag, role)
     # PyTorch calls the gamma of a norm its weight, as everything else.
     if role == KERNEL and (rank == 1 or "norm" in bag or "batch_norm" in bag):
@@ -159,6 +162,12 @@ def _is_embedding(parts: Sequence[str]) -> bool:
     return any("embed" in part.lower() for part in parts)
 
 
+def _is_within(parts: Sequence[str], word: str) -> bool:
+    """Whether there is a part between the one that says a word and the last, which says the role."""
+    said = [at for at, part in enumerate(parts) if word in _of_part(_snake(part), False)]
+    return bool(said) and said[-1] < len(parts) - 2
+
+
 def _implied(bag: set[str], role: str) -> set[str]:
     """Returns a bag without what its other words imply, and with what they mean together."""
     # The last matrix of whatever it is in. Words that say it otherwise (`o`, `down`) are what it becomes.
@@ -171,6 +180,9 @@ def _implied(bag: set[str], role: str) -> set[str]:
     # There is no query without attention: some say both, others not.
     if bag & {"q", "k", "v", "o", "qkv"}:
         bag = bag - {"attn"}
+    # Within an MLP, what is hidden is what is made first, and what comes out of it is made last.
+    if "mlp" in bag and bag & {"hidden", "o"}:
+        bag = (bag - {"hidden", "o"}) | {"up" if "hidden" in bag else "down"}
     if bag & {"up", "down", "gate", "gateup"}:
         bag = bag - {"mlp"}
     # To some the patches of an image are a convolution, to others an embedding, or a projection.
