@@ -31,6 +31,8 @@ All functions take
   layouts; None leaves a layer out, for rules of your own.
 
 and raise `ConversionError` where the library does not have a layer, or an argument names what the model does not have.
+
+A table that was written down has only the names of functions: `Conversion.from_toml(text, functions=tables.FUNCTIONS)`.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from collections.abc import Mapping
 from jscope._specs import Specs
 from jscope.checkpoint._conversions._conversion import Conversion
 from jscope.checkpoint._tables import _libraries
+from jscope.checkpoint._tables._functions import FUNCTIONS as FUNCTIONS
 from jscope.checkpoint._tables._layers import Kinds
 from jscope.checkpoint._tables._table import table_of
 from jscope.errors import InvalidArgumentError

@@ -7,8 +7,7 @@ import sys
 from typing import Any
 
 from jscope._specs import Specs
-from jscope.checkpoint import Conversion, plan
-from jscope.checkpoint._tables._functions import FUNCTIONS
+from jscope.checkpoint import Conversion, plan, tables
 from jscope.cli import _output
 from jscope.cli._contents import opened
 
@@ -37,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     known = {}
     for path in arguments.table:
         with open(path, encoding="utf8") as file:
-            known[path] = Conversion.from_toml(file.read(), functions=FUNCTIONS)
+            known[path] = Conversion.from_toml(file.read(), functions=tables.FUNCTIONS)
     with opened(arguments.source) as reader:
         proposal = plan(specs, reader, tables=known)
     # Eyes want a table; a file wants what `convert --rules` can read.
