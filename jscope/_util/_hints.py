@@ -22,11 +22,7 @@ _NOTES = (
     (AttributeError | TypeError, r"'Scope'|\.Scope'>|attribute '?(get_variable|variable_scope)\b", _SCOPE_FIRST),
     (TypeError, r"for /: .* and 'str'|ufunc 'divide' (did not contain a loop|not supported)", _SCOPE_FIRST),
     (TypeError, r"missing \d required positional arguments: 'key' and 'shape'", _CALLED),
-    (
-        ValueError,
-        r"^(vmap|pmap|scan|map) .*(map its argument along|inconsistent sizes|different leading axis)",
-        _MAPPED,
-    ),
+    (ValueError, r"^(vmap|pmap|scan|map) .*(its argument along|inconsistent sizes|different leading axis)", _MAPPED),
 )
 
 
