@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from types import FunctionType
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 import jax.numpy as jnp
@@ -97,10 +98,10 @@ class Defaults:
 
 def check_callable(role: str, value: Any) -> None:
     """Raises unless `value` can serve as this default; an initializer may be an array or number too."""
-    if isinstance(value, type):
-        name = value.__name__
+    # Ours are made by classes and functions.
+    if isinstance(value, type) or (isinstance(value, FunctionType) and value.__module__ == "jscope.initializers"):
         raise InvalidArgumentError(
-            f"{role}={name} is a class, which makes one when it is called with what it needs: `{role}={name}(...)`."
+            f"{role}={value.__name__} makes one when it is called with what it needs: `{role}={value.__name__}(...)`."
         )
     if value is None or callable(value) or (role == "initializer" and is_value(value)):
         return

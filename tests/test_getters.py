@@ -641,3 +641,10 @@ def test_a_quantized_channel_keeps_its_largest_value():
     made = getters.quantize({"w": np.array([[-3.0, 0.0], [1.0, 0.0]])}, specs)
     assert made["w"].tolist() == [[-127, 0], [42, 0]]
     chex.assert_trees_all_close(made["w_quantized"]["scale"], jnp.array([3.0 / 127, 1.0]))
+
+
+@pytest.mark.parametrize("rank", [0, -1, 1.5])
+def test_factors_have_a_rank(rank):
+    """When the getter is made, not in the first model that has it."""
+    with pytest.raises(errors.InvalidArgumentError, match=f"`rank` is {rank}"):
+        getters.lora(rank)

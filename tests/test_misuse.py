@@ -259,24 +259,24 @@ ODDITIES = {
     ("role", "uncalled"),
     [
         ("initializer", jscope.initializers.normal),
+        ("initializer", jscope.initializers.he_normal),
         ("regularizer", jscope.regularizers.l2),
         ("constraint", jscope.constraints.max_norm),
         ("partitioner", jscope.partitioners.names),
         ("custom_getter", jscope.getters.cast),
     ],
 )
-def test_a_class_that_was_not_called_is_refused(role, uncalled):
+def test_what_was_not_called_is_refused(role, uncalled):
     """Where it is given, to a variable or to a scope, with what to write instead."""
     name = uncalled.__name__
     for model in (create("a/w", **{role: uncalled}), lambda s: s.with_defaults(**{role: uncalled})):
-        with pytest.raises(errors.InvalidArgumentError, match=rf"{role}={name} is a class.*`{role}={name}\(...\)`"):
+        with pytest.raises(errors.InvalidArgumentError, match=rf"{role}={name} makes one when.*`{role}={name}\(...\)`"):
             init(model)
 
 
 @pytest.mark.parametrize(
     "uncalled",
     [
-        jscope.initializers.he_normal,
         jax.nn.initializers.normal,
         jax.nn.initializers.constant,
         jnp.ones,
@@ -412,6 +412,13 @@ def test_what_jit_traces_decides_nothing(how):
         jax.jit(model.init)(KEY(0), x, *args, **kwargs)
     assert jax.jit(model.apply, **static)(params, x, *args, **kwargs).shape == (2, 2)
     assert jax.jit(model.init, **static)(KEY(0), x, *args, **kwargs)["w"].shape == (3, 2)
+
+
+@pytest.mark.parametrize("given", [lambda x: x, lambda x: "out"])
+def test_a_layer_without_its_scope_is_explained(given):
+    """Be an array in its place, or a name."""
+    with pytest.raises(AttributeError, match="jscope: a function of a scope takes the scope first"):
+        init(lambda s: jscope.nn.dense(given(jnp.ones((2, 3))), 4))
 
 
 def test_zeros_is_not_called():

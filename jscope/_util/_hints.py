@@ -19,7 +19,7 @@ _MAPPED = (
 )
 _CALLED = "`zeros` and `ones` are initializers already: pass them without a call, `initializer=zeros`."
 _NOTES = (
-    (AttributeError | TypeError, r"'Scope'|\.Scope'>|attribute '?(get_variable|variable_scope)\b", _SCOPE_FIRST),
+    (AttributeError | TypeError, r"'Scope'|\.Scope'>|attribute '?(get_variable|variable_scope|_path)\b", _SCOPE_FIRST),
     (TypeError, r"for /: .* and 'str'|ufunc 'divide' (did not contain a loop|not supported)", _SCOPE_FIRST),
     (TypeError, r"missing \d required positional arguments: 'key' and 'shape'", _CALLED),
     (ValueError, r"^(vmap|pmap|scan|map) .*(its argument along|inconsistent sizes|different leading axis)", _MAPPED),

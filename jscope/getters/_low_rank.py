@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from jscope import _path, initializers
 from jscope._defaults import AUTO_REUSE, OFF
 from jscope._types import Tree
-from jscope.errors import MissingVariableError, ShapeMismatchError
+from jscope.errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
 from jscope.getters._beside import Matching, is_float, known, wide
 
 
@@ -37,6 +38,10 @@ class lora(Matching):
     rank: int
     match: str = ""
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rank, Integral) or self.rank < 1:
+            raise InvalidArgumentError(f"lora: `rank` is {self.rank!r}, where an int of at least 1 is needed.")
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         about = known(getter, name, options)

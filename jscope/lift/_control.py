@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from jscope._scope import Scope
 from jscope._util._text import scope_at
 from jscope.errors import NativeTransformError, StateError
 from jscope.lift._kept import keeping
-from jscope.lift._pure import Effects, commit, explaining, is_collecting, run_pure, with_values
+from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, run_pure, with_values
 from jscope.lift._scan import Rng, joined
 from jscope.lift._view import Streams, at_index, copies, lifted_view, shared_streams, sharing, view
 
@@ -32,7 +33,7 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], s
     [0, 1]
 
     Raises:
-      StateError: The branches create different state.
+      StateError: The branches create different state, or sow different values for whoever captures them.
     """
     scope = with_values(scope)
     branches = (true_fn, false_fn)
@@ -40,7 +41,7 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], s
         with explaining(scope, "cond"):
             return jax.lax.cond(pred, *_collecting_branches(scope, branches), *operands)
     # All state, since both branches must return the same variables, whichever they write.
-    with explaining(scope, "cond"), keeping(scope) as keep:
+    with explaining(scope, "cond"), _sowing_alike(scope, branches, operands), keeping(scope) as keep:
         out, effects = jax.lax.cond(pred, *(keep(f, run_pure, True) for f in branches), scope, *operands)
     commit(scope, effects)
     return out
@@ -50,13 +51,13 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], scope: Scope, *op
     """Runs `branches[index](scope, *operands)`: `jax.lax.switch` for scoped functions.
 
     Raises:
-      StateError: The branches create different state.
+      StateError: The branches create different state, or sow different values for whoever captures them.
     """
     scope = with_values(scope)
     if is_collecting(scope):
         with explaining(scope, "switch"):
             return jax.lax.switch(index, _collecting_branches(scope, branches), *operands)
-    with explaining(scope, "switch"), keeping(scope) as keep:
+    with explaining(scope, "switch"), _sowing_alike(scope, branches, operands), keeping(scope) as keep:
         out, effects = jax.lax.switch(index, [keep(f, run_pure, True) for f in branches], scope, *operands)
     commit(scope, effects)
     return out
@@ -166,6 +167,25 @@ def _refuse_sown(scope: Scope, effects: Effects, lift: str) -> None:
             "which has no place for one value per iteration.\n"
             "Use `jscope.scan`, or sow the result of the loop."
         )
+
+
+@contextlib.contextmanager
+def _sowing_alike(scope: Scope, branches: Sequence[Callable[..., Any]], operands: Any) -> Iterator[None]:
+    """Tells by their names what only some branches sow, where JAX has found that their results differ."""
+    try:
+        yield
+    except TypeError:
+        # Only now, since it takes another trace of each.
+        sown = [{*jax.eval_shape(pure(branch, True), scope, *operands)[1].sown} for branch in branches]
+        number = next((i for i, each in enumerate(sown) if each != sown[0]), None)
+        if number is None:
+            raise
+        first, other = ({_path.join(scope.path, name) for name in each} for each in (sown[0], sown[number]))
+        raise StateError(
+            f"Branches over {scope_at(scope.path)} sow different values: branch 0 {_listed(first)}, "
+            f"branch {number} {_listed(other)}.\n"
+            "Whichever is taken, there must be one: sow something in each branch, or what the branches return."
+        ) from None
 
 
 def _collecting_branches(scope: Scope, branches: Sequence[Callable[..., Any]]) -> list[Callable[..., Any]]:

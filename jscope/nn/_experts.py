@@ -10,10 +10,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import max_dim, min_dim
 
 from jscope._defaults import Off
 from jscope._scope import Scope
@@ -112,7 +114,7 @@ def _route(logits_ne: jax.Array, top_k: int, capacity: int, normalize: bool) -> 
     expert_kn, (n, experts) = expert_nk.T, logits_ne.shape
     one_hot = jax.nn.one_hot(expert_kn.reshape(top_k * n), experts, dtype=jnp.int32)
     # How many choices before this one went to the same expert.
-    queue_kn = ((jnp.cumsum(one_hot, axis=0) - one_hot) * one_hot).sum(-1).reshape(top_k, n)
+    queue_kn = ((jnp.cumsum(one_hot, axis=0) - one_hot) * one_hot).sum(-1, dtype=jnp.int32).reshape(top_k, n)
     kept_kn = queue_kn < capacity
     slot_kn = jnp.where(kept_kn, expert_kn * capacity + queue_kn, experts * capacity)
     return _Route(expert_kn, weight_nk.T, slot_kn, kept_kn)
@@ -122,9 +124,11 @@ def _capacity(scope: Scope, choices: int, tokens: int, experts: int, factor: flo
     if factor is not None and factor <= 0:
         problem, advice = f"`capacity_factor` is {factor}", "It should be positive, or None for as much as ever needed."
         refuse(scope, "mixture_of_experts", problem, advice)
-    needed = tokens if factor is None else math.ceil(choices * factor / experts)
+    # In whole numbers, and by JAX: the number of tokens may be a symbol, where a program is exported for any.
+    share = None if factor is None else Fraction(str(factor)) / experts
+    needed = tokens if share is None else -(-choices * share.numerator // share.denominator)
     # A token goes to an expert once at most: more room than tokens would stay empty.
-    return max(1, min(needed, tokens))
+    return max_dim(min_dim(needed, tokens), 1)
 
 
 @functools.partial(one_operation, static_argnums=(2, 3))
@@ -147,12 +151,13 @@ def _gathered(y_ecu: jax.Array, slot_kn: jax.Array, weight_kn: jax.Array) -> jax
 
 @one_operation
 def _losses(logits_ne: jax.Array, route: _Route) -> dict[str, jax.Array]:
-    (n, experts), choices = logits_ne.shape, max(1, route.expert_kn.size)
+    experts, n = logits_ne.shape[1], max_dim(logits_ne.shape[0], 1)
+    choices = max_dim(route.expert_kn.size, 1)
     # Counting has no gradient. The router learns from the product, through what it wanted.
     used_e = jnp.zeros(experts, jnp.float32).at[route.expert_kn].add(1 / choices)
-    wanted_e = jax.nn.softmax(logits_ne, axis=-1).sum(0) / max(1, n)
+    wanted_e = jax.nn.softmax(logits_ne, axis=-1).sum(0) / n
     return {
         "load_balancing_loss": experts * jnp.sum(used_e * wanted_e),
-        "router_z_loss": jnp.sum(jax.nn.logsumexp(logits_ne, axis=-1) ** 2) / max(1, n),
-        "dropped": jnp.sum(~route.kept_kn) / choices,
+        "router_z_loss": jnp.sum(jax.nn.logsumexp(logits_ne, axis=-1) ** 2) / n,
+        "dropped": jnp.sum(~route.kept_kn, dtype=jnp.float32) / choices,
     }

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jscope import initializers
 from jscope._defaults import OFF, Off
@@ -149,7 +150,11 @@ def refuse(scope: Scope | None, layer: str, problem: str, advice: str) -> NoRetu
 
 def check_rank(scope: Scope | None, layer: str, x: jax.Array, form: str, *ranks: int, least: int | None = None) -> None:
     """Raises unless the rank of `x` is one of `ranks`, or at least `least`. `form` says what its axes should be."""
-    if x.ndim not in ranks and (least is None or x.ndim < least):
+    rank = getattr(x, "ndim", None)
+    if rank is None:
+        advice = "A layer is called with its scope and an array: `jnp.asarray` makes one."
+        refuse(scope, layer, f"the input is a `{type(x).__name__}`", advice)
+    if rank not in ranks and (least is None or rank < least):
         wanted = " or ".join(map(str, ranks)) if ranks else f"at least {least}"
         advice = f"Its axes should be {form}; `jnp.expand_dims` and `reshape` add those that are missing."
         refuse(scope, layer, f"the input has shape {x.shape}, of rank {x.ndim}, where rank {wanted} is needed", advice)
@@ -160,6 +165,9 @@ def check_size(scope: Scope | None, layer: str, name: str, size: Any, least: int
     # For speed: `isinstance` with an abstract class takes longer than the comparison, and lets bools pass.
     if size.__class__ is int and size >= least:
         return size
+    if isinstance(size, Tracer):
+        advice = "It is part of a shape, so it must be known: make it static, or bind it by `functools.partial`."
+        refuse(scope, layer, f"`{name}` is traced", advice)
     if not isinstance(size, Integral) or isinstance(size, bool) or int(size) < least:
         refuse(scope, layer, f"`{name}` is {size!r}", f"It should be an int of at least {least}.")
     return int(size)

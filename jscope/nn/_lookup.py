@@ -125,9 +125,11 @@ def fitting_mask(scope: Scope, mask: jax.Array | None, shape: tuple[int, ...]) -
     """Returns the mask of the caller with four axes, after checking that it fits."""
     if mask is None:
         return None
-    if mask.dtype != bool:
-        advice = "It should be booleans, True where a token may be seen; what is added to logits is a `logit_bias`."
-        refuse(scope, "attention", f"the mask has dtype {mask.dtype}", advice)
+    dtype = getattr(mask, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.bool_):
+        found = f"is a `{type(mask).__name__}`" if dtype is None else f"has dtype {dtype}"
+        advice = "It should be an array of booleans, True where a token may be seen; what is added is a `logit_bias`."
+        refuse(scope, "attention", f"the mask {found}", advice)
     full = mask[None, None] if mask.ndim == 2 else mask[:, None] if mask.ndim == 3 else mask
     return _fitting(scope, "mask", mask, full, shape, "(t, s), (b, t, s) or (b, heads, t, s)")
 

@@ -174,10 +174,9 @@ def _where(counts_b: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
 def _check_lengths(scope: Scope, xs: jax.Array, lengths: jax.Array | None) -> None:
     if lengths is None:
         return
-    if not jnp.issubdtype(lengths.dtype, jnp.integer) or lengths.shape != xs.shape[:1]:
-        refuse(
-            scope,
-            "recurrent",
-            f"the lengths have shape {lengths.shape} and dtype {lengths.dtype}",
-            f"They should be integers of shape {xs.shape[:1]}, one for each example of a batch.",
-        )
+    is_array = hasattr(lengths, "shape") and hasattr(lengths, "dtype")
+    if not is_array or lengths.shape != xs.shape[:1] or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        kind = type(lengths).__name__
+        found = f"have shape {lengths.shape} and dtype {lengths.dtype}" if is_array else f"are a `{kind}`"
+        advice = f"They should be an array of integers of shape {xs.shape[:1]}, one for each example of a batch."
+        refuse(scope, "recurrent", f"the lengths {found}", advice)

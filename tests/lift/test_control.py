@@ -193,6 +193,29 @@ def test_branches_that_create_different_state_are_refused(run):
         jscope.transform_with_state(lambda s: run(s / "x", *branches)).init(KEY(0))
 
 
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda s, x, *branches: jscope.cond(True, *branches, s, x),
+        lambda s, x, *branches: jscope.switch(0, branches, s, x),
+    ],
+)
+def test_branches_that_sow_differently_are_refused(run):
+    """Where it is captured: whichever is taken, there must be a value. Other errors stay what they are."""
+
+    def sowing(s, x):
+        s.sow("m", x.mean())
+        return x
+
+    model = jscope.transform(lambda s, x: run(s / "c", x, sowing, lambda s, x: x))
+    chex.assert_trees_all_equal(model.apply({}, X), X)
+    for apply in (model.capture("m").apply, jax.jit(model.capture("m").apply)):
+        with pytest.raises(errors.StateError, match=r"scope `c` sow different .*: branch 0 `c/m`, branch 1 none\.\n"):
+            apply({}, X)
+    with pytest.raises(TypeError, match="equal output types"):
+        jscope.transform(lambda s, x: run(s, x, sowing, lambda s, x: sowing(s, x)[0])).capture("m").apply({}, X)
+
+
 def test_a_branch_that_creates_no_state_beside_one_that_does_is_refused():
     """None is different, too."""
     with pytest.raises(errors.StateError, match=r"root scope .*branch 0 none, branch 1 `n`\.\nCreate state before"):

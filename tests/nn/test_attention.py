@@ -189,6 +189,7 @@ BAD = {
         "num_heads": 4,
         "mask": jnp.ones((2, 6), bool),
     },
+    "the mask is a `list`": {"num_heads": 4, "mask": [[True] * 6] * 6},
     "the mask has dtype float32": {"num_heads": 4, "mask": jnp.ones((6, 6))},
     r"the bias of the logits has shape \(6, 6\)": {"num_heads": 4, "logit_bias": jnp.ones((6, 6))},
     "the positions have dtype float32": {"num_heads": 4, "positions": jnp.arange(6.0)},

@@ -223,6 +223,7 @@ def test_carries_keep_their_dtype():
 BAD = {
     r"`nn\.lstm` in the scope `a`: the carry has the shape \(2,": lambda s: nn.lstm(s, jnp.ones((2, 5)), X[:, 0], 5),
     "`units` is 0": lambda s: nn.gru(s, None, X[:, 0], 0),
+    "the lengths are a `list`": lambda s: nn.recurrent(nn.gru, s, X, 5, lengths=[1, 1]),
     "the lengths have shape .* and dtype float32": lambda s: nn.recurrent(nn.gru, s, X, 5, lengths=jnp.ones(2)),
     "nothing says what the carry of `own` is": lambda s: nn.recurrent(own, s, X, 5),
     "`merge_mode` is 'both'": lambda s: nn.bidirectional(nn.gru, s, X, 5, merge_mode="both"),

@@ -47,6 +47,10 @@ def test_bad_input_is_refused_by_name():
         jscope.init(f, KEY, jnp.float32(1), 5)
     with pytest.raises(jscope.errors.InvalidArgumentError, match="`units` is 0"):
         jscope.init(f, KEY, jnp.ones((2, 3)), 0)
+    with pytest.raises(jscope.errors.InvalidArgumentError, match=r"the input is a `list`\.\nA layer is called with"):
+        jscope.init(lambda scope: nn.dense(scope, [1.0], 5), KEY)
+    with pytest.raises(jscope.errors.InvalidArgumentError, match="`units` is traced"):
+        jscope.init(lambda scope, x: jscope.jit(nn.dense)(scope, x, 5), KEY, jnp.ones((2, 3)))
 
 
 def test_fans_are_read_from_the_equation():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from functools import partial
 
+import chex
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -74,6 +76,27 @@ def test_the_router_is_in_float32_and_takes_empty_batches():
     half, none = jax.ShapeDtypeStruct(X.shape, jnp.bfloat16), jax.ShapeDtypeStruct((0, 5, 4), X.dtype)
     assert jax.eval_shape(partial(jscope.apply, f), params, half).dtype == jnp.bfloat16
     assert jax.eval_shape(partial(jscope.apply, f), params, none).shape == (0, 5, 3)
+
+
+@pytest.mark.parametrize("capacity_factor", [1.25, 1.1, None])
+def test_a_program_for_any_number_of_tokens_is_exported(capacity_factor):
+    """Room goes by their number, in whole numbers: also where that is a symbol."""
+    layer = partial(nn.mixture_of_experts, expert=expert, num_experts=3, capacity_factor=capacity_factor)
+    model = jscope.transform(lambda scope, x: layer(scope, x)).capture("loss|dropped")
+    params = model.init(jax.random.key(0), X)
+    (n,) = jax.export.symbolic_shape("n")
+    exported = jax.export.export(jax.jit(model.apply))(params, jax.ShapeDtypeStruct((n, 4), jnp.float32))
+    for size in (1, 7, 10):
+        x = jax.random.normal(jax.random.key(size), (size, 4))
+        chex.assert_trees_all_close(exported.call(params, x), model.apply(params, x), atol=1e-6)
+
+
+def test_all_that_is_sown_is_float32():
+    """Also with 64-bit types, which JAX would take for a quotient of ints."""
+    with jax.enable_x64(True):
+        model = jscope.transform(lambda scope, x: nn.mixture_of_experts(scope, x, expert, 3)).capture("loss|dropped")
+        captured = jax.eval_shape(lambda x: model.apply(model.init(jax.random.key(0), x), x)[1], X)
+    assert {leaf.dtype for leaf in captured.values()} == {jnp.dtype(jnp.float32)}
 
 
 def test_bad_sizes_are_refused():
