@@ -2,7 +2,7 @@
 
 JAX runs on eight fake CPU devices and refuses implicit promotion of dtypes and ranks. The Python blocks of `README.md`
 and `docs/*.md` run as a reader would run them: top to bottom, in one namespace and an empty directory per
-document, with the promotion that JAX has by default.
+document (but for the folder of its name, if there is one), with the promotion that JAX has by default.
 """
 
 import atexit
@@ -51,14 +51,18 @@ pytest_collect_file = Sybil(
 
 
 @pytest.fixture(scope="module")
-def as_a_reader(tmp_path_factory):
-    """An empty working directory, and JAX's default promotion."""
+def as_a_reader(request, tmp_path_factory):
+    """An empty working directory, but for the folder of the document's name, if it has one; JAX's default promotion."""
+    directory = tmp_path_factory.mktemp("document")
+    files = request.path.with_suffix("")
+    if files.is_dir():
+        shutil.copytree(files, directory / files.name)
     with (
         pytest.MonkeyPatch.context() as patch,
         jax.numpy_dtype_promotion("standard"),
         jax.numpy_rank_promotion("allow"),
     ):
-        patch.chdir(tmp_path_factory.mktemp("document"))
+        patch.chdir(directory)
         yield
 
 
