@@ -17,7 +17,7 @@ from typing import Any
 
 from jscope._scope import Scope
 from jscope.tf1 import _bridge
-from jscope.tf1._caches import TraceWatch
+from jscope.tf1._caches import TraceWatch, trace_state
 from jscope.tf1._counts import Counts
 from jscope.tf1._errors import NoGraphError
 
@@ -98,6 +98,9 @@ class Ambient:
 
         Errors say what was done: `action`, with the `subject` in the place of `{}`.
         """
+        # A body reads many variables; only its first use, or the first after another trace, has something to do.
+        if trace_state() == self.watch.noted:
+            return
         # The subject is put in only where there is an error, since this runs on every read.
         earlier = self.watch.note_use(self, action, subject)
         if earlier is not None:

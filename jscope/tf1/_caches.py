@@ -57,6 +57,7 @@ class TraceWatch:
 
     Attributes:
       eager: Whether the call is an `apply` that runs under no trace at all.
+      noted: The trace in which `note_use` did its work last; in the call's own there is nothing to do.
     """
 
     def __init__(self, *, collecting: bool) -> None:
@@ -64,8 +65,7 @@ class TraceWatch:
         # The traces that are open, outermost first, each with its serial number: 0 is the call's own.
         self._traces = [(trace_state(), 0)]
         self._last_serial = 0
-        # The trace in which `note_use` did its work last. In the call's own there is nothing to do.
-        self._noted = self._traces[0][0]
+        self.noted = self._traces[0][0]
         self._kept_out: Any = None  # The trace for which `keep_out_of_caches` did its work last.
         self._value = 0
         self._borrowed = False
@@ -98,14 +98,11 @@ class TraceWatch:
     def note_use(self, ambient: Any, action: str, subject: Any) -> Any:
         """Does what is to be done where code uses the ambient state; returns the memory to go back to, if any."""
         here = trace_state()
-        # A body reads many variables; only its first use, or the first after another trace, has something to do.
-        if here == self._noted:
-            return None
         serial, new = self._find_trace(here)
         # In the call's own trace nothing is cached but the call itself, and that has the variables as arguments.
         if serial and self.eager:
             self._refuse_compiled(action.format(subject))
-        self._noted = here
+        self.noted = here
         if not serial:
             return None
         self.keep_out_of_caches()

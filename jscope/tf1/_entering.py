@@ -49,6 +49,10 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
       auxiliary_name_scope: Whether to open a name scope as well.
     """
 
+    __slots__ = (
+        *("_ambient", "_auxiliary", "_change", "_default_name", "_names", "_overrides", "_reuse", "_site", "_target"),
+    )
+
     def __init__(
         self,
         name_or_scope: str | VariableScope | None,
@@ -167,6 +171,11 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
 
 class ScopeChange:
     """One change of the current variable scope, which can be entered and left, and entered again."""
+
+    __slots__ = (
+        *("_entered", "_jump_copy", "_name_scope", "_outer", "_overrides", "_reuse", "_site", "_target"),
+        "_time_opened",
+    )
 
     def __init__(
         self, target: Any, reuse: Any, name_scope: str | None, overrides: dict[str, Any], reuse_site: str = ""

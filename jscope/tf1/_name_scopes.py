@@ -68,6 +68,8 @@ def take_variable_name(ambient: Ambient, path: str) -> None:
 class NameScope:
     """A name scope to enter. Each entry, also of the same object, is a scope of its own."""
 
+    __slots__ = ("_entries", "_name")
+
     def __init__(self, name: str | None) -> None:
         self._name = name
         self._entries: list[tuple[Ambient, str, contextlib.AbstractContextManager[Any]]] = []

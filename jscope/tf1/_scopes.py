@@ -219,18 +219,11 @@ def derive_scope(
     """Returns a new scope with what `base` has and `overrides` replace."""
     # All else is taken as it stands, what setters made of it included. A constraint is dropped, because TensorFlow
     # gives it to the scope that names it only.
-    scope = VariableScope(
-        reuse,
-        name,
-        base.initializer,
-        base.regularizer,
-        base.caching_device,
-        base.partitioner,
-        base.custom_getter,
-        name_scope,
-        base.dtype,
-        base.use_resource,
-    )
+    scope = object.__new__(VariableScope)
+    scope._reuse, scope._name, scope._name_scope, scope._constraint = as_reuse(reuse), name, name_scope, None
+    scope._initializer, scope._regularizer, scope._partitioner = base._initializer, base._regularizer, base._partitioner
+    scope._custom_getter, scope._caching_device = base._custom_getter, base._caching_device
+    scope._dtype, scope._use_resource = base._dtype, base._use_resource
     for role, value in overrides.items():
         setattr(scope, f"_{role}", value)
     if "custom_getter" in overrides:

@@ -145,7 +145,11 @@ def tensor(value: Any, name: str | None = None) -> Any:
         value = _dtypes.as_constant(value)
         # Static values have the dtype that they would have in JAX, which is that of what is computed with them.
         value = np.asarray(value, _dtypes.canonical(value.dtype))
-    ambient = None if name is None else current_or_none()
+    return Tensor(value, None) if name is None else _named(value, name)
+
+
+def _named(value: Any, name: str) -> Tensor:
+    ambient = current_or_none()
     return Tensor(value, name, "" if ambient is None else ambient.memory.name_stack)
 
 
@@ -226,23 +230,34 @@ def _constant(given: Any, value: Any, other: Any) -> Any:
 
 _ON_LAX = {"add": lax.add, "sub": lax.sub, "mul": lax.mul, "truediv": lax.div}
 _ON_LAX |= {"lt": lax.lt, "le": lax.le, "gt": lax.gt, "ge": lax.ge}
+_ARRAYS: set[type] = set()
+"""The classes of the arrays that were met so far: JAX has no public name for that of arrays that are not traced."""
+
 _REAL = (np.float32, np.float64, np.float16, jnp.bfloat16.dtype.type)
 
 
 # Once for both sides: `x + y` and `y + x` are one program to compile.
 @functools.cache
+def _compiled(word: str) -> Callable[[Any, Any], Any]:
+    """Returns `operator.<word>` of two arrays, compiled."""
+    # Where nothing is traced, this is called at once, and saves half of what `jax.numpy` takes to get to its own `jit`.
+    return jax.jit(getattr(operator, word))
+
+
+@functools.cache
 def _computing(word: str) -> Callable[[Any, Any], Any]:
     """Returns `operator.<word>` of two operands: what `jax.numpy` computes, without its way to it."""
-    function, on_lax = getattr(operator, word), _ON_LAX.get(word)
-    # Where nothing is traced, this is called at once, and saves half of what `jax.numpy` takes to get to its own `jit`.
-    compiled = jax.jit(function)
+    function, on_lax, compiled = getattr(operator, word), _ON_LAX.get(word), _compiled(word)
 
     def compute(x: Any, y: Any) -> Any:
         if isinstance(x, Tracer) or isinstance(y, Tracer):
             ready = None if on_lax is None else _ready_for_lax(x, y)
             return function(x, y) if on_lax is None or ready is None else on_lax(*ready)
         # Of static values, the result is static.
-        return (compiled if isinstance(x, jax.Array) and isinstance(y, jax.Array) else function)(x, y)
+        if not (isinstance(x, jax.Array) and isinstance(y, jax.Array)):
+            return function(x, y)
+        _ARRAYS.update((x.__class__, y.__class__))
+        return compiled(x, y)
 
     return compute
 
@@ -271,8 +286,18 @@ def _ready_for_lax(x: Any, y: Any) -> tuple[Any, Any] | None:
 
 
 def _operator(word: str, name: str) -> Callable[[Any, Any], Any]:
-    function = _computing(word)
-    return lambda self, other: result(self, other, function(*operands(self, other)), name)
+    function, compiled = _computing(word), _compiled(word)
+
+    # Where nothing is traced, what is done around a program takes longer than the program. So of two arrays of one rank
+    # nothing is asked but what they are; everything else goes the long way, to the same end.
+    def operate(self: Any, other: Any) -> Any:
+        if self.__class__ is Tensor and isinstance(other, TensorLike):
+            x, y = self._value, other.operand()
+            if x.__class__ in _ARRAYS and y.__class__ in _ARRAYS and x.ndim == y.ndim:
+                return _named(compiled(x, y), name)
+        return result(self, other, function(*operands(self, other)), name)
+
+    return operate
 
 
 def _reflected(word: str, name: str) -> Callable[[Any, Any], Any]:
