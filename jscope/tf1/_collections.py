@@ -41,7 +41,11 @@ class GraphKeys:
 
 def add(ambient: Ambient, key: Any, item: Any) -> None:
     """Puts an item at the end of a collection."""
-    ambient.memory.collections.setdefault(key, []).append(item)
+    collections = ambient.memory.collections
+    if key in collections:
+        collections[key].append(item)
+    else:
+        collections[key] = [item]
 
 
 def add_to_collection(name: Any, value: Any) -> None:

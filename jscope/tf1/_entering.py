@@ -17,10 +17,12 @@ from typing import Any
 from jscope import _path
 from jscope._util._stack import call_site
 from jscope.tf1 import _bridge
-from jscope.tf1._ambient import Ambient, current
+from jscope.tf1._ambient import Ambient, Memory, current
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, NestingError, advised
-from jscope.tf1._name_scopes import NameScope
+from jscope.tf1._name_scopes import Entry, NameScope, check_scope_name, profiled_below, unique_name
 from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse, derive_scope
+
+_NO_OVERRIDES: dict[str, Any] = {}
 
 
 class variable_scope:  # noqa: N801 - TensorFlow's name.
@@ -51,6 +53,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
 
     __slots__ = (
         *("_ambient", "_auxiliary", "_change", "_default_name", "_names", "_overrides", "_reuse", "_site", "_target"),
+        *("_entry", "_is_name"),
     )
 
     def __init__(
@@ -69,16 +72,26 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         constraint: Any = None,
         auxiliary_name_scope: bool = True,
     ) -> None:
+        self._target, self._default_name, self._auxiliary = name_or_scope, default_name, auxiliary_name_scope
+        self._ambient: weakref.ref[Ambient] | None = None
+        self._change: ScopeChange | None = None
+        self._names: NameScope | None = None
+        self._entry: _Entry | None = None
+        # A name and nothing else, which is what nearly every scope is: there is nothing to check, and nothing to keep.
+        plain = initializer is regularizer is caching_device is partitioner is custom_getter is dtype is reuse is None
+        plain = plain and use_resource is constraint is None and auxiliary_name_scope is True
+        self._is_name = plain and name_or_scope.__class__ is str and name_or_scope[-1:] not in ("", _path.SEPARATOR)
+        self._reuse, self._site, self._overrides = None, "", _NO_OVERRIDES
+        if self._is_name:
+            return
         if default_name is None and name_or_scope is None:
             raise ArgumentTypeError("If default_name is None then name_or_scope is required")
-        self._target, self._default_name = name_or_scope, default_name
         self._reuse = reuse_flag(reuse)
         self._site = call_site() if self._reuse else ""
         if not isinstance(auxiliary_name_scope, bool):
             raise ArgumentTypeError(
                 f"The auxiliary_name_scope must be `True` or `False`, while get {auxiliary_name_scope}"
             )
-        self._auxiliary = auxiliary_name_scope
         overrides = {
             "initializer": initializer,
             "regularizer": regularizer,
@@ -90,9 +103,6 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
             "constraint": constraint,
         }
         self._overrides = {role: value for role, value in overrides.items() if value is not None}
-        self._ambient: weakref.ref[Ambient] | None = None
-        self._change: ScopeChange | None = None
-        self._names: NameScope | None = None
 
     def __enter__(self) -> VariableScope:
         ambient = current("variable_scope")
@@ -100,6 +110,11 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         # An object that was entered in an earlier call begins anew: what it remembers belongs to that call.
         if self._ambient is None or self._ambient() is not ambient:
             self._ambient, self._change, self._names = weakref.ref(ambient), None, None
+            if self._is_name:
+                return self._enter_name(ambient)
+        if self._entry is not None:
+            self._change, self._names = self._entry.as_objects(self._target)
+            self._entry = None
         if self._change is None:
             return self._enter_first(ambient)
         if self._names is not None:
@@ -107,14 +122,34 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         return self._change.enter(ambient)
 
     def __exit__(self, *error: object) -> None:
-        ambient, change = current("variable_scope"), self._change
-        assert change is not None
+        ambient, change, entry = current("variable_scope"), self._change, self._entry
         # Also where scopes are left in the wrong order: the name scope has an order of its own.
         try:
-            change.leave(ambient)
+            if entry is not None:
+                leave_name(ambient.memory, entry.scope, entry.outer)
+            else:
+                assert change is not None
+                change.leave(ambient)
         finally:
-            if self._names is not None:
+            if entry is not None:
+                entry.leave_name_scope()
+            elif self._names is not None:
                 self._names.__exit__(*error)
+
+    # Models enter a scope for each of their layers, and outside of `jit` the objects that a scope is made of took as
+    # long as a layer: so here is, in one piece, what they do for a name. They are made where it is entered once more.
+    def _enter_name(self, ambient: Ambient) -> VariableScope:
+        """Enters a scope that is a name and nothing else, for the first time in a call."""
+        memory, target = ambient.memory, self._target
+        outer, before = memory.variable_scope, memory.name_stack
+        check_scope_name(target, nested=bool(before))
+        memory.name_stack = now = unique_name(ambient, target)
+        name, reuse = _bridge.join(outer.name, target), outer.reuse
+        scope = derive_scope(outer, name, reuse, _path.child(now, ""), _NO_OVERRIDES, "")
+        memory.counts.add(name)
+        memory.variable_scope = scope
+        self._entry = _Entry(scope, outer, reuse, (ambient, before, profiled_below(before, now)))
+        return scope
 
     def _enter_first(self, ambient: Ambient) -> VariableScope:
         """Enters the name scope, then the variable scope; both are kept only if both succeed."""
@@ -169,6 +204,29 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         return target, self._reuse, opened
 
 
+class _Entry:
+    """The first entry of a scope that is a name and nothing else."""
+
+    __slots__ = ("names", "outer", "reuse", "scope")
+
+    def __init__(self, scope: VariableScope, outer: VariableScope, reuse: Any, names: Entry) -> None:
+        self.scope, self.outer, self.reuse = scope, outer, reuse
+        self.names: Entry | None = names
+
+    def leave_name_scope(self) -> None:
+        """Leaves the name scope, unless that was done."""
+        if self.names is not None:
+            (ambient, before, profiled), self.names = self.names, None
+            profiled.__exit__(None, None, None)
+            ambient.memory.name_stack = before
+
+    def as_objects(self, target: str) -> tuple[ScopeChange, NameScope]:
+        """Returns what would be there if the scope had been entered by them."""
+        change = ScopeChange(target, self.reuse, self.scope.original_name_scope, {})
+        change.was_entered(self.scope, self.outer)
+        return change, NameScope(target, *(() if self.names is None else (self.names,)))
+
+
 class ScopeChange:
     """One change of the current variable scope, which can be entered and left, and entered again."""
 
@@ -217,29 +275,44 @@ class ScopeChange:
         memory.variable_scope = self._entered = scope
         return scope
 
+    def was_entered(self, scope: VariableScope, outer: VariableScope) -> None:
+        """Says that the current scope was changed already, from `outer` to `scope`."""
+        self._entered, self._outer = scope, outer
+
     def leave(self, ambient: Ambient) -> None:
         """Makes the scope around it the current one, and forgets what was counted inside."""
-        memory, entered = ambient.memory, self._entered
+        memory, entered, outer = ambient.memory, self._entered, self._outer
         assert entered is not None
-        if memory.variable_scope is not entered:
-            raise NestingError(
-                advised(
-                    "Improper nesting of variable_scope.",
-                    f"`{entered.name}` is being left while `{memory.variable_scope.name}` is the current scope. "
-                    "Leave scopes in the reverse order of entering them; `with` blocks do.",
-                )
-            )
-        # Leaving a jump undoes all counts made inside, also those outside its scope; leaving a name forgets those below
-        # it. Models rely on the second: entered again with reuse, a block numbers its default names from the start.
-        if self._jump_copy is not None:
-            memory.counts.go_back(self._time_opened)
-        else:
-            memory.counts.forget_below(entered.name)
-        assert self._outer is not None
-        memory.variable_scope = self._outer
+        assert outer is not None
+        if self._jump_copy is None:
+            leave_name(memory, entered, outer)
+            return
+        _check_nesting(memory, entered)
+        # Leaving a jump undoes all counts made inside, also those outside its scope.
+        memory.counts.go_back(self._time_opened)
+        memory.variable_scope = outer
 
     def _reuse_site_of(self, name: str) -> str:
         return f"`variable_scope` of `{name}` at {self._site}" if self._reuse and self._site else ""
+
+
+def leave_name(memory: Memory, entered: VariableScope, outer: VariableScope) -> None:
+    """Makes the scope around one that was entered by name the current one, and forgets what was counted below it."""
+    _check_nesting(memory, entered)
+    # Models rely on that: entered again with reuse, a block numbers its default names from the start.
+    memory.counts.forget_below(entered.name)
+    memory.variable_scope = outer
+
+
+def _check_nesting(memory: Memory, entered: VariableScope) -> None:
+    if memory.variable_scope is not entered:
+        raise NestingError(
+            advised(
+                "Improper nesting of variable_scope.",
+                f"`{entered.name}` is being left while `{memory.variable_scope.name}` is the current scope. "
+                "Leave scopes in the reverse order of entering them; `with` blocks do.",
+            )
+        )
 
 
 def unique_scope_name(ambient: Ambient, prefix: Any) -> str:

@@ -61,8 +61,17 @@ def _take_unique(names: dict[str, int], full: str) -> str:
 def take_variable_name(ambient: Ambient, path: str) -> None:
     """Takes the name of a new variable, so that a name scope of that name gets another one."""
     # In TensorFlow a name with a slash at the end is used as it is, and takes nothing.
-    if not path.endswith(_path.SEPARATOR):
-        _take_unique(ambient.memory.names_in_use, path)
+    if path.endswith(_path.SEPARATOR):
+        return
+    names, key = ambient.memory.names_in_use, path.lower()
+    if key in names:
+        _take_unique(names, path)
+    else:
+        names[key] = 1
+
+
+Entry = tuple[Ambient, str, contextlib.AbstractContextManager[Any]]
+"""What is needed to leave a name scope: the call, the name scope around it, and JAX's."""
 
 
 class NameScope:
@@ -70,9 +79,9 @@ class NameScope:
 
     __slots__ = ("_entries", "_name")
 
-    def __init__(self, name: str | None) -> None:
+    def __init__(self, name: str | None, *entries: Entry) -> None:
         self._name = name
-        self._entries: list[tuple[Ambient, str, contextlib.AbstractContextManager[Any]]] = []
+        self._entries = list(entries)
 
     def __enter__(self) -> str:
         ambient = current("name_scope")
@@ -83,7 +92,7 @@ class NameScope:
         """Enters the scope; returns its full name with a slash at the end."""
         name, memory, before = self._name, ambient.memory, ambient.memory.name_stack
         if name:
-            _check_scope_name(name, nested=bool(before))
+            check_scope_name(name, nested=bool(before))
         if not name:
             memory.name_stack, entered = "", ""
         elif name.endswith(_path.SEPARATOR):
@@ -91,12 +100,7 @@ class NameScope:
         else:
             memory.name_stack = unique_name(ambient, name)
             entered = _path.child(memory.name_stack, "")
-        # JAX nests its name scopes itself, so it is given only what is new. It cannot be taken back to an outer one: of
-        # a scope elsewhere it gets the last part.
-        inner = _path.relative(memory.name_stack, before)
-        inner = _path.basename(memory.name_stack) if inner is None else inner
-        profiled = jax.named_scope(inner) if inner else _UNNAMED
-        profiled.__enter__()
+        profiled = profiled_below(before, memory.name_stack)
         self._entries.append((ambient, before, profiled))
         return entered
 
@@ -107,6 +111,17 @@ class NameScope:
         ambient, before, profiled = self._entries.pop()
         profiled.__exit__(None, None, None)
         ambient.memory.name_stack = before
+
+
+def profiled_below(before: str, now: str) -> contextlib.AbstractContextManager[Any]:
+    """Enters JAX's name scope for a name scope that is opened inside of another; returns it, to be left."""
+    # JAX nests its name scopes itself, so it is given only what is new. It cannot be taken back to an outer one: of a
+    # scope elsewhere it gets the last part.
+    inner = _path.relative(now, before)
+    inner = _path.basename(now) if inner is None else inner
+    profiled = jax.named_scope(inner) if inner else _UNNAMED
+    profiled.__enter__()
+    return profiled
 
 
 def name_scope(name: str | None, default_name: str | None = None, values: Sequence[Any] | None = None) -> NameScope:
@@ -136,7 +151,8 @@ def name_scope(name: str | None, default_name: str | None = None, values: Sequen
     return NameScope(chosen)
 
 
-def _check_scope_name(name: str, *, nested: bool) -> None:
+def check_scope_name(name: str, *, nested: bool) -> None:
+    """Raises unless `name` may be that of a name scope, at the root or `nested` in another."""
     # Only the whole name of an operation must begin with a letter, digit or dot, so below a scope any part may do.
     if not nested:
         check_root_name(name)

@@ -292,7 +292,7 @@ def _operator(word: str, name: str) -> Callable[[Any, Any], Any]:
     # nothing is asked but what they are; everything else goes the long way, to the same end.
     def operate(self: Any, other: Any) -> Any:
         if self.__class__ is Tensor and isinstance(other, TensorLike):
-            x, y = self._value, other.operand()
+            x, y = self._value, other.value()
             if x.__class__ in _ARRAYS and y.__class__ in _ARRAYS and x.ndim == y.ndim:
                 return _named(compiled(x, y), name)
         return result(self, other, function(*operands(self, other)), name)
