@@ -11,7 +11,9 @@ an error.
 from __future__ import annotations
 
 import abc
+import functools
 import math
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import Any
@@ -24,7 +26,9 @@ from jscope import initializers as core
 from jscope._types import Shape
 from jscope.errors import MissingRngError
 from jscope.tf1 import _dtypes
+from jscope.tf1._ambient import current_or_none
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
+from jscope.tf1._tensors import Tensor, Undrawn
 
 DRAWING: ContextVar[list[Any] | None] = ContextVar("jscope_tf1_drawing", default=None)
 """The key of the variable whose initializer runs, and how many keys were taken from it."""
@@ -34,15 +38,19 @@ DRAWING: ContextVar[list[Any] | None] = ContextVar("jscope_tf1_drawing", default
 class Initializer(abc.ABC):
     """An initializer that can be called as TensorFlow does and as jscope does."""
 
-    def __call__(self, *args: Any, dtype: Any = None, partition_info: Any = None) -> jax.Array:
+    def __call__(self, *args: Any, shape: Any = None, dtype: Any = None, partition_info: Any = None) -> Any:
         """Returns the values: called as `(shape, dtype=None)`, or as `(key, shape, dtype)`."""
+        args = args if shape is None else (*args, shape)
         # TensorFlow's call has a shape where jscope's has a key, and only a key is an array of the dtype of keys.
         key, args = (args[0], args[1:]) if _is_key(args[0]) else (None, args)
-        shape = tuple(np.atleast_1d(np.asarray(args[0], int)).tolist())
+        sizes = tuple(np.atleast_1d(np.asarray(args[0], int)).tolist())
         asked = args[1] if len(args) > 1 else dtype
         full = _dtypes.canonical(_dtypes.as_dtype(getattr(self, "dtype", "float32") if asked is None else asked))
-        self.check(shape, full)
-        return self.draw(self._key(key), shape, full)
+        self.check(sizes, full)
+        try:
+            return self.draw(self._key(key), sizes, full)
+        except MissingRngError as error:
+            return _undrawn(functools.partial(self, sizes, dtype=full), sizes, full, error)
 
     def __repr__(self) -> str:
         shown = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
@@ -70,6 +78,17 @@ class Initializer(abc.ABC):
             drawing[1] += 1
             return jax.random.fold_in(drawing[0], drawing[1])
         return key
+
+
+def _undrawn(draw: Callable[[], Any], shape: Shape, dtype: Any, error: Exception) -> Tensor:
+    """Returns a tensor for `tf1.Variable`, which draws it with its own key; outside of a call, raises the error."""
+    ambient = current_or_none()
+    if ambient is None:
+        raise error
+    # What a variable begins with is known by shape and dtype in `init`, and of no use in `apply`.
+    out = Tensor(jnp.zeros(shape, dtype)) if ambient.collecting else Undrawn(error, None)
+    out.recipe = draw
+    return out
 
 
 class _Random:

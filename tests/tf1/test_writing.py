@@ -122,6 +122,27 @@ def test_variables_begin_with_what_is_drawn_with_their_own_keys():
     assert model.apply(params, jnp.ones((2, 3))).shape == (2, 4)
 
 
+def test_variables_begin_with_what_an_initializer_returns():
+    """Called by hand, as `initializer(shape=shape)`: it draws with the variable's key, and `apply` needs none."""
+
+    def f(x):
+        initializer, start = tf1.contrib.layers.xavier_initializer_conv2d(), tf1.constant_initializer(2.0)
+        a, b = (tf1.Variable(initializer(shape=[3, 4]), name=name) for name in "ab")
+        return tf1.matmul(x, a) + tf1.matmul(x, b) + tf1.Variable(start(shape=[4]), name="c")
+
+    model = tf1.transform(f)
+    params = model.init(KEY, jnp.ones((2, 3)))
+    assert (params["a"] != params["b"]).any()
+    assert 0.0 < abs(params["a"]).max() < (6 / 7) ** 0.5
+    assert model.apply(params, jnp.zeros((2, 3))).tolist() == [[2.0] * 4] * 2
+
+
+def test_what_an_initializer_returns_is_an_error_where_it_is_used():
+    """In `apply` nothing is known of it."""
+    with pytest.raises(errors.MissingRngError, match="was called without a key"):
+        tf1.transform(lambda: tf1.glorot_uniform_initializer()([2, 3]) + 1.0).apply({})
+
+
 def test_random_numbers_without_a_key_are_an_error_where_they_are_used():
     """Not where they only say how a variable begins."""
     with pytest.raises(errors.MissingRngError, match="with_rng"):
