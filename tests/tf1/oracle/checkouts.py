@@ -6,6 +6,7 @@ returns what is to be called with the arrays that stand beside it.
 
 from __future__ import annotations
 
+import functools
 import types
 import unittest.mock
 
@@ -238,8 +239,48 @@ def east(tf, load):
     return lambda images: model.model(images, is_training=False)
 
 
+def wavenet(tf, load):
+    load("wavenet/ops")
+    model = load("wavenet/model")
+
+    def run(waves, samples, speakers):
+        net = model.WaveNetModel(
+            *(2, [1, 2, 4, 1, 2], 2, 6, 6, 8, 16),
+            use_biases=True,
+            global_condition_channels=4,
+            global_condition_cardinality=3,
+        )
+        encoded = net._one_hot(samples)
+        logits = net._create_network(encoded, net._embed_gc(speakers))
+        return net.loss(waves, speakers, l2_regularization_strength=0.01), logits, net.predict_proba(samples, speakers)
+
+    return run
+
+
+def glow(tf, load, **options):
+    z, _ = load("tfops"), load("optim")
+    module = load("model")
+    hps = types.SimpleNamespace(n_levels=2, depth=2, width=8, n_y=3, **options)
+
+    def run(images, labels):
+        with tf.variable_scope("model"):
+            encoder, decoder = module.codec(hps)
+            x = z.squeeze2d(images - 0.5, 2)
+            top, objective, eps = encoder(x, tf.zeros_like(images)[:, 0, 0, 0])
+            hps.top_shape = z.int_shape(top)[1:]
+            logp, _, _ = module.prior("prior", tf.one_hot(labels, 3), hps)
+            objective += logp(top)
+        with tf.variable_scope("model", reuse=True):
+            again = decoder(top, eps=eps)
+        return top, objective, z.unsqueeze2d(again, 2)
+
+    return run
+
+
 NETS = "Zehaos/MobileNet"
 """A repository with a copy of the networks of TensorFlow's slim library."""
+
+GLOW = {"flow_permutation": 2, "flow_coupling": 1, "learntop": True, "ycond": True}
 
 CASES = {
     "bert": ("google-research/bert", bert, [ints(50, 2, 8), ints(2, 2, 8), ints(2, 2, 8)]),
@@ -302,5 +343,7 @@ CASES = {
         slim_net("mobilenet", "mobilenet_arg_scope", is_training=True, width_multiplier=0.25),
         [floats(4, 224, 224, 3)],
     ),
+    "wavenet": ("ibab/tensorflow-wavenet", wavenet, [floats(2, 40), ints(16, 2, 40), ints(3, 2)]),
+    "glow": ("openai/glow", functools.partial(glow, **GLOW), [floats(2, 8, 8, 3), ints(3, 2)]),
 }
 """What to run: the repository, the case, and the arrays that it is called with."""

@@ -114,6 +114,11 @@ def value_of(name, shape):
     last = name.rpartition("/")[2]
     if last == "moving_variance":
         return (1.0 + 0.3 * np.abs(drawn)).astype("float32")
+    # A flow is inverted: three times the exponential of the one is a scale, and the inverse of the other is taken.
+    if last == "logs":
+        return (0.05 * drawn).astype("float32")
+    if "invconv" in name:
+        return np.linalg.qr(drawn)[0].astype("float32")
     if len(shape) < 2:
         return ((last in ("gamma", "g", "gx", "gh", "gc")) + 0.1 * drawn).astype("float32")
     return (drawn * np.sqrt(1.5 / np.prod(shape[:-1]))).astype("float32")
