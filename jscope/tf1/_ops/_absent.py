@@ -35,6 +35,10 @@ _GRADIENTS = (
 _INPUT = "Read the data outside of the model, and pass arrays to `model.apply(params, x)`."
 _KERAS = "Use `tf1.layers`, or the layers of `jscope.nn`."
 _GRAPH = "There is no graph: one call of `model.init` or `model.apply` is what a graph was."
+_SPARSE = (
+    "JAX computes with dense arrays. Pass a dense one, for which `tf.sparse_tensor_dense_matmul` is `tf.matmul`; or a "
+    "`jax.experimental.sparse.BCOO`, which has `@`."
+)
 _QUEUES = "JAX needs no queues or threads: " + _INPUT
 
 ADVICE: dict[str, str] = {
@@ -44,7 +48,8 @@ ADVICE: dict[str, str] = {
     "Graph": _GRAPH,
     "InteractiveSession": _SESSION,
     "Session": _SESSION,
-    "SparseTensor": "JAX computes with dense arrays; `jax.experimental.sparse` has others.",
+    "SparseTensor": _SPARSE,
+    "SparseTensorValue": _SPARSE,
     "TensorArray": "Use `tf.scan` or `tf.map_fn`, which stack what each step returns.",
     "data": _INPUT,
     "estimator": "Write the loop of training yourself: `jax.jit(jax.value_and_grad(model.apply))`, and `optax`.",
@@ -53,6 +58,7 @@ ADVICE: dict[str, str] = {
     "global_variables_initializer": "`params = model.init(key, x)` runs the initializers.",
     "gradients": _GRADIENTS,
     "hessians": _GRADIENTS.replace("jax.grad", "jax.hessian"),
+    "image.crop_and_resize": "Use `jax.scipy.ndimage.map_coordinates(channel, points, order=1)` for each box.",
     "image.decode_jpeg": _INPUT,
     "image.decode_png": _INPUT,
     "image.resize_area": "Use `jax.image.resize(images, shape, 'linear', antialias=True)`.",
@@ -74,6 +80,11 @@ ADVICE: dict[str, str] = {
     "profiler": "`jscope.summary` counts parameters, `jax.profiler` measures time.",
     "py_function": "Use `jax.pure_callback(func, jax.ShapeDtypeStruct(shape, dtype), *inputs)`.",
     "reset_default_graph": _GRAPH,
+    "sparse": _SPARSE,
+    "sparse_placeholder": _SPARSE,
+    "sparse_retain": _SPARSE,
+    "sparse_tensor_dense_matmul": _SPARSE,
+    "sparse_tensor_to_dense": _SPARSE,
     "string": "JAX has no arrays of strings: keep them in Python.",
     "summary.FileWriter": "Write what the model returns with a library for that, such as `clu` or `tensorboardX`.",
     "tables_initializer": _INPUT,

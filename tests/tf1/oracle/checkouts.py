@@ -280,6 +280,26 @@ def glow(tf, load, **options):
 NETS = "Zehaos/MobileNet"
 """A repository with a copy of the networks of TensorFlow's slim library."""
 
+
+def gae(tf, load):
+    flags = types.SimpleNamespace(hidden1=6, hidden2=4)
+    load("gae/initializations")
+    layers = load("gae/layers")
+    # Its features and its graph are sparse. Here they are dense.
+    vars(layers).update(dropout_sparse=lambda x, keep_prob, num_nonzero_elems: x)
+    model = load("gae/model")
+    vars(model).update(FLAGS=flags)
+
+    def run(features, graph):
+        vars(layers)["_LAYER_UIDS"].clear()
+        given = {"features": features, "adj": graph, "dropout": 0.0}
+        with unittest.mock.patch.object(tf, "sparse_tensor_dense_matmul", tf.matmul):
+            made = model.GCNModelAE(given, 5, None, name="model_ae")
+        return made.embeddings, made.reconstructions
+
+    return run
+
+
 GLOW = {"flow_permutation": 2, "flow_coupling": 1, "learntop": True, "ycond": True}
 
 CASES = {
@@ -345,5 +365,6 @@ CASES = {
     ),
     "wavenet": ("ibab/tensorflow-wavenet", wavenet, [floats(2, 40), ints(16, 2, 40), ints(3, 2)]),
     "glow": ("openai/glow", functools.partial(glow, **GLOW), [floats(2, 8, 8, 3), ints(3, 2)]),
+    "gae": ("tkipf/gae", gae, [floats(7, 5), floats(7, 7)]),
 }
 """What to run: the repository, the case, and the arrays that it is called with."""
