@@ -178,7 +178,6 @@ def test_import_is_lazy():
         (lambda: tf.data.Dataset.from_tensor_slices([1]), r"model\.apply\(params, x\)"),
         (lambda: tf.sparse_tensor_dense_matmul(1, 2), r"is `tf\.matmul`; or a `jax\.experimental\.sparse\.BCOO`"),
         (lambda: tf.sparse.placeholder(tf.float32), r"Pass a dense one"),
-        (lambda: tf.image.crop_and_resize(1, 2), r"map_coordinates"),
         (lambda: tf.nn.reluu(1), r"Did you mean `tf\.nn\.relu`"),
         (lambda: tf.get_variables, r"docs/from_tf1\.md"),
         (lambda: tf.boolean_mask(X, jax.jit(lambda: tf.boolean_mask(X, X > 1))()), r"not known while JAX traces"),

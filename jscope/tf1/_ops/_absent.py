@@ -58,7 +58,6 @@ ADVICE: dict[str, str] = {
     "global_variables_initializer": "`params = model.init(key, x)` runs the initializers.",
     "gradients": _GRADIENTS,
     "hessians": _GRADIENTS.replace("jax.grad", "jax.hessian"),
-    "image.crop_and_resize": "Use `jax.scipy.ndimage.map_coordinates(channel, points, order=1)` for each box.",
     "image.decode_jpeg": _INPUT,
     "image.decode_png": _INPUT,
     "image.resize_area": "Use `jax.image.resize(images, shape, 'linear', antialias=True)`.",

@@ -44,6 +44,26 @@ def resize_bilinear(images: Any, size: Any, align_corners: bool, half_pixel_cent
     return images
 
 
+def crop_and_resize(image: Any, boxes: Any, crop_size: Any, method: str, outside: float, box_indices: Any) -> Any:
+    """Boxes `(y1, x1, y2, x2)`, from 0 to 1, of images, all of one size: `(n, 4) -> (n, h, w, c)`. Always float32."""
+    if method not in ("bilinear", "nearest"):
+        raise ArgumentError(f"`method` must be 'bilinear' or 'nearest', not {method!r}.")
+    parts, boxes = as_array(image).astype(jnp.float32)[jnp.asarray(box_indices)], as_array(boxes)
+    for axis, new in enumerate(sizes_of(crop_size)):
+        last, shape = parts.shape[axis + 1] - 1, (len(boxes), *(1,) * axis, new, *(1,) * (2 - axis))
+        # Of one pixel, the middle of the box.
+        steps = np.linspace(0, 1, new, dtype=np.float32)[None] if new > 1 else np.full((1, 1), 0.5, np.float32)
+        start, end = boxes[:, axis, None], boxes[:, axis + 2, None]
+        places = ((start + (end - start) * steps) * last).reshape(shape)
+        low, high = (jnp.floor(places), jnp.ceil(places)) if method == "bilinear" else (jnp.floor(places + 0.5),) * 2
+        one, other = (
+            jnp.take_along_axis(parts, jnp.clip(at, 0, last).astype(jnp.int32), axis + 1) for at in (low, high)
+        )
+        found = one + (other - one) * (places - low)
+        parts = jnp.where((places >= 0) & (places <= last), found, jnp.float32(outside))
+    return parts
+
+
 def resize_nearest(images: Any, size: Any, align_corners: bool, half_pixel_centers: bool) -> Any:
     """Images of another size; each pixel is one of the old ones."""
     images = as_array(images)

@@ -12,6 +12,7 @@ CHECK = "x, data=None, -summarize=None, message=None, name=None"
 RANK = "x, rank, data=None, -summarize=None, message=None, name=None"
 WEIGHED = "weights=1.0, scope=None, loss_collection='losses', reduction='weighted_sum_by_nonzero_weights'"
 SMOOTHED = WEIGHED.replace("scope", "label_smoothing=0, scope", 1)
+CROPS = "crop_size=None, method='bilinear', extrapolation_value=0"
 
 ROWS: tuple[tuple[str, dict[str, Kernel]], ...] = (
     # --- Losses ---
@@ -95,6 +96,10 @@ ROWS: tuple[tuple[str, dict[str, Kernel]], ...] = (
             "image.resize_bilinear": _images.resize_bilinear,
             "image.resize_nearest_neighbor": _images.resize_nearest,
         },
+    ),
+    (
+        f"image, boxes, ~box_ind:box_indices, {CROPS}, name=None, box_indices=None",
+        {"image.crop_and_resize": _images.crop_and_resize},
     ),
     (
         "image",
