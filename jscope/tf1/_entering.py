@@ -23,6 +23,8 @@ from jscope.tf1._name_scopes import Entry, NameScope, check_scope_name, profiled
 from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse, derive_scope
 
 _NO_OVERRIDES: dict[str, Any] = {}
+_ROLES = ("initializer", "regularizer", "caching_device", "partitioner")
+_ROLES += ("custom_getter", "dtype", "use_resource", "constraint")
 
 
 class variable_scope:  # noqa: N801 - TensorFlow's name.
@@ -53,7 +55,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
 
     __slots__ = (
         *("_ambient", "_auxiliary", "_change", "_default_name", "_names", "_overrides", "_reuse", "_site", "_target"),
-        *("_entry", "_is_name"),
+        *("_entry", "_name"),
     )
 
     def __init__(
@@ -80,9 +82,10 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         # A name and nothing else, which is what nearly every scope is: there is nothing to check, and nothing to keep.
         plain = initializer is regularizer is caching_device is partitioner is custom_getter is dtype is reuse is None
         plain = plain and use_resource is constraint is None and auxiliary_name_scope is True
-        self._is_name = plain and name_or_scope.__class__ is str and name_or_scope[-1:] not in ("", _path.SEPARATOR)
+        named = plain and isinstance(name_or_scope, str) and name_or_scope[-1:] not in ("", _path.SEPARATOR)
+        self._name: Any = name_or_scope if named else None
         self._reuse, self._site, self._overrides = None, "", _NO_OVERRIDES
-        if self._is_name:
+        if named:
             return
         if default_name is None and name_or_scope is None:
             raise ArgumentTypeError("If default_name is None then name_or_scope is required")
@@ -92,28 +95,20 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
             raise ArgumentTypeError(
                 f"The auxiliary_name_scope must be `True` or `False`, while get {auxiliary_name_scope}"
             )
-        overrides = {
-            "initializer": initializer,
-            "regularizer": regularizer,
-            "caching_device": caching_device,
-            "partitioner": partitioner,
-            "custom_getter": custom_getter,
-            "dtype": dtype,
-            "use_resource": use_resource,
-            "constraint": constraint,
-        }
-        self._overrides = {role: value for role, value in overrides.items() if value is not None}
+        options = (initializer, regularizer, caching_device, partitioner)
+        options += (custom_getter, dtype, use_resource, constraint)
+        self._overrides = {role: value for role, value in zip(_ROLES, options, strict=True) if value is not None}
 
     def __enter__(self) -> VariableScope:
         ambient = current("variable_scope")
         ambient.note_use("A variable scope was entered")
         # An object that was entered in an earlier call begins anew: what it remembers belongs to that call.
         if self._ambient is None or self._ambient() is not ambient:
-            self._ambient, self._change, self._names = weakref.ref(ambient), None, None
-            if self._is_name:
-                return self._enter_name(ambient)
+            self._ambient, self._change, self._names, self._entry = weakref.ref(ambient), None, None, None
+            if self._name is not None:
+                return self._enter_name(ambient, self._name)
         if self._entry is not None:
-            self._change, self._names = self._entry.as_objects(self._target)
+            self._change, self._names = self._entry.as_objects()
             self._entry = None
         if self._change is None:
             return self._enter_first(ambient)
@@ -138,9 +133,9 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
 
     # Models enter a scope for each of their layers, and outside of `jit` the objects that a scope is made of took as
     # long as a layer: so here is, in one piece, what they do for a name. They are made where it is entered once more.
-    def _enter_name(self, ambient: Ambient) -> VariableScope:
+    def _enter_name(self, ambient: Ambient, target: str) -> VariableScope:
         """Enters a scope that is a name and nothing else, for the first time in a call."""
-        memory, target = ambient.memory, self._target
+        memory = ambient.memory
         outer, before = memory.variable_scope, memory.name_stack
         check_scope_name(target, nested=bool(before))
         memory.name_stack = now = unique_name(ambient, target)
@@ -148,7 +143,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         scope = derive_scope(outer, name, reuse, _path.child(now, ""), _NO_OVERRIDES, "")
         memory.counts.add(name)
         memory.variable_scope = scope
-        self._entry = _Entry(scope, outer, reuse, (ambient, before, profiled_below(before, now)))
+        self._entry = _Entry(target, scope, outer, reuse, (ambient, before, profiled_below(before, now)))
         return scope
 
     def _enter_first(self, ambient: Ambient) -> VariableScope:
@@ -207,10 +202,10 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
 class _Entry:
     """The first entry of a scope that is a name and nothing else."""
 
-    __slots__ = ("names", "outer", "reuse", "scope")
+    __slots__ = ("names", "outer", "reuse", "scope", "target")
 
-    def __init__(self, scope: VariableScope, outer: VariableScope, reuse: Any, names: Entry) -> None:
-        self.scope, self.outer, self.reuse = scope, outer, reuse
+    def __init__(self, target: str, scope: VariableScope, outer: VariableScope, reuse: Any, names: Entry) -> None:
+        self.target, self.scope, self.outer, self.reuse = target, scope, outer, reuse
         self.names: Entry | None = names
 
     def leave_name_scope(self) -> None:
@@ -220,11 +215,11 @@ class _Entry:
             profiled.__exit__(None, None, None)
             ambient.memory.name_stack = before
 
-    def as_objects(self, target: str) -> tuple[ScopeChange, NameScope]:
+    def as_objects(self) -> tuple[ScopeChange, NameScope]:
         """Returns what would be there if the scope had been entered by them."""
-        change = ScopeChange(target, self.reuse, self.scope.original_name_scope, {})
+        change = ScopeChange(self.target, self.reuse, self.scope.original_name_scope, {})
         change.was_entered(self.scope, self.outer)
-        return change, NameScope(target, *(() if self.names is None else (self.names,)))
+        return change, NameScope(self.target, *(() if self.names is None else (self.names,)))
 
 
 class ScopeChange:

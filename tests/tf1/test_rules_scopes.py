@@ -722,3 +722,58 @@ def test_profiles_name_a_scope_once():
     jaxpr = jax.make_jaxpr(model.apply)(model.init(jax.random.key(0), x), x)
     stacks = {str(eqn.primitive): str(eqn.source_info.name_stack) for eqn in jaxpr.eqns}
     assert (stacks["dot_general"], stacks["sin"]) == ("outer/d", "outer/inner/deep")
+
+
+SEQUENCES = {
+    "twice": lambda s, seen: [seen(s), seen(s)],
+    "in itself": lambda s, seen: seen(s, lambda: seen(s, lambda: seen(s))),
+    "in itself, and again": lambda s, seen: [seen(s, lambda: seen(s)), seen(s)],
+    "below reuse, and outside": lambda s, seen: [seen(tf1.variable_scope("r", reuse=True), lambda: seen(s)), seen(s)],
+    "outside, and below reuse": lambda s, seen: [
+        seen(s),
+        seen(tf1.variable_scope("r", reuse=True), lambda: seen(s)),
+        seen(s),
+    ],
+    "left in the wrong order": lambda s, seen: [s.__enter__(), seen(tf1.variable_scope("a")), err(leave_wrongly(s))],
+    "with a bad name": lambda s, seen: [seen(tf1.variable_scope("a b")), seen(s)],
+}
+
+
+def leave_wrongly(scope):
+    """Leaves `scope` while another one is open."""
+
+    def leave():
+        tf1.variable_scope("inner").__enter__()
+        scope.__exit__(None, None, None)
+
+    return leave
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_a_name_alone_is_entered_like_a_name_with_options(sequence):
+    """A scope without options is entered in one piece: names, flags, name scopes and errors are the same."""
+
+    def events(**options):
+        found = []
+
+        def seen(scope, inside=lambda: None):
+            try:
+                with scope as entered:
+                    memory = tf1._ambient.current("test").memory
+                    found.append((entered.name, entered.reuse, entered.original_name_scope, memory.name_stack))
+                    inside()
+                    with tf1.variable_scope(None, "d") as numbered:
+                        found.append(numbered.name)
+            except (ValueError, RuntimeError) as error:
+                found.append(str(error))
+
+        def model():
+            out = SEQUENCES[sequence](tf1.variable_scope("s", **options), seen)
+            found.extend(each for each in out or () if isinstance(each, str))
+            memory = tf1._ambient.current("test").memory
+            found.append((memory.variable_scope.name, memory.name_stack, dict(memory.counts), memory.names_in_use))
+
+        tf1.transform(model).apply({})
+        return found
+
+    assert events() == events(caching_device="")
