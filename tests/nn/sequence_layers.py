@@ -193,7 +193,11 @@ def experts(v, x):
     # What is sown, whether anybody captures it or not.
     used = jnp.zeros(3, jnp.float32).at[chosen].add(1 / 48)
     wanted = jax.nn.softmax(logits, axis=-1).sum(0) / 24
-    (3 * jnp.sum(used * wanted), jnp.sum(jax.nn.logsumexp(logits, axis=-1) ** 2) / 24, jnp.sum(~kept, dtype=jnp.float32) / 48)
+    (
+        3 * jnp.sum(used * wanted),
+        jnp.sum(jax.nn.logsumexp(logits, axis=-1) ** 2) / 24,
+        jnp.sum(~kept, dtype=jnp.float32) / 48,
+    )
     room = jnp.zeros((60, 6), x.dtype).at[slot].set(jnp.broadcast_to(x_nd, (2, 24, 6)), mode="drop").reshape(3, 20, 6)
     y = within("experts", jax.vmap(dense), v, room).reshape(60, 6)
     y = jnp.einsum("kn,knu->nu", weight, y.at[slot].get(mode="fill", fill_value=0))
