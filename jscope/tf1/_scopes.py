@@ -218,7 +218,8 @@ def derive_scope(
 ) -> VariableScope:
     """Returns a new scope with what `base` has and `overrides` replace."""
     # All else is taken as it stands, what setters made of it included. A constraint is dropped, because TensorFlow
-    # gives it to the scope that names it only.
+    # gives it to the scope that names it only. By hand, since models enter scopes in each trace, where
+    # `VariableScope(...)` would check anew what was checked when `base` was made.
     scope = object.__new__(VariableScope)
     scope._reuse, scope._name, scope._name_scope, scope._constraint = as_reuse(reuse), name, name_scope, None
     scope._initializer, scope._regularizer, scope._partitioner = base._initializer, base._regularizer, base._partitioner
