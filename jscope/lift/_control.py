@@ -175,6 +175,8 @@ def _sowing_alike(scope: Scope, branches: Sequence[Callable[..., Any]], operands
     try:
         yield
     except TypeError:
+        if not scope._context.writes.capturing:
+            raise
         # Only now, since it takes another trace of each.
         sown = [{*jax.eval_shape(pure(branch, True), scope, *operands)[1].sown} for branch in branches]
         number = next((i for i, each in enumerate(sown) if each != sown[0]), None)
