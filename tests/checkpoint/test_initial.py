@@ -122,7 +122,7 @@ def test_a_file_has_other_names_and_layouts(monkeypatch, tmp_path, way):
     assert not jscope.tree.diff(restored, specs.materialize(KEY(0)))
 
 
-@pytest.mark.parametrize("library", mostly_slow(TABLES, "pytorch", "haiku"))
+@pytest.mark.parametrize("library", mostly_slow(TABLES, "haiku"))
 @pytest.mark.parametrize("scanned", [True, False])
 def test_a_file_is_as_a_library_has_it(tmp_path, library, scanned):
     """The tables that ship, for layers that are stacked here or not."""

@@ -165,6 +165,7 @@ def test_a_reference_output_is_above_a_table():
     assert not jscope.tree.diff(jscope.tree.convert(arrays, proposal.conversion), truth)
 
 
+@pytest.mark.slow
 def test_the_command_line_knows_tables(tmp_path):
     """Those that ship, functions included, and those of `--table`; what it prints is what `convert` takes."""
 

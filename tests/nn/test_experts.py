@@ -78,7 +78,9 @@ def test_the_router_is_in_float32_and_takes_empty_batches():
     assert jax.eval_shape(partial(jscope.apply, f), params, none).shape == (0, 5, 3)
 
 
-@pytest.mark.parametrize("capacity_factor", [1.25, 1.1, None])
+@pytest.mark.parametrize(
+    "capacity_factor", [1.25, *(pytest.param(each, marks=pytest.mark.slow) for each in (1.1, None))]
+)
 def test_a_program_for_any_number_of_tokens_is_exported(capacity_factor):
     """Room goes by their number, in whole numbers: also where that is a symbol."""
     layer = partial(nn.mixture_of_experts, expert=expert, num_experts=3, capacity_factor=capacity_factor)
