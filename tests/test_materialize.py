@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import time
 
 import chex
 import jax
@@ -97,6 +98,21 @@ def test_without_jit_initializers_see_values():
     with jax.disable_jit():
         jscope.init(lambda s: s.get_variable("w", (3,), initializer=initializer), KEY(0))
     assert not seen[-1]
+
+
+def test_no_more_threads_compile_than_there_are_cores(monkeypatch):
+    """Each takes memory that the process keeps."""
+    threads, compiling = set(), jax.stages.Lowered.compile
+
+    def slowly(lowered):
+        threads.add(threading.get_ident())
+        time.sleep(0.1)  # So that the next program does not find this thread idle.
+        return compiling(lowered)
+
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr(jax.stages.Lowered, "compile", slowly)
+    jscope.init(lambda s: [s.get_variable(f"w{size}", (size, 31)) for size in (3, 5, 7)], KEY(0))
+    assert len(threads) == 1
 
 
 def test_an_initializer_runs_in_the_thread_that_calls_init():

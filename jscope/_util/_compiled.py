@@ -62,8 +62,8 @@ def compiled_together(programs: Iterable[Any]) -> Iterator[Callable[..., Any]]:
     have taken effect when a program is lowered, so the threads here need not know them.
     """
     # Its threads begin with what is submitted: if nothing is, there are none. Each takes some megabytes that the
-    # process never gives back, so there are as many as cores; four more, the default, compile no faster.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    # process never gives back, so there are at most as many as cores; four more, the default, compile no faster.
+    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
         soon = [pool.submit(each.compile) if isinstance(each, jax.stages.Lowered) else each for each in programs]
         for each in soon:
             yield each.result() if isinstance(each, Future) else each

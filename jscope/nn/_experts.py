@@ -121,7 +121,7 @@ def _route(logits_ne: jax.Array, top_k: int, capacity: int, normalize: bool) -> 
 
 
 def _capacity(scope: Scope, choices: int, tokens: int, experts: int, factor: float | None) -> int:
-    if factor is not None and factor <= 0:
+    if factor is not None and not 0 < factor < math.inf:
         problem, advice = f"`capacity_factor` is {factor}", "It should be positive, or None for as much as ever needed."
         refuse(scope, "mixture_of_experts", problem, advice)
     # In whole numbers, and by JAX: the number of tokens may be a symbol, where a program is exported for any.

@@ -107,6 +107,7 @@ def test_bad_sizes_are_refused():
         r"`nn\.mixture_of_experts` in the root scope: top_k=3 of 2 experts": {"num_experts": 2, "top_k": 3},
         "`num_experts` is 0": {"num_experts": 0},
         "`capacity_factor` is 0": {"num_experts": 2, "capacity_factor": 0},
+        "`capacity_factor` is inf": {"num_experts": 2, "capacity_factor": math.inf},
     }.items():
         with pytest.raises(InvalidArgumentError, match=match):
             jscope.specs(partial(nn.mixture_of_experts, expert=expert, **options), X)
