@@ -99,7 +99,7 @@ def loss(out):
     return -jax.nn.log_softmax(logits)[jnp.arange(len(logits)), jnp.arange(len(logits)) % logits.shape[-1]].mean()
 
 
-@pytest.mark.parametrize("name", mostly_slow(TINY, "llama", "resnet"))
+@pytest.mark.parametrize("name", mostly_slow(TINY, "llama"))
 def test_a_step_of_training_lowers_the_loss_scanned_or_unrolled(name):
     """Both have the same values, and unstacking takes the variables of the one to the other."""
     tiny = TINY[name]

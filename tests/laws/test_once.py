@@ -522,7 +522,7 @@ def test_what_a_block_would_have_created_is_there(lift):
     jscope.specs(model, X)
 
 
-@pytest.mark.parametrize("lift", mostly_slow(LIFTS, "jit"))
+@pytest.mark.parametrize("lift", mostly_slow(LIFTS))
 def test_nothing_outlives_collecting(lift):
     """Neither a tracer nor a function is kept by what a block did."""
 

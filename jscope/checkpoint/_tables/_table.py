@@ -6,9 +6,8 @@ stacked have a rule each, in which the index stands where an unrolled model has 
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,8 +61,9 @@ def table_of(specs: Specs, library: Library, names: Mapping[str, str], told: Kin
         if scope not in scopes:
             raise ConversionError(f"`names`: the model has no scope `{scope}`.{_text.did_you_mean(scope, scopes)}")
     groups: dict[str, list[tuple[Layer, Row, Place]]] = {}
+    kinds = {layer.scope: layer.kind for layer in layers}
     for layer in layers:
-        place = _place(layer, library, names, _direction(layer, layers, library))
+        place = _place(layer, library, names, _direction(layer, kinds, library))
         for row in _rows(layer, library):
             groups.setdefault(_key(layer, row, place), []).append((layer, row, place))
     rules = [rule for group in groups.values() for rule in _shared(group, library)]
@@ -93,12 +93,14 @@ def _rows(layer: Layer, library: Library) -> Iterator[Row]:
     yield from (Row(name, name) for name in left)
 
 
-def _direction(layer: Layer, layers: Sequence[Layer], library: Library) -> str | None:
+def _direction(layer: Layer, kinds: Mapping[str, str], library: Library) -> str | None:
     """Returns what follows the names of one of two cells that are one layer there; None if it is not."""
-    both = [_path.join(_path.parent(layer.scope), name) for name in library.directions]
-    beside = [each for each in layers if each.scope in both and each.kind == layer.kind and each.kind in CELLS]
+    name, above = _path.basename(layer.scope), _path.parent(layer.scope)
+    if layer.kind not in CELLS or name not in library.directions:
+        return None
     # A module cannot be called `forward` there, so that two of these names can only be directions.
-    return library.directions[_path.basename(layer.scope)] if layer in beside and len(beside) == len(both) else None
+    both = {kinds.get(_path.join(above, each)) for each in library.directions}
+    return library.directions[name] if both == {layer.kind} else None
 
 
 def _key(layer: Layer, row: Row, place: Place) -> str:
@@ -106,15 +108,8 @@ def _key(layer: Layer, row: Row, place: Place) -> str:
     if layer.stack or not layer.scope or _OWN in place.scope:
         return f"{layer.scope} {row.ours}"
     trainable = layer.specs[row.names()[0]].trainable
-    said = [
-        layer.kind,
-        dataclasses.astuple(row),
-        row.pattern(layer),
-        row.sizes(layer),
-        row.orders(layer),
-        trainable,
-        place.ending,
-    ]
+    sizes, orders = row.sizes(layer), row.orders(layer)
+    said = [layer.kind, repr(row), row.pattern(layer), sizes, orders, trainable, place.ending]
     return json.dumps(said, sort_keys=True)
 
 
