@@ -159,3 +159,41 @@ def test_an_unset_closure_cell_is_no_error():
 
     params = jscope.init(lambda s: s.get_variable("w", (2,), initializer=make(filled=False)), jax.random.key(0))
     assert params["w"].shape == (2,)
+
+
+def test_shared_parts_are_taken_apart_once():
+    """Each function here has two ways to the next one: the last has two to the power of sixty."""
+
+    def made(scale):
+        function = closure(scale)
+        for _ in range(60):
+            function = (lambda one, other: lambda *args: one(*args) + other(*args))(function, function)
+        return function
+
+    assert same(made(0.02)) == same(made(0.02))
+    assert same(made(0.02)) != same(made(0.1))
+    assert same(made(0.02)).by_value
+
+
+def test_what_is_shared_is_not_what_is_alike():
+    """A part that is met again stands for itself, not for whatever stands in its place elsewhere."""
+    one, other = Value(0.02), Value(0.1)
+    pairs = [closure(pair) for pair in ([one, one], [one, other], [other, one], [other, other])]
+    assert len({same(pair) for pair in pairs}) == 4
+
+
+def test_recursive_functions_are_told_apart_by_their_form():
+    """Those that call themselves, and each other."""
+
+    def made(scale):
+        def even(n):
+            return scale if n == 0 else odd(n - 1)
+
+        def odd(n):
+            return 0.0 if n == 0 else even(n - 1)
+
+        return even, odd
+
+    (even, odd), (again, _), (another, _) = made(0.02), made(0.02), made(0.1)
+    assert same(even) == same(again)
+    assert len({same(even), same(odd), same(another)}) == 3

@@ -65,15 +65,11 @@ def same(function: Any) -> Same:
     >>> same(normal(0.02)) == same(normal(0.02)), same(normal(0.02)) == same(normal(0.1))
     (True, False)
     """
-    opaque: list[Any] = []
-    return Same(function, _pieces(function, opaque, ()), by_value=not opaque)
+    return Same(function, _pieces(function, opaque := [], {}), by_value=not opaque)
 
 
-def _pieces(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
+def _pieces(value: Any, opaque: list[Any], seen: dict[int, tuple[int, Any]]) -> Hashable:
     """Takes a value apart into hashable pieces; one that cannot be taken apart goes into `opaque`, and is a piece."""
-    # A recursive function is one of its own parts. Where it was met first is the same for all functions of that form.
-    if id(value) in seen:
-        return "recursion", seen.index(id(value))
     kind = type(value)
     # With the type, since 1 == True.
     if kind in _PLAIN or isinstance(value, np.dtype):
@@ -81,7 +77,13 @@ def _pieces(value: Any, opaque: list[Any], seen: tuple[int, ...]) -> Hashable:
     # By repr, since 0.0 == -0.0, and NaN does not equal itself.
     if kind in (float, complex):
         return kind, repr(value)
-    inner = functools.partial(_pieces, opaque=opaque, seen=(*seen, id(value)))
+    # A recursive function is one of its own parts, and functions share parts: to take each apart on every way to it
+    # would take forever. Where it was met first is the same for all functions of that form. What was met is kept alive,
+    # so that its id is its own.
+    if id(value) in seen:
+        return "met", seen[id(value)][0]
+    seen[id(value)] = len(seen), value
+    inner = functools.partial(_pieces, opaque=opaque, seen=seen)
     if (parts := _of_container(value, inner)) is not None:
         return kind, *parts
     match value:
