@@ -135,7 +135,8 @@ def rewrite(page, source):
 
 def draw(results, path):
     """Writes a figure as PNG: for each metric a line of dots, the ratios of the libraries to JAX by hand."""
-    figure = Figure(figsize=(10, 9), layout="constrained")
+    rows = [key for key, found in results["metrics"].items() if any("ratio" in each for each in found.values())]
+    figure = Figure(figsize=(10, 2 + len(rows) / 5), layout="constrained")
     axes, dots = figure.subplots(), []
     for name, library in LIBRARIES.items():
         shown = {key: found[name] for key, found in results["metrics"].items() if "ratio" in found.get(name, {})}
