@@ -31,6 +31,7 @@ nb_execution_mode = "force"
 nb_execution_excludepatterns = [] if "JSCOPE_DOWNLOADS" in os.environ else ["notebooks/minilm.ipynb"]
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
+nb_merge_streams = True
 nb_execution_timeout = 300
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
