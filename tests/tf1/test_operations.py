@@ -116,7 +116,7 @@ def test_every_operation_has_a_case():
 
 
 def test_the_guide_lists_all_operations():
-    """In `docs/from_tf1.md`, by namespace, each on its own line."""
+    """In `docs/from_tf1.md`, by namespace, each on its own line; and says how many they are, as the releases do."""
     text = (Path(__file__).parents[2] / "docs" / "from_tf1.md").read_text(encoding="utf8")
     listed = text.partition("<summary>All operations</summary>")[2].partition("</details>")[0]
     names = set()
@@ -125,3 +125,5 @@ def test_the_guide_lists_all_operations():
         names |= {f"{home.removeprefix('tf').removeprefix('.')}.{name}".lstrip(".") for name in rest}
     whole = {name for name in WHOLE if not name.startswith(("contrib", "__"))}
     assert names == set(ROWS) | whole
+    assert f"There are {len(names)} of them" in text
+    assert f"{len(names)} operations" in (Path(__file__).parents[2] / "docs" / "releases.md").read_text(encoding="utf8")
