@@ -5,6 +5,7 @@ What is written here is checked here, as far as one rule tells; what its placeho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -183,7 +184,7 @@ class Rule:
         )
 
     def _check_values(self, name: str, values: list[str]) -> None:
-        if twice := sorted({each for each in values if values.count(each) > 1}):
+        if twice := sorted(each for each, n in Counter(values).items() if n > 1):
             raise self.error(f"`where` has the value {twice[0]!r} of `{name}` twice")
         if odd := [each for each in values if not each.isprintable() or not each]:
             raise self.error(f"`where` has the value {odd[0]!r} for `{name}`; values must be printable, and not empty")
