@@ -44,9 +44,9 @@ class Name:
         return [each for each in _SEPARATED.split("".join(self.texts)) if each and not _SEPARATED.fullmatch(each)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
-    """Some arrays.
+    """Some arrays: equal to itself only, whatever others are called.
 
     Attributes:
       name: The name of any of them.

@@ -86,13 +86,13 @@ def similarity(ours: Words, theirs: Words, weights: Mapping[str, float]) -> floa
 def graded(table: Mapping[int, list[Candidate]], ours: Sequence[Family], theirs: Sequence[Family]) -> list[Graded]:
     """Returns the grade of each family of ours, given its candidates, with scores, by number."""
     # Seen from the other side: what two of ours are near to is not clear for either of them.
-    columns: dict[int, list[tuple[float, int]]] = defaultdict(list)
+    columns: dict[Family, list[tuple[float, int]]] = defaultdict(list)
     for number, each in table.items():
         for candidate in each:
-            columns[id(candidate.theirs)].append((candidate.score, number))
+            columns[candidate.theirs].append((candidate.score, number))
     found = {number: _nearest(number, each, columns) for number, each in table.items() if each}
     partners = [each for each in found.values() if each.is_same]
-    told = {id(each.best.theirs) for each in partners}
+    told = {each.best.theirs for each in partners}
     # Row by row, a file of another model looks as good as the right one: it is given away by what finds no partner.
     alone = max(1 - len(partners) / max(1, len(ours)), 1 - len(told) / max(1, len(theirs)))
     layouts = _layouts_told(found.values())
@@ -103,12 +103,12 @@ def graded(table: Mapping[int, list[Candidate]], ours: Sequence[Family], theirs:
     return _eliminated(rows, layouts)
 
 
-def _nearest(number: int, candidates: list[Candidate], columns: Mapping[int, list[tuple[float, int]]]) -> _Found:
+def _nearest(number: int, candidates: list[Candidate], columns: Mapping[Family, list[tuple[float, int]]]) -> _Found:
     # Of equal names, first the one that counts as ours does.
     ordered = sorted(candidates, key=lambda each: (-each.score, not each.steady))
     best = ordered[0]
     second = max((each.score for each in ordered if each.theirs is not best.theirs), default=0.0)
-    rival = max((score for score, other in columns[id(best.theirs)] if other != number), default=0.0)
+    rival = max((score for score, other in columns[best.theirs] if other != number), default=0.0)
     return _Found(ordered, best, best.score - max(second, rival) >= _CLEAR)
 
 
@@ -145,8 +145,7 @@ def _grade(family: Family, found: _Found | None, told: Mapping[Any, Any], is_for
     alike = _alike(found)
     listed = tuple(found.candidates)
     if not found.is_clear or found.best.score < _NEAR:
-        # By identity: two of theirs may be alike in all but their names.
-        near = {id(each.theirs) for each in listed if each.score > found.best.score - _CLEAR}
+        near = {each.theirs for each in listed if each.score > found.best.score - _CLEAR}
         return Graded(
             family,
             UNDECIDED,
@@ -197,13 +196,13 @@ def _doubts(found: _Found, layout: str, is_foreign: bool) -> list[str]:
 
 def _eliminated(rows: list[Graded], told: Mapping[Any, Any]) -> list[Graded]:
     """Returns the rows, after what is certain has been taken from the candidates of the others."""
-    taken = {id(row.chosen.theirs) for row in rows if row.chosen is not None and row.grade == CERTAIN}
+    taken = {row.chosen.theirs for row in rows if row.chosen is not None and row.grade == CERTAIN}
     made = []
     for row in rows:
         left = [
             each
             for each in row.candidates
-            if id(each.theirs) not in taken and _way(each) == told.get(_kind(each), _way(each))
+            if each.theirs not in taken and _way(each) == told.get(_kind(each), _way(each))
         ]
         # Never certain: the right one may as well be missing from the file.
         if row.grade == UNDECIDED and len(left) == 1 and left[0].score > _NEAR:

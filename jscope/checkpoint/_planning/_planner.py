@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from jscope.checkpoint import _leaves
 from jscope.checkpoint._conversions._conversion import Conversion
@@ -24,8 +26,13 @@ from jscope.checkpoint._reader import Reader
 from jscope.checkpoint._sources import sources
 from jscope.errors import InvalidArgumentError, JscopeError
 
+_Ways: TypeAlias = Callable[[Family, Family], tuple[Candidate, ...]]
+"""What finds the candidates of a pair of families, once."""
+
 _MOST = 1 << 12
 """The most arrays of either side that are compared one by one, where no family fits."""
+_SAYING = 0.1
+"""The score of names that say something."""
 # No model has a partner for these, so they say nothing against the file.
 _BUFFERS = ("num_batches_tracked", "position_ids", "inv_freq", "masked_bias", "global_step")
 
@@ -136,7 +143,7 @@ def proposed(wanted: Mapping[str, Type], source: Mapping[str, Type]) -> list[Gra
     """Returns what names and shapes say of each family of ours."""
     ours, theirs = families(wanted), families(source)
     ours, theirs = without_containers(ours, theirs), without_containers(theirs, ours)
-    ways = _Ways()
+    ways = functools.cache(lambda ours, theirs: tuple(candidates(ours, theirs)))
     # Before they are compared: what is one array of one side has one partner, and its parts none.
     ours, theirs = _as_compared(ours, theirs, ways)
     weights = rarities([*ours, *theirs])
@@ -144,7 +151,7 @@ def proposed(wanted: Mapping[str, Type], source: Mapping[str, Type]) -> list[Gra
         number: [
             replace(each, score=similarity(family.words, other.words, weights))
             for other in theirs
-            for each in ways.between(family, other)
+            for each in ways(family, other)
         ]
         for number, family in enumerate(ours)
     }
@@ -155,39 +162,22 @@ def proposed(wanted: Mapping[str, Type], source: Mapping[str, Type]) -> list[Gra
     return [each for row in rows for each in _one_by_one(row, theirs, weights, is_readable)]
 
 
-class _Ways:
-    """The candidates of each pair of families, found once."""
-
-    def __init__(self) -> None:
-        # With the families, so that no other gets the id of one of them.
-        self._found: dict[tuple[int, int], tuple[Family, Family, tuple[Candidate, ...]]] = {}
-
-    def between(self, ours: Family, theirs: Family) -> tuple[Candidate, ...]:
-        """Returns the candidates of a pair."""
-        pair = id(ours), id(theirs)
-        if pair not in self._found:
-            self._found[pair] = ours, theirs, tuple(candidates(ours, theirs))
-        return self._found[pair][2]
-
-
 def _as_compared(ours: list[Family], theirs: list[Family], ways: _Ways) -> tuple[list[Family], list[Family]]:
     """Returns the families of both sides, fused where the other side's are, and without numbers that are labels."""
     # Of several numbers some are labels, where nothing fits. Last come those by themselves, which mostly count layers.
     for least in (3, 2, 1):
         ours, theirs = _with_fused(ours, theirs), _with_fused(theirs, ours)
-        pairs = [(id(a), id(b)) for a in ours for b in theirs if ways.between(a, b)]
-        fitting = {each for pair in pairs for each in pair}
+        fitting = {each for pair in itertools.product(ours, theirs) if ways(*pair) for each in pair}
         ours, theirs = _without_labels(ours, fitting, least), _without_labels(theirs, fitting, least)
     return ours, theirs
 
 
-def _without_labels(found: list[Family], fitting: set[int], least: int) -> list[Family]:
-    taken = {
-        id(each): labelled(each, found)
-        for each in found
-        if id(each) not in fitting and len(each.name.forms) >= least and not each.values
-    }
-    return [one for each in found for one in taken.get(id(each), [each])]
+def _without_labels(found: list[Family], fitting: set[Family], least: int) -> list[Family]:
+    made = []
+    for each in found:
+        may = each not in fitting and len(each.name.forms) >= least and not each.values
+        made += labelled(each, found) if may else [each]
+    return made
 
 
 def _with_fused(found: list[Family], others: list[Family]) -> list[Family]:
@@ -232,13 +222,8 @@ def _one_by_one(row: Graded, theirs: list[Family], weights: Mapping[str, float],
     """Yields a row, or, where names say nothing and no family fits, one for each array."""
     best = max((each.score for each in row.candidates), default=0.0)
     arrays = sum(len(family.names) for family in theirs)
-    if (
-        (is_readable and row.candidates)
-        or row.chosen is not None
-        or best > 0.1
-        or row.family.values
-        or max(arrays, len(row.family.names)) > _MOST
-    ):
+    is_told = best > _SAYING or (is_readable and row.candidates)
+    if is_told or row.family.values or max(arrays, len(row.family.names)) > _MOST:
         yield row
         return
     # Where names are meaningless, so are the families that they make: any array may be any other of its shape.

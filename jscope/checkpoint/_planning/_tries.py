@@ -7,6 +7,7 @@ other.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,14 +103,8 @@ def tried(
             f"There is nothing in `{reader.path}` for {', '.join(f'`{name}`' for name in lacking)}, so there are no "
             "params to check. Call `plan` without `check` to see what there is."
         )
-    cache: dict[int, Mapping[str, Any]] = {}
-
-    def arrays(candidate: Candidate) -> Mapping[str, Any]:
-        # Most trials change one row: the others are converted once. The rows keep their candidates, so ids stay theirs.
-        if id(candidate) not in cache:
-            cache[id(candidate)] = _made(candidate, reader, names, wanted)
-        return cache[id(candidate)]
-
+    # Most trials change one row: the others are converted once.
+    arrays = functools.cache(lambda candidate: _made(candidate, reader, names, wanted))
     trial = _Trial(rows, arrays, distance, [_first(row, arrays) for row in rows])
     trial.best = trial.measure({})
     _descend(trial, tolerance)
