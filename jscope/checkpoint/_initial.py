@@ -7,8 +7,9 @@ a stack is drawn one after the other.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence, Set
+import functools
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from jscope._specs import Specs
 from jscope._types import Key, StrPath
 from jscope.checkpoint import safetensors
 from jscope.checkpoint._blocks import Blocks
-from jscope.checkpoint._conversions._axes import flat
+from jscope.checkpoint._conversions._axes import Range, flat
 from jscope.checkpoint._conversions._beside import MadeConstant
-from jscope.checkpoint._conversions._conversion import Conversion, as_blocks, chained
+from jscope.checkpoint._conversions._conversion import Conversion, as_blocks, chained, fitting
 from jscope.checkpoint._conversions._made import Made
 from jscope.checkpoint._conversions._plan import Plan
 from jscope.checkpoint._conversions._source import Type, index_of, type_of
@@ -55,7 +56,10 @@ def written(
     check_key(key)
     if isinstance(jax.random.key_data(key), Tracer):
         raise InvalidArgumentError(f"Nothing was written to `{path}`: `key` is being traced. Call it outside of `jit`.")
-    arrays = _blocks(specs, key) if conversion is None else _converted(specs, key, conversion)
+    if conversion is None:
+        arrays = {name: _block(spec, key) for name, spec in specs.flat().items()}
+    else:
+        arrays = _converted(specs, key, conversion)
     tree.unflatten(arrays)  # Refuses what the dict to be returned cannot hold.
     for spec in specs.flat().values():
         if isinstance(spec.initializer, str | DataDependent):
@@ -90,10 +94,6 @@ def _checked_path(to: StrPath | None, shard_bytes: int | None, sharding: Any, co
     return path
 
 
-def _blocks(specs: Specs, key: Key) -> dict[str, Blocks]:
-    return {name: _block(spec, key) for name, spec in specs.flat().items()}
-
-
 def _block(spec: VariableSpec, key: Key) -> Blocks:
     return Blocks(spec.shape, np.dtype(spec.dtype), lambda _: _value(spec, key), at_once=True)
 
@@ -111,42 +111,39 @@ class _Drawn:
         self._values: dict[str, np.ndarray] = {}
         self._read: set[str] = set()
 
-    def read(self, name: str, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
+    def read(self, name: str, ranges: Sequence[Range]) -> np.ndarray:
         """Returns a region."""
         self._read.add(name)
         if name not in self._values:
             self._values[name] = _value(self._specs[name], self._key)
         return self._values[name][index_of(ranges)]
 
-    def keep(self, names: Set[str]) -> None:
-        """Lets go of all but these, and what was read since the last call."""
-        self._values = {name: each for name, each in self._values.items() if name in names or name in self._read}
+    def making(
+        self, needed: Set[str], read: Callable[[Sequence[Range]], np.ndarray], ranges: Sequence[Range]
+    ) -> np.ndarray:
+        """Returns a region of what is made of these; of all others, keeps only what was read since the last call."""
+        kept = needed | self._read
+        self._values = {name: each for name, each in self._values.items() if name in kept}
         self._read = set()
+        return read(ranges)
 
 
 def _converted(specs: Specs, key: Key, conversion: Conversion) -> dict[str, Blocks]:
     """Returns what a conversion makes of initial values: next to each other what is made of the same ones."""
     drawn = _Drawn(specs, key)
-    plans = conversion.fitting(drawn.types)
+    plans = fitting(conversion, drawn.types)
     source = chained(drawn, plans)
     groups: dict[frozenset[str], list[str]] = {}
     for name in source.types:
         groups.setdefault(_made_of(name, plans), []).append(name)
 
-    def block(name: str, needed: Set[str]) -> Blocks:
-        whole = as_blocks(source, name)
-
-        def read(ranges: Sequence[tuple[int, int]]) -> np.ndarray:
-            drawn.keep(needed)
-            return whole.read(ranges)
-
-        return dataclasses.replace(whole, read=read)
-
-    return {
-        name: block(name, frozenset() if len(group) == 1 and _is_in_order(plans[-1].made[name]) else needed)
-        for needed, group in groups.items()
-        for name in group
-    }
+    blocks = {}
+    for needed, group in groups.items():
+        for name in group:
+            each = as_blocks(source, name)
+            kept = frozenset() if len(group) == 1 and _is_in_order(plans[-1].made[name]) else needed
+            blocks[name] = replace(each, read=functools.partial(drawn.making, kept, each.read))
+    return blocks
 
 
 def _is_in_order(made: Made | MadeConstant) -> bool:

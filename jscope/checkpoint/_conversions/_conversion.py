@@ -201,7 +201,7 @@ class Conversion:
         Raises:
           StructureMismatchError: With one report of everything that does not fit.
         """
-        for plan in self.fitting(arrays):
+        for plan in fitting(self, arrays):
             arrays = {name: _in_memory(made, arrays) for name, made in plan.made.items()}
         return dict(arrays)
 
@@ -211,7 +211,7 @@ class Conversion:
         Raises:
           StructureMismatchError: With one report of everything that does not fit.
         """
-        plans = self.fitting(arrays)
+        plans = fitting(self, arrays)
         # Nothing is converted yet: the writer asks for one block after the other, so the model is never there twice.
         source = chained(from_arrays(arrays), plans)
         return {name: as_blocks(source, name) for name in source.types}, kinds_after(plans, kinds)
@@ -222,7 +222,7 @@ class Conversion:
         Raises:
           StructureMismatchError: With one report of everything that does not fit.
         """
-        for plan in self.fitting(specs):
+        for plan in fitting(self, specs):
             specs = {name: _spec(name, made, specs) for name, made in plan.made.items()}
         return dict(specs)
 
@@ -257,12 +257,6 @@ class Conversion:
         rules = {"rule": Rule, "constant": Constant, "added": Constant}
         # All steps are made by `cls`, which the type of `_linked` does not tell.
         return _linked([cls(**step, functions=functions or {}) for step in _toml.decoded(text, rules)])  # pyright: ignore[reportReturnType]
-
-    def fitting(self, source: Mapping[str, Any]) -> list[Plan]:
-        """Returns the plan of each step, or raises the report of what does not fit."""
-        plans = self.plan(source)
-        raise_report([*plans[-1].problems, *plans[-1].unmatched])
-        return plans
 
     def _steps(self) -> list[Conversion]:
         return [replace(self, following=None), *(self.following._steps() if self.following else [])]
@@ -315,6 +309,13 @@ def as_blocks(source: Converted, name: str) -> Blocks:
     """Returns an array of a source as blocks."""
     each = source.types[name]
     return Blocks(each.shape, np.dtype(each.dtype), lambda ranges: source.read(name, ranges), source.is_whole(name))
+
+
+def fitting(conversion: Conversion, source: Mapping[str, Any]) -> list[Plan]:
+    """Returns the plan of each step, or raises the report of what does not fit."""
+    plans = conversion.plan(source)
+    raise_report([*plans[-1].problems, *plans[-1].unmatched])
+    return plans
 
 
 def raise_report(lines: Sequence[str], title: str = "The conversion does not fit:") -> None:
