@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jscope._util import _text
-from jscope.checkpoint import Reader, load_checkpoint, tensorbundle
+from jscope.checkpoint import Conversion, ConversionError, Reader, load_checkpoint, tables, tensorbundle
 from jscope.cli import _output
 
 PIECE = 1 << 22
@@ -59,6 +59,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--raw", action="store_true", help="from TensorFlow: all there is, under the names it has there"
     )
+
+
+def table(path: str) -> Conversion:
+    """Returns the table of names and layouts in a TOML file."""
+    with open(path, encoding="utf8") as file:
+        text = file.read()
+    try:
+        # Of functions a table has the names only, and those of the tables that ship are known.
+        return Conversion.from_toml(text, functions=tables.FUNCTIONS)
+    except ConversionError as error:
+        raise ConversionError(f"`{path}`: {error}") from None
 
 
 @contextlib.contextmanager

@@ -7,9 +7,9 @@ import sys
 from typing import Any
 
 from jscope._specs import Specs
-from jscope.checkpoint import Conversion, plan, tables
+from jscope.checkpoint import plan
 from jscope.cli import _output
-from jscope.cli._contents import opened
+from jscope.cli._contents import opened, table
 
 _COLORS = {"certain": "green", "likely": "yellow", "undecided": "red", "unused": "dim", "note": "dim"}
 
@@ -33,12 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the proposal as TOML; on a terminal, as a table."""
     with open(arguments.specs, encoding="utf8") as file:
         specs = Specs.from_json(file.read())
-    known = {}
-    for path in arguments.table:
-        with open(path, encoding="utf8") as file:
-            known[path] = Conversion.from_toml(file.read(), functions=tables.FUNCTIONS)
     with opened(arguments.source) as reader:
-        proposal = plan(specs, reader, tables=known)
+        proposal = plan(specs, reader, tables={path: table(path) for path in arguments.table})
     # Eyes want a table; a file wants what `convert --rules` can read.
     if sys.stdout.isatty():
         _output.table(("grade", "ours", "theirs", "axes", "reason"), proposal.table(), colors=_COLORS)

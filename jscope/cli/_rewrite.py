@@ -17,14 +17,14 @@ from typing import Any, TypeAlias
 
 from jscope import _path, tree
 from jscope._util import _text
-from jscope.checkpoint import CheckpointExistsError, Conversion, Reader, tables, tensorbundle
+from jscope.checkpoint import CheckpointExistsError, Reader, tensorbundle
 from jscope.checkpoint._conversions._conversion import raise_report
 from jscope.checkpoint._conversions._reader import ConvertedReader, converted
 from jscope.checkpoint._files import replacing
 from jscope.checkpoint._leaves import as_array, kinds_in, with_kinds
 from jscope.checkpoint._safetensors._writer import write_file
 from jscope.cli import _output
-from jscope.cli._contents import Item, add_options, items, keys, opened
+from jscope.cli._contents import Item, add_options, items, keys, opened, table
 from jscope.errors import InvalidArgumentError, MissingVariableError, NameConflictError
 
 Advance: TypeAlias = Callable[[int], None]
@@ -114,9 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _converted(reader: Reader, arguments: argparse.Namespace) -> Reader:
     """Returns the checkpoint as `--rules` make it, after checking that all of it fits."""
-    with open(arguments.table, encoding="utf8") as file:
-        # Of functions a table has the names only, and those of the tables that ship are known.
-        conversion = Conversion.from_toml(file.read(), functions=tables.FUNCTIONS)
+    conversion = table(arguments.table)
     conversion = conversion.inverse if arguments.inverse else conversion
     view = converted(reader, conversion, keys(reader, arguments))
     raise_report([*view.problems, *view.unmatched], f"`{arguments.table}` does not fit `{reader.path}`:")

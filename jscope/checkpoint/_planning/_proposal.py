@@ -85,7 +85,7 @@ class Proposal:
         notes = [f"# {_line(text)}" for text in self.notes]
         if self.recognized is not None:
             # Whose steps and constants no row has.
-            rows = dict.fromkeys(f"# {row.grade}: {row.reason}" for row in self.rows)
+            rows = dict.fromkeys(f"# {row.grade}: {_line(row.reason)}" for row in self.rows)
             return "\n".join([*rows, *notes, "", self.recognized.to_toml()])
         # The writer has an empty line before each rule and none within one; `zip` is strict, and would notice a change.
         header, *blocks = self.conversion.to_toml().rstrip().split("\n\n")
