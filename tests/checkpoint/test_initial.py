@@ -40,11 +40,6 @@ def mixed(s):
     jscope.layers(lambda s, x: x + s.get_variable("w", (4, 4)).sum(), 3)(s / "deep", jnp.zeros(()))
 
 
-def die(key, shape, dtype):
-    """An initializer that ends the process as a loss of power would."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def fail(key, shape, dtype):
     raise RuntimeError("no value today")
 
@@ -83,6 +78,8 @@ def tied(s):
     def layer(s, x):
         for part, size in (("query", 4), ("key", 2)):
             (s / part).get_variable("kernel", (4, size, 3), "bfloat16", initializer=initializers.normal(1.0))
+        for part in ("gate", "up"):
+            (s / part).get_variable("kernel", (4, 3))
         return x
 
     jscope.layers(layer, 3)(s / "deep", jnp.zeros(()))
@@ -99,13 +96,15 @@ TIED = Conversion(
             "(part h k) d -> i d h k",
             where={"part": ["query", "key"], "h": {"query": 4, "key": 2}},
         ),
+        Rule("deep/{part}/kernel", "h.{i}.mlp", "(part r) c -> i r c", where={"part": ["gate", "up"]}),
+        Rule("flat/{i}/{part}/kernel", "stack.{part}", "r i c -> r c", where={"part": ["gate", "up"]}),
         Rule("flat/{i}/query/kernel", "stack.query", "k h i d -> d h k"),
         Rule("flat/{i}/key/kernel", "stack.key", "i k h d -> d h k"),
     ],
     constants=[Constant("ids", "range", "int64", (1, 4))],
     added=[Constant("count", 0, "int32")],
 )
-"""Unstacked and fused, of unequal parts; stacked along the first axis, and another; tied; what only one side has."""
+"""Unstacked and fused, of unequal parts and of equal ones; stacked along the first axis, and another; tied; what only one side has."""
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -114,15 +113,16 @@ def test_a_file_has_other_names_and_layouts(monkeypatch, tmp_path, way):
     specs, (file, shard_bytes) = jscope.specs(tied), WAYS[way]
     monkeypatch.setattr(_blocks, "_LIMIT", 16 if way == "file" else 1 << 22)
     back = TIED.inverse
-    expected = jscope.tree.convert(specs.materialize(KEY(0)), back)
+    values = specs.materialize(KEY(0))
+    expected = jscope.tree.convert(values, back)
     returned = specs.materialize(KEY(0), to=tmp_path / file, shard_bytes=shard_bytes, conversion=back)
     assert sorted(jscope.tree.names(returned)) == sorted(jscope.tree.names(expected))
     assert not jscope.tree.diff(returned, expected)
-    restored = checkpoint.restore(specs, tmp_path / file, conversion=TIED)
-    assert not jscope.tree.diff(restored, specs.materialize(KEY(0)))
+    assert not jscope.tree.diff(checkpoint.restore(specs, tmp_path / file, conversion=TIED), values)
 
 
-@pytest.mark.parametrize("library", mostly_slow(TABLES, "haiku"))
+@pytest.mark.slow
+@pytest.mark.parametrize("library", TABLES)
 @pytest.mark.parametrize("scanned", [True, False])
 def test_a_file_is_as_a_library_has_it(tmp_path, library, scanned):
     """The tables that ship, for layers that are stacked here or not."""
@@ -183,17 +183,30 @@ def test_an_error_on_the_way_changes_nothing(tmp_path, way):
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
+KILLED = """
+import os, signal
+import jax, jscope
+
+def die(key, shape, dtype):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def model(s):
+    s.get_variable("a", (64, 64))
+    s.get_variable("b", (8, 8), initializer=die)
+
+jscope.specs(model).materialize(jax.random.key(0), to={!r}, shard_bytes={})
+"""
+"""Ends as a loss of power would, while the last of two variables is made."""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_a_process_that_is_killed_leaves_the_old_file(tmp_path):
-    """Killed while the last of two variables is made; a directory is not there at all."""
+@pytest.mark.parametrize("way", mostly_slow(["file", "shards"], "file"))
+def test_a_process_that_is_killed_leaves_the_old_file(tmp_path, way):
+    """And a directory is not there at all."""
     checkpoint.safetensors.save(tmp_path / "x.safetensors", {"old": np.ones(3)})
-    for arguments in ("to='x.safetensors'", "to='x', shard_bytes=10_000"):
-        program = (
-            "import jax\nfrom tests.checkpoint.test_initial import die, with_last\n"
-            f"with_last(die).materialize(jax.random.key(0), {arguments})"
-        )
-        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=ENV, capture_output=True, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+    command = [sys.executable, "-c", KILLED.format(*WAYS[way])]
+    done = subprocess.run(command, cwd=tmp_path, env=ENV, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     assert jscope.tree.names(checkpoint.safetensors.load(tmp_path / "x.safetensors")) == ["old"]
     assert not (tmp_path / "x").exists()
 
