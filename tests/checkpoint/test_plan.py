@@ -1,8 +1,6 @@
 """What `checkpoint.plan` calls certain is right; the values of one model under many names and layouts tell."""
 
 import re
-import subprocess
-import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +10,7 @@ import jscope
 from jscope import checkpoint
 from jscope.checkpoint import Conversion, safetensors
 from jscope.checkpoint._planning._planner import plan
+from jscope.cli import main
 from jscope.errors import StructureMismatchError
 from tests.checkpoint import namings, strangers
 
@@ -294,15 +293,16 @@ def test_what_is_written_is_read(tmp_path):
     assert "undecided" in str(proposal)
 
 
-def test_the_command_line_prints_the_table(tmp_path):
+def test_the_command_line_prints_the_table(tmp_path, capsys):
     """As TOML into a pipe; 1 is the status where something is undecided."""
     specs = jscope.specs(lambda scope: (scope / "norm").get_variable("gamma", (3,)))
     (tmp_path / "specs.json").write_text(specs.to_json())
     safetensors.save(tmp_path / "x.safetensors", {"ln_f.weight": np.ones(3, np.float32)})
-    command = [sys.executable, "-m", "jscope", "plan", str(tmp_path / "x.safetensors"), str(tmp_path / "specs.json")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert [(rule.ours, rule.theirs) for rule in Conversion.from_toml(done.stdout).rules] == [
-        ("norm/gamma", "ln_f.weight")
-    ]
-    assert "1 row: 1 certain, 0 likely, 0 undecided" in done.stderr
+    command = ["plan", str(tmp_path / "x.safetensors"), str(tmp_path / "specs.json")]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert [(rule.ours, rule.theirs) for rule in Conversion.from_toml(out).rules] == [("norm/gamma", "ln_f.weight")]
+    assert "1 row: 1 certain, 0 likely, 0 undecided" in err
+    safetensors.save(tmp_path / "x.safetensors", {"ln_f.weight": np.ones(4, np.float32)})
+    assert main(command) == 1
+    assert "# undecided: norm/gamma, no shape fits" in capsys.readouterr().out

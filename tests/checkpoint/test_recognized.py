@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 import jscope
 from jscope import checkpoint, nn
 from jscope.checkpoint import Conversion, Function, Rule, safetensors, tables
+from jscope.cli import main
 from jscope.errors import InvalidArgumentError
 from tests.checkpoint.layer_tables import CASES, TABLES, ours, theirs
 from tests.checkpoint.test_plan import Arrays
@@ -165,26 +164,23 @@ def test_a_reference_output_is_above_a_table():
     assert not jscope.tree.diff(jscope.tree.convert(arrays, proposal.conversion), truth)
 
 
-@pytest.mark.slow
-def test_the_command_line_knows_tables(tmp_path):
+def test_the_command_line_knows_tables(tmp_path, capsys):
     """Those that ship, functions included, and those of `--table`; what it prints is what `convert` takes."""
 
     def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "jscope", *map(str, arguments)], capture_output=True, text=True, check=False
-        )
+        status = main([*map(str, arguments)])
+        out, err = capsys.readouterr()
+        assert status == 0, err
+        return out
 
     _, specs, _, table = ours("pytorch", "lstm")
     arrays, _ = theirs("pytorch", "lstm")
     here, there, rules = (tmp_path / name for name in ("specs.json", "theirs.safetensors", "rules.toml"))
     here.write_text(specs.to_json())
     safetensors.save(there, arrays)
-    done = run("plan", there, here)
-    assert done.returncode == 0, done.stderr
-    rules.write_text(done.stdout)
-    assert Conversion.from_toml(done.stdout, functions=tables.FUNCTIONS).rules == table.rules
-    done = run("convert", there, tmp_path / "ours.safetensors", "--rules", rules)
-    assert done.returncode == 0, done.stderr
+    rules.write_text(run("plan", there, here))
+    assert Conversion.from_toml(rules.read_text(), functions=tables.FUNCTIONS).rules == table.rules
+    run("convert", there, tmp_path / "ours.safetensors", "--rules", rules)
     expected = jscope.tree.convert(arrays, table)
     assert not jscope.tree.diff(safetensors.load(tmp_path / "ours.safetensors"), expected)
     renamed = tmp_path / "renamed.safetensors"
@@ -193,6 +189,9 @@ def test_the_command_line_knows_tables(tmp_path):
     here.write_text(
         jscope.specs(lambda s: [s.get_variable(f"{n}", each.shape) for n, each in enumerate(arrays.values())]).to_json()
     )
-    done = run("plan", renamed, here, "--table", rules)
-    assert "certain" in done.stdout
-    assert "rules.toml` matches as a whole" in done.stdout
+    out = run("plan", renamed, here, "--table", rules)
+    assert "certain" in out
+    assert "rules.toml` matches as a whole" in out
+    rules.write_text("[[rule]")
+    assert main(["plan", str(renamed), str(here), "--table", str(rules)]) == 2
+    assert "rules.toml`: The table is not TOML" in capsys.readouterr().err
