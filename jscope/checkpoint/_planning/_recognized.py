@@ -137,7 +137,7 @@ def _tried(
     made = plans[-1].types
     fitting = {name for name, each in wanted.items() if name in made and made[name].shape == each.shape}
     lines = [" ".join(line.split()) for line in (*plans[-1].problems, *plans[-1].unmatched)]
-    lines += [f"`{name}` does not fit" for name in {**wanted, **made} if name not in fitting] if not lines else []
+    lines = lines or [f"`{name}` does not fit" for name in {**wanted, **made} if name not in fitting]
     return plans, len(fitting) / max(1, len(wanted)), lines
 
 
@@ -185,7 +185,7 @@ def _moves(made: Made) -> bool:
 def _is_told(made: Made, source: Mapping[str, Type]) -> bool:
     """Whether no other layout would fit the shapes."""
     ours = made.type.shape[len(made.bound.stacked) :]
-    return not made.bound.split and len(layouts(source[made.pieces[0].name].shape, ours)) == 1
+    return len(layouts(source[made.pieces[0].name].shape, ours)) == 1
 
 
 @dataclass(frozen=True)
@@ -215,8 +215,8 @@ def _same(one: list[Plan], other: list[Plan], name: str, source: Mapping[str, Ty
     shape = made.type.shape
     random = np.random.default_rng(0)
     values = [chained(_Numbered(source), plans) for plans in (one, other)]
-    for probe in range(min(_PROBES, 4 * math.prod(shape))):
-        at = [(n, n + 1) for n in random.integers(0, shape)] if probe else [(0, 1) for _ in shape]
+    for _ in range(min(_PROBES, 4 * math.prod(shape))):
+        at = [(n, n + 1) for n in random.integers(0, shape)]
         if values[0].read(name, at).tobytes() != values[1].read(name, at).tobytes():
             return False
     return True
