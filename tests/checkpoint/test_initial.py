@@ -104,7 +104,8 @@ TIED = Conversion(
     constants=[Constant("ids", "range", "int64", (1, 4))],
     added=[Constant("count", 0, "int32")],
 )
-"""Unstacked and fused, of unequal parts and of equal ones; stacked along the first axis, and another; tied; what only one side has."""
+"""Unstacked and fused, of unequal parts and of equal ones; stacked along the first axis, and others; tied; what only
+one side has."""
 
 
 @pytest.mark.parametrize("way", WAYS)

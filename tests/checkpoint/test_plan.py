@@ -211,6 +211,18 @@ def test_what_is_laid_out_otherwise_is_found(way):
     assert all(right and row.grade != "undecided" for row, right in rows), rows
 
 
+def test_a_reference_output_decides_what_they_have_apart():
+    """Also where several arrays of theirs become one of ours."""
+    ours, theirs = WAYS["what they have apart, we have in one"]
+    (row,) = plan(
+        jscope.tree.unflatten(ours),
+        Arrays(theirs),
+        check=lambda params: abs(params["attn"]["qkv"]["kernel"] - ours["attn/qkv/kernel"]).max(),
+    ).rows
+    assert (row.grade, row.reason) == ("certain", "the reference output")
+    assert is_right(row.rules, ours, theirs)
+
+
 def test_what_contains_all_tells_nothing_and_a_decoder_is_not_an_encoder():
     """A prefix of all names is left out; where there is an encoder, `decoder` is not."""
     shapes = {f"layers/{i}/{name}": np.ones((2, 3)) + n for i in range(3) for n, name in enumerate(("up/w", "gate/w"))}

@@ -129,9 +129,23 @@ def test_of_two_tables_that_differ_none_is_used():
     assert proposal.recognized is None
     assert grades(proposal)["q"] == "undecided"
     assert proposal.notes == ("`halves` and `pairs` both match as a whole, and differ in `q`: see `check`",)
+    # What a function would make of a large array is not computed only to compare.
+    called = Function(lambda x: pytest.fail("called"), shape=lambda x: x)
+    rules = [Rule("q", "q", "(h k) d -> d h k"), Rule("o", "o", "a b -> b a", function="f")]
+    third = Conversion(rules, functions={"f": called})
+    proposal = checkpoint.plan(like, Arrays(arrays), tables={"halves": one, "third": third})
+    assert proposal.notes == ("`halves` and `third` both match as a whole, and differ in `o`: see `check`",)
     # Under another name, it is the same.
     again = Conversion([Rule("q", "q", "(a b) c -> c a b"), Rule("o", "o", "x y -> y x")])
     assert checkpoint.plan(like, Arrays(arrays), tables={"halves": one, "again": again}).recognized == one
+
+
+def test_what_is_tied_has_a_row():
+    """So that each array of the file is somewhere among the rows."""
+    table = Conversion([Rule("e", "embedding"), Rule("e", "head", tied=True)])
+    arrays = {"embedding": np.ones((2, 3)), "head": np.ones((2, 3))}
+    rows = checkpoint.plan({"e": np.ones((2, 3))}, Arrays(arrays), tables={"mine": table}).rows
+    assert [row.rules[0].theirs for row in rows] == ["embedding", "head"]
 
 
 def test_what_a_table_of_layers_cannot_tell_is_likely():
