@@ -8,10 +8,12 @@ document (but for the folder of its name, if there is one), with the promotion t
 import atexit
 import doctest
 import gc
+import importlib
 import os
 import shutil
 import tempfile
 from importlib.metadata import version
+from pathlib import Path
 
 # JAX reads these when it is imported: here, in the workers of xdist, and in the programs that tests start.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -48,6 +50,15 @@ pytest_collect_file = Sybil(
     patterns=["README.md", "docs/*.md"],
     fixtures=["as_a_reader"],
 ).pytest()
+
+
+def pytest_collectstart(collector):
+    """Imports the package of a module of jscope, whose doctests are collected."""
+    # pytest does so only after it has looked whether the module is there: it would run the file again, beside the copy
+    # that the package has imported.
+    root = Path(__file__).parent
+    if root / "jscope" in collector.path.parents and collector.path.suffix == ".py":
+        importlib.import_module(".".join(collector.path.parent.relative_to(root).parts))
 
 
 @pytest.fixture(scope="module")
