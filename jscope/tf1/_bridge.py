@@ -81,9 +81,8 @@ def read(scope: Scope, path: str, *, trainable: bool) -> Any:
 
 def param(scope: Scope, path: str) -> Any:
     """Returns the param at a full path; None if there is none, if state is there too, or if getters are asked."""
-    above = scope.path
-    below = _path.relative(path, above) if above else path
-    if below is None or scope._context.getters or (scope._state and is_state(scope, path)):
+    below = _path.relative(path, scope.path)
+    if below is None or scope._context.getters or is_state(scope, path):
         return None
     return _variable_in(scope._params, below)
 

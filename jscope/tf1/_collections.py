@@ -41,11 +41,7 @@ class GraphKeys:
 
 def add(ambient: Ambient, key: Any, item: Any) -> None:
     """Puts an item at the end of a collection."""
-    collections = ambient.memory.collections
-    if key in collections:
-        collections[key].append(item)
-    else:
-        collections[key] = [item]
+    ambient.memory.collections.setdefault(key, []).append(item)
 
 
 def add_to_collection(name: Any, value: Any) -> None:

@@ -58,8 +58,7 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
         return None
     if _initial.is_constant(here.initializer if initializer is None else initializer):
         return None
-    found = here.dtype if dtype is None else dtype
-    found = found if found is _dtypes.FLOAT32 else _dtypes.as_dtype(found)
+    found = _dtypes.as_dtype(here.dtype if dtype is None else dtype)
     _name_scopes.check_root_name(path)
     _name_scopes.take_variable_name(ambient, path)
     constraint = here.constraint if constraint is None else constraint

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import types
 from typing import NamedTuple
+
+from jscope._util._stack import is_of
 
 
 class Site(NamedTuple):
@@ -22,14 +23,9 @@ class Site(NamedTuple):
         return f"{self.code.co_filename}:{next(lines)}"
 
 
-@functools.cache
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] == "jscope"
-
-
 def site_above(level: int) -> Site:
     """Returns the site of the innermost Python frame outside jscope; so many frames, this one included, are inside."""
     frame = sys._getframe(level)
-    while _is_ours(frame.f_globals.get("__name__", "")) and frame.f_back is not None:
+    while frame.f_back is not None and is_of(frame, "jscope"):
         frame = frame.f_back
     return Site(frame.f_code, frame.f_lasti)
