@@ -291,9 +291,9 @@ def _operator(word: str, name: str) -> Callable[[Any, Any], Any]:
     # Where nothing is traced, what is done around a program takes longer than the program. So of two arrays of one rank
     # nothing is asked but what they are; everything else goes the long way, to the same end.
     def operate(self: Any, other: Any) -> Any:
-        if self.__class__ is Tensor and isinstance(other, TensorLike):
+        if self.__class__ is Tensor and self._value.__class__ in _ARRAYS and isinstance(other, TensorLike):
             x, y = self._value, other.value()
-            if x.__class__ in _ARRAYS and y.__class__ in _ARRAYS and x.ndim == y.ndim:
+            if y.__class__ in _ARRAYS and x.ndim == y.ndim:
                 return _named(compiled(x, y), name)
         return result(self, other, function(*operands(self, other)), name)
 
