@@ -64,6 +64,7 @@ def take_variable_name(ambient: Ambient, path: str) -> None:
     if path.endswith(_path.SEPARATOR):
         return
     names, key = ambient.memory.names_in_use, path.lower()
+    # Nearly every variable is the first of its name; told apart here, it saves 1 % of an eager call.
     if key in names:
         _take_unique(names, path)
     else:
