@@ -724,6 +724,21 @@ def test_profiles_name_a_scope_once():
     assert (stacks["dot_general"], stacks["sin"]) == ("outer/d", "outer/inner/deep")
 
 
+def test_a_variable_takes_its_name_whatever_the_case():
+    """A name scope that comes after it gets another one; so does a variable after a name scope."""
+
+    def model():
+        tf1.get_variable("W", [])
+        with tf1.name_scope("w") as first:
+            pass
+        with tf1.name_scope("v"):
+            tf1.get_variable("V", [])
+        with tf1.name_scope("v") as second:
+            return first, second
+
+    assert tf1.transform(model).apply({"W": 1.0, "V": 1.0}) == ("w_1/", "v_2/")
+
+
 SEQUENCES = {
     "twice": lambda s, seen: [seen(s), seen(s)],
     "in itself": lambda s, seen: seen(s, lambda: seen(s, lambda: seen(s))),
