@@ -48,20 +48,32 @@ def crop_and_resize(image: Any, boxes: Any, crop_size: Any, method: str, outside
     """Boxes `(y1, x1, y2, x2)`, from 0 to 1, of images, all of one size: `(n, 4) -> (n, h, w, c)`. Always float32."""
     if method not in ("bilinear", "nearest"):
         raise ArgumentError(f"`method` must be 'bilinear' or 'nearest', not {method!r}.")
-    parts, boxes = as_array(image).astype(jnp.float32)[jnp.asarray(box_indices)], as_array(boxes)
-    for axis, new in enumerate(sizes_of(crop_size)):
-        last, shape = parts.shape[axis + 1] - 1, (len(boxes), *(1,) * axis, new, *(1,) * (2 - axis))
-        # Of one pixel, the middle of the box.
-        steps = np.linspace(0, 1, new, dtype=np.float32)[None] if new > 1 else np.full((1, 1), 0.5, np.float32)
-        start, end = boxes[:, axis, None], boxes[:, axis + 2, None]
-        places = ((start + (end - start) * steps) * last).reshape(shape)
-        low, high = (jnp.floor(places), jnp.ceil(places)) if method == "bilinear" else (jnp.floor(places + 0.5),) * 2
-        one, other = (
-            jnp.take_along_axis(parts, jnp.clip(at, 0, last).astype(jnp.int32), axis + 1) for at in (low, high)
-        )
-        found = one + (other - one) * (places - low)
-        parts = jnp.where((places >= 0) & (places <= last), found, jnp.float32(outside))
-    return parts
+    images, boxes = as_array(image).astype(jnp.float32), as_array(boxes)
+    of_image, (height, width) = as_array(box_indices)[:, None, None], sizes_of(crop_size)
+    top, bottom, down, in_rows = _cut(boxes[:, 0, None], boxes[:, 2, None], images.shape[1] - 1, height, method)
+    left, right, across, in_columns = _cut(boxes[:, 1, None], boxes[:, 3, None], images.shape[2] - 1, width, method)
+
+    # Only the pixels that are used: feature maps are large, and detectors cut hundreds of boxes from one.
+    def row_between(rows: Any) -> Any:
+        one, other = (images[of_image, rows[:, :, None], columns[:, None]] for columns in (left, right))
+        return one + (other - one) * across[:, None, :, None]
+
+    upper, lower = row_between(top), row_between(bottom)
+    found = upper + (lower - upper) * down[:, :, None, None]
+    return jnp.where((in_rows[:, :, None] & in_columns[:, None])[..., None], found, jnp.float32(outside))
+
+
+def _cut(start: Any, end: Any, last: int, new: int, method: str) -> tuple[Any, Any, Any, Any]:
+    """Returns the pixels before and after each new one, how far it is from the first, and whether it is inside."""
+    # In the order in which TensorFlow computes: a place that rounding moves over the edge gets another value.
+    places = start * last
+    if new > 1:
+        places = places + np.arange(new, dtype=np.float32)[None] * ((end - start) * last / (new - 1))
+    else:  # The middle of the box.
+        places = np.float32(0.5) * (start + end) * last
+    low, high = (jnp.floor(places), jnp.ceil(places)) if method == "bilinear" else (jnp.floor(places + 0.5),) * 2
+    one, other = (jnp.clip(at, 0, last).astype(jnp.int32) for at in (low, high))
+    return one, other, places - low, (places >= 0) & (places <= last)
 
 
 def resize_nearest(images: Any, size: Any, align_corners: bool, half_pixel_centers: bool) -> Any:
