@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from jscope import _path
 from jscope._scope import Scope
 from jscope._util._text import scope_at
 from jscope.errors import NativeTransformError, StateError
+from jscope.lift._eager import compiled
 from jscope.lift._kept import keeping
 from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, run_pure, with_values
 from jscope.lift._scan import Rng, joined
@@ -42,7 +44,7 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], s
             return jax.lax.cond(pred, *_collecting_branches(scope, branches), *operands)
     # All state, since both branches must return the same variables, whichever they write.
     with explaining(scope, "cond"), _sowing_alike(scope, branches, operands), keeping(scope) as keep:
-        out, effects = jax.lax.cond(pred, *(keep(f, run_pure, True) for f in branches), scope, *operands)
+        out, effects = compiled(scope, _cond, *(keep(f, run_pure, True) for f in branches))(pred, scope, *operands)
     commit(scope, effects)
     return out
 
@@ -58,7 +60,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], scope: Scope, *op
         with explaining(scope, "switch"):
             return jax.lax.switch(index, _collecting_branches(scope, branches), *operands)
     with explaining(scope, "switch"), _sowing_alike(scope, branches, operands), keeping(scope) as keep:
-        out, effects = jax.lax.switch(index, [keep(f, run_pure, True) for f in branches], scope, *operands)
+        out, effects = compiled(scope, _switch, *(keep(f, run_pure, True) for f in branches))(index, (scope, *operands))
     commit(scope, effects)
     return out
 
@@ -84,9 +86,8 @@ def while_loop(
         loop = places, dict(_path.items(scope._state)), count, init
         options = streams, scope._context.sharer
         with keeping(scope) as keep:
-            _, state, _, val = jax.lax.while_loop(
-                keep(cond_fn, _while_condition, *options), keep(body_fn, _while_body, *options), loop
-            )
+            steps = keep(cond_fn, _while_condition, *options), keep(body_fn, _while_body, *options)
+            _, state, _, val = compiled(scope, jax.lax.while_loop, *steps)(loop)
     commit(scope, Effects(state, {}))
     return val
 
@@ -117,9 +118,27 @@ def fori_loop(
         loop = place, dict(_path.items(scope._state)), init
         with keeping(scope) as keep:
             step = keep(body_fn, _fori_body, streams, scope._context.sharer)
-            _, state, val = jax.lax.fori_loop(lower, upper, step, loop, unroll=unroll)
+            # To be unrolled, its bounds must be known to the program.
+            run = functools.partial(_fori_loop, step, unroll=unroll) if unroll else compiled(scope, _fori_loop, step)
+            _, state, val = run(lower, upper, loop)
     commit(scope, Effects(state, {}))
     return val
+
+
+# JAX's own, as `compiled` calls them: the functions first.
+
+
+def _cond(true_fn: Callable[..., Any], false_fn: Callable[..., Any], pred: Any, *operands: Any) -> Any:
+    return jax.lax.cond(pred, true_fn, false_fn, *operands)
+
+
+def _switch(*args: Any) -> Any:
+    *branches, index, operands = args
+    return jax.lax.switch(index, branches, *operands)
+
+
+def _fori_loop(body_fn: Callable[..., Any], lower: Any, upper: Any, init: Any, unroll: int | bool | None = None) -> Any:
+    return jax.lax.fori_loop(lower, upper, body_fn, init, unroll=unroll)
 
 
 # The scope goes through these loops with what they carry, and comes out as it went in, which JAX makes a constant.

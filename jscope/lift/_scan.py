@@ -26,6 +26,7 @@ from jscope._util import _text
 from jscope._util._stack import call_site
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
+from jscope.lift._eager import compiled
 from jscope.lift._kept import keeping
 from jscope.lift._once import once
 from jscope.lift._pure import commit, explaining, is_collecting, run_pure, with_values
@@ -113,7 +114,7 @@ def _scan(
     loop_in = (shared, state, carry), (own_params, own_state, values, xs, index)
     with keeping(scope) as keep:
         step = keep(body, _step, streams, scope._context.sharer)
-        (_, carried, carry), (ys, effects) = jax.lax.scan(step, *loop_in, **loop)
+        (_, carried, carry), (ys, effects) = compiled(scope, jax.lax.scan, step, **loop)(*loop_in)
     uses = effects.uses if copied is None else indexed(effects.uses, copied.number)
     commit(scope, replace(effects, state={**carried, **effects.state}, uses=uses))
     return carry, ys

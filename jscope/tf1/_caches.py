@@ -29,6 +29,7 @@ from jax.extend.core import get_opaque_trace_state as trace_state
 
 from jscope._util._stack import lift_for_here
 from jscope.errors import NativeTransformError
+from jscope.lift._eager import is_eager
 
 # JAX keys its caches by the function, the types of its arguments, and its own settings. A user context is one more
 # setting, of which only we know the meaning: with two values a function has two entries, as if it were two functions.
@@ -37,10 +38,6 @@ _serials = itertools.count(1)
 _MARK = "__jscope_tf1__"
 _NO_TRANSFORM = ("tree_util", "tree")
 """Modules of JAX that call functions without tracing them."""
-
-# What the state is outside all traces, even if this module is imported on first use, inside one.
-with jax.ensure_compile_time_eval():
-    _EAGER = trace_state()
 
 
 class _ThreadState(threading.local):
@@ -61,7 +58,7 @@ class TraceWatch:
     """
 
     def __init__(self, *, collecting: bool) -> None:
-        self.eager = not collecting and trace_state() == _EAGER
+        self.eager = not collecting and is_eager()
         # The traces that are open, outermost first, each with its serial number: 0 is the call's own.
         self._traces = [(trace_state(), 0)]
         self._last_serial = 0

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import pytest
 
 import jscope
+from jscope.lift import _eager
 from tests.crossed import crossed, mostly_slow
 from tests.models import KEY
 
@@ -327,7 +328,7 @@ BODIES = {
 
 @pytest.fixture
 def counted():
-    """Counts what is compiled, and the runs of functions of this file that JAX traces."""
+    """Counts what is compiled, the runs of functions of this file that JAX traces, and calls of its loops' Python."""
     counts = collections.Counter()
 
     def listen(event, _, **__):
@@ -335,6 +336,7 @@ def counted():
 
     def profile(frame, event, _):
         counts["traced"] += event == "call" and frame.f_code is block.__code__
+        counts["entered"] += event == "call" and "/lax/control_flow/" in frame.f_code.co_filename
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     sys.setprofile(profile)
@@ -345,7 +347,7 @@ def counted():
 
 @pytest.mark.parametrize(("lift", "body"), crossed(COMPILES_ONCE, BODIES))
 def test_a_second_eager_call_traces_and_compiles_nothing(lift, body, counted):
-    """Wherever the body was made; its value is the same, and that of the model under `jit`."""
+    """Nor does it enter JAX's own loop: it calls what was compiled. Its value is the same, and that under `jit`."""
     model = jscope.transform(lambda s, x: LIFTS[lift](BODIES[body](), s / "a", x))
     params = model.init(KEY(0), X)
     run = functools.partial(model.with_rng(KEY(1)).apply, params, X)
@@ -354,6 +356,7 @@ def test_a_second_eager_call_traces_and_compiles_nothing(lift, body, counted):
     second = run()
     assert not counted["traced"]
     assert not counted["compiled"]
+    assert not counted["entered"]
     chex.assert_trees_all_equal(first, second)
     chex.assert_trees_all_close(jax.jit(run)(), second, rtol=1e-6)
 
@@ -365,6 +368,33 @@ def test_what_is_traced_and_compiled_is_counted(counted):
     run()
     assert counted["traced"]
     assert counted["compiled"]
+    assert counted["entered"]
+
+
+def test_other_bounds_of_a_loop_compile_nothing(counted):
+    """They are operands where nothing is traced; how far a loop is unrolled is part of what is compiled."""
+
+    def run(lower, upper, unroll=None):
+        count = lambda s, i, x: block(s, x) + i.astype(x.dtype)  # noqa: E731
+        return jscope.apply(lambda s, x: jscope.fori_loop(lower, upper, count, s, x, unroll=unroll), params, X)
+
+    params, arrays = {"w": jnp.float32(2.0)}, (jnp.int32(3), jnp.int32(7))
+    run(0, 2)
+    counted.clear()
+    out = run(3, 7)
+    assert not counted["traced"]
+    assert not counted["compiled"]
+    chex.assert_trees_all_close((run(*arrays), run(3, 7, unroll=2)), (out, out), rtol=1e-6)
+
+
+def test_the_state_outside_of_traces_is_known_from_inside_of_one():
+    """Whoever asks first may be traced."""
+    _eager._outside_of_traces.cache_clear()
+    traced = []
+    jax.jit(lambda x: traced.append(_eager.is_eager()) or x)(1.0)
+    jax.vmap(lambda x: traced.append(_eager.is_eager()) or x)(jnp.ones(2))
+    assert traced == [False, False]
+    assert _eager.is_eager()
 
 
 @pytest.mark.parametrize("arguments", ["arrays", "arrays by name", "a flag", "nothing"])
