@@ -132,13 +132,15 @@ def trace(library, size):
 @measure()
 def eager(library, size):
     """Calls the model without `jit`."""
-    for pair in pairs(library, (Transformer(size.shallow), Wide(size.wide))):
+    for pair in pairs(library, (Transformer(size.shallow), Wide(size.wide), Transformer(size.shallow, form="scanned"))):
 
         def make(built, variables, x=pair.x):
             bound = built.bound(variables)
             return lambda: bound(x)
 
-        yield pair.time("eager/apply", make, size)
+        # A scan of a function of the model: who compiles it in each call takes seconds, and no more than this tells.
+        scanned = pair.model == Transformer(size.shallow, form="scanned")
+        yield pair.time("eager/scanned", make, size, least=2) if scanned else pair.time("eager/apply", make, size)
 
 
 @measure(only=("explicit",))

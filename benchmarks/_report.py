@@ -41,7 +41,8 @@ def cell(found, library):
         return "-"
     spread = (found.get("ratio_high", 0) - found.get("ratio_low", 0)) / 2
     if library != "raw" and "ratio" in found:
-        return f"{found['ratio']:.2f} ±{spread:.2f}".removesuffix(" ±0.00")
+        digits = 2 if found["ratio"] >= 0.1 else 4
+        return f"{found['ratio']:.{digits}f} ±{spread:.2f}".removesuffix(" ±0.00")
     return quantity(found["median"], found["unit"]) + (f" ±{spread:.0%}" if spread >= 0.005 else "")
 
 

@@ -33,7 +33,7 @@ class Transformer:
       layers: How many blocks, `layer_0` ... Where they are scanned they are stacked under `layers`.
       form: "unrolled"; "scanned", and rematerialized; "jitted": each block called through the `jit` of the library;
         "native": the same through `jax.jit`, on what the library passes around. "shared": as "jitted", but for blocks
-        that are known to be equal; in the others, a function holds a model, whose input is random.
+        that are known to be equal, as "scanned" ones are; in the others, a function holds a model and its random input.
     """
 
     layers: int = 12

@@ -45,12 +45,12 @@ def transformer(scope, x, model):
     def run(scope, x):
         return block(scope, x, model.attend)
 
-    if model.form == "shared":
+    if model.form in ("shared", "scanned"):
         attend = model.attend
-        run = jscope.jit(lambda scope, x: block(scope, x, attend))
+        run = lambda scope, x: block(scope, x, attend)  # noqa: E731
     if model.form == "scanned":
         return jscope.layers(jscope.remat(run, prevent_cse=False), model.layers)(scope / "layers", x)
-    run = {"jitted": jscope.jit, "native": jax.jit}.get(model.form, lambda run: run)(run)
+    run = {"jitted": jscope.jit, "shared": jscope.jit, "native": jax.jit}.get(model.form, lambda run: run)(run)
     for i in range(model.layers):
         x = run(scope / f"layer_{i}", x)
     return x
