@@ -58,7 +58,7 @@ MAKERS = {
     "jscope.initializers": jscope.initializers.normal,
     "jax.nn.initializers": jax.nn.initializers.normal,
     "variance scaling of JAX": lambda scale: jax.nn.initializers.variance_scaling(scale, "fan_in", "normal"),
-    "closure over containers": lambda scale: closure((scale, [scale], {"a": scale})),
+    "closure over containers": lambda scale: closure((scale, [scale], {"a": scale}, {scale})),
 }
 
 

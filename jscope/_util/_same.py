@@ -104,7 +104,7 @@ def _pieces(value: Any, opaque: list[Any], seen: dict[int, tuple[int, Any]]) -> 
 
 def _of_container(value: Any, inner: Callable[[Any], Hashable]) -> Iterable[Hashable] | None:
     """Takes apart what consists of other values and nothing else; None for what does not."""
-    if type(value) in (tuple, list):
+    if type(value) in (tuple, list, set, frozenset):
         return map(inner, value)
     if type(value) is dict:
         return ((inner(name), inner(item)) for name, item in value.items())

@@ -314,11 +314,13 @@ class Config:
 
 
 config = Config()
+save_only_these_names = jax.checkpoint_policies.save_only_these_names
 BODIES = {
     "module": lambda: block,
     "lambda": lambda: lambda s, x: block(s, x),
     "partial": lambda: functools.partial(lambda factor, s, x: factor * block(s, x), 2.0),
     "config": lambda: lambda s, x: config.function(block(s, x)),
+    "remat": lambda: jscope.remat(lambda s, x: block(s, x), policy=save_only_these_names("a", "b")),
     "recursion": lambda: (deep := lambda s, x, n=2: deep(s, x, n - 1) if n else block(s, x)),
     "nested": lambda: lambda s, x: jscope.cond(x.sum() > 0, block, lambda s, x: x, s, x),
     "native": lambda: lambda s, x: jax.lax.fori_loop(0, 2, lambda i, x: jnp.sin(x), block(s, x)),
