@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NoReturn
@@ -16,6 +16,7 @@ from jscope._collect import split_arrays
 from jscope._specs import Specs
 from jscope._transform import Transformed, TransformedWithState, transform_with_state
 from jscope._types import Key
+from jscope._util._compiled import jitted
 from jscope.errors import InvalidArgumentError, JscopeError, MissingRngError
 from jscope.tree import _diff
 
@@ -87,7 +88,12 @@ class Case:
             out, new_state = self.run(params, state, inputs)
             return arrays_of(out), new_state
 
-        return jax.jit(run)
+        return compiled_soon(run)
+
+
+def compiled_soon(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function under `jit`, optimized less than usual: a law runs it once or twice."""
+    return jitted(function, None, brief=True)
 
 
 def case(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None, key: Key | None) -> Case:

@@ -9,7 +9,7 @@ import jax
 
 from jscope import tree
 from jscope._types import Key
-from jscope.testing._case import break_law, case, unequal
+from jscope.testing._case import break_law, case, compiled_soon, unequal
 
 
 def init_agrees(
@@ -21,7 +21,7 @@ def init_agrees(
       LawError: With a line for each variable that differs.
     """
     its = case(model, args, kwargs, key)
-    jitted = jax.jit(lambda key: its.model.init(key, *its.args, **its.kwargs))(its.key)
+    jitted = compiled_soon(lambda key: its.model.init(key, *its.args, **its.kwargs))(its.key)
     lines = []
     for kind, made, compiled, specs in zip(
         ("params", "state"), its.variables, jitted, (its.specs.params, its.specs.state), strict=True

@@ -12,7 +12,7 @@ from jscope import _path, _rng, tree
 from jscope._specs import Specs
 from jscope._types import Key
 from jscope.errors import InvalidArgumentError
-from jscope.testing._case import Case, arrays_of, break_law, case, unequal
+from jscope.testing._case import Case, arrays_of, break_law, case, compiled_soon, unequal
 
 
 def params_matter(
@@ -174,7 +174,7 @@ def _gradient(its: Case, params: Any, state: Any) -> list[tuple[str, Any]]:
                 total += jnp.sum(jnp.real(array).astype(jnp.float32) * weights)
         return total
 
-    return tree.items(jax.jit(jax.grad(weighted))(floats)) if floats else []
+    return tree.items(compiled_soon(jax.grad(weighted))(floats)) if floats else []
 
 
 def _moved(params: Any, key: Key) -> Any:
@@ -188,7 +188,7 @@ def _moved(params: Any, key: Key) -> Any:
         return (leaf.astype(jnp.float32) + 0.1 * noise).astype(leaf.dtype)
 
     # In one program, since each leaf by itself would be compiled for each operation and shape.
-    return jax.jit(lambda params: tree.map_with_path(moved, params))(params)
+    return compiled_soon(lambda params: tree.map_with_path(moved, params))(params)
 
 
 def _finite(array: Any) -> bool:
