@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import types
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,12 +40,24 @@ def base(scale, key, shape, dtype):
     return scale
 
 
+class Named(NamedTuple):
+    scale: float
+    unit: int = 1
+
+    def scaled(self):
+        return self.scale * self.unit
+
+
 @dataclass(frozen=True)
 class Value:
     scale: float
 
     def __call__(self, key, shape, dtype):
         return self.scale
+
+
+def sharding():
+    return jax.sharding.NamedSharding(jax.make_mesh((1,), ("data",)), jax.sharding.PartitionSpec("data"))
 
 
 MAKERS = {
@@ -58,6 +72,11 @@ MAKERS = {
     "jscope.initializers": jscope.initializers.normal,
     "jax.nn.initializers": jax.nn.initializers.normal,
     "variance scaling of JAX": lambda scale: jax.nn.initializers.variance_scaling(scale, "fan_in", "normal"),
+    "closure over a named tuple": lambda scale: closure(Named(scale)),
+    "closure over a namespace": lambda scale: closure(types.SimpleNamespace(scale=scale)),
+    "closure over a number of NumPy": lambda scale: closure(np.float32(scale)),
+    "closure over a precision": lambda scale: closure((scale, jax.lax.Precision.HIGHEST)),
+    "closure over a sharding": lambda scale: closure((scale, sharding(), sharding().spec)),
     "closure over containers": lambda scale: closure((scale, [scale], {"a": scale}, {scale})),
 }
 

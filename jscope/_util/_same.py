@@ -9,13 +9,14 @@ only itself.
 from __future__ import annotations
 
 import dis
+import enum
 import functools
 import re
 import sys
 import types
 import weakref
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import jax
@@ -38,7 +39,7 @@ class ById:
         return id(self.value)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Same:
     """A callable that equals every other that is made of the same parts.
 
@@ -46,15 +47,9 @@ class Same:
     nor classes alive that a user made.
     """
 
-    function: Any
+    function: Any = field(compare=False)
     parts: Hashable
-    by_value: bool
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.parts == other.parts
-
-    def __hash__(self) -> int:
-        return hash(self.parts)
+    by_value: bool = field(compare=False)
 
 
 def same(function: Any) -> Same:
@@ -72,10 +67,10 @@ def _pieces(value: Any, opaque: list[Any], seen: dict[int, tuple[int, Any]]) -> 
     """Takes a value apart into hashable pieces; one that cannot be taken apart goes into `opaque`, and is a piece."""
     kind = type(value)
     # With the type, since 1 == True.
-    if kind in _PLAIN or isinstance(value, np.dtype):
+    if kind in _PLAIN or isinstance(value, _COMPARED):
         return kind, value
     # By repr, since 0.0 == -0.0, and NaN does not equal itself.
-    if kind in (float, complex):
+    if kind in (float, complex) or isinstance(value, np.generic):
         return kind, repr(value)
     # A recursive function is one of its own parts, and functions share parts: to take each apart on every way to it
     # would take forever. Where it was met first is the same for all functions of that form. What was met is kept alive,
@@ -87,11 +82,11 @@ def _pieces(value: Any, opaque: list[Any], seen: dict[int, tuple[int, Any]]) -> 
     if (parts := _of_container(value, inner)) is not None:
         return kind, *parts
     match value:
-        case type() | types.BuiltinFunctionType() | types.ModuleType() if _is_constant(value):
+        case type() | types.BuiltinFunctionType() | types.ModuleType() | enum.Enum() if _is_constant(value):
             return ById(value)
         case _Jitted():
             return weakref.ref(value)
-        case _ if is_dataclass(kind):
+        case _ if is_dataclass(kind) or (isinstance(value, tuple) and hasattr(kind, "_fields")):
             return _of_instance(value, inner)
         # What a library defines, such as `jnp.zeros`; but not what it made of something else, such as `normal(0.02)`.
         case _ if _is_constant(value) and _is_defined(value):
@@ -113,7 +108,9 @@ def _of_container(value: Any, inner: Callable[[Any], Hashable]) -> Iterable[Hash
 
 
 _PLAIN = frozenset({types.NoneType, bool, int, str, bytes, range, types.EllipsisType})
+_COMPARED = (np.dtype, jax.sharding.Sharding, jax.sharding.Mesh, jax.sharding.PartitionSpec)
 _MADE_OF = {
+    types.SimpleNamespace: ("__dict__",),
     functools.partial: ("func", "args", "keywords", "__dict__"),
     types.MethodType: ("__func__", "__self__"),
     **dict.fromkeys((staticmethod, classmethod), ("__func__",)),
@@ -143,8 +140,9 @@ def _read(known: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _of_instance(value: Any, inner: Callable[[Any], Hashable]) -> Hashable:
-    """Takes an instance of a dataclass apart: its attributes, and those of its classes."""
-    held = {item.name: getattr(value, item.name, None) for item in fields(value)} | getattr(value, "__dict__", {})
+    """Takes an instance of a dataclass or a named tuple apart: its attributes, and those of its classes."""
+    names = (item.name for item in fields(value)) if is_dataclass(value) else value._fields
+    held = {name: getattr(value, name, None) for name in names} | getattr(value, "__dict__", {})
     state = [
         tuple((name, inner(item)) for name, item in vars(base).items() if not _says_nothing(name, item))
         for base in type(value).__mro__
@@ -159,7 +157,10 @@ def _says_nothing(name: str, item: Any) -> bool:
     if name.startswith("__"):
         code = getattr(getattr(item, "__wrapped__", item), "__code__", None)
         return not callable(item) or (code is not None and code.co_filename == "<string>")
-    return name == "_abc_impl" or isinstance(item, types.MemberDescriptorType)
+    return name in _OF_PYTHON or type(item).__name__ in ("member_descriptor", "_tuplegetter")
+
+
+_OF_PYTHON = ("_abc_impl", "_asdict", "_make", "_replace")
 
 
 def _reads_of(function: types.FunctionType) -> tuple[tuple[str, ...], ...] | None:
@@ -207,9 +208,8 @@ _AMBIENT = re.compile(r"jscope\.tf1(?!\.initializers)|numpy\.random")
 
 def _is_constant(value: Any) -> bool:
     """Whether a value belongs to a library whose attributes nobody changes, so that its identity is its value."""
-    return _is_of_library(
-        str(value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None))
-    )
+    module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+    return _is_of_library(str(module))
 
 
 def _is_defined(value: Any) -> bool:

@@ -9,6 +9,7 @@ import sys
 import types
 import weakref
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import chex
 import jax
@@ -249,6 +250,22 @@ def the_kind_of_a_number():
     return lambda s, x: sizes(s, x) * (3.0 if type(scale[0]) is int else 1.0), lambda: scale.__setitem__(0, 1)
 
 
+def a_name_in_a_namespace():
+    settings = types.SimpleNamespace(scale=1.0)
+    return lambda s, x: sizes(s, x) * settings.scale, lambda: setattr(settings, "scale", 3.0)
+
+
+def a_method_of_a_named_tuple():
+    class Settings(NamedTuple):
+        scale: float
+
+        def scaled(self, x):
+            return x * self.scale
+
+    settings = Settings(1.0)
+    return lambda s, x: settings.scaled(sizes(s, x)), lambda: setattr(Settings, "scaled", lambda self, x: 3.0 * x)
+
+
 CHANGES = {
     change.__name__.replace("_", " "): change
     for change in (
@@ -258,6 +275,7 @@ CHANGES = {
         *(an_attribute_of_a_base_class, a_method_of_a_dataclass, a_field_that_is_not_compared),
         *(an_attribute_of_an_object, a_property_of_a_class, an_array, an_argument_of_a_partial),
         *(what_a_library_object_calls, a_builtin_that_is_shadowed, the_kind_of_a_number),
+        *(a_name_in_a_namespace, a_method_of_a_named_tuple),
     )
 }
 """What a function depends on beside its arguments: each makes a function, and what changes it from `x` to `3 * x`."""
