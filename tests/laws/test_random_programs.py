@@ -171,7 +171,7 @@ def test_a_random_program_computes_the_same_in_every_form(seed, writes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("writes", [False, True])
-@pytest.mark.parametrize("seed", range(100, 100 + int(os.environ.get("JSCOPE_PROGRAMS", "20")) // 2))
+@pytest.mark.parametrize("seed", range(100, 100 + int(os.environ.get("JSCOPE_PROGRAMS", "12")) // 2))
 def test_many_random_programs_compute_the_same_in_every_form(seed, writes):
     """The same for more, three lifts deep; as many as `JSCOPE_PROGRAMS` says."""
     check(seed, writes=writes, depth=3)
