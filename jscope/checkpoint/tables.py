@@ -23,8 +23,8 @@ All functions take
 
 - `specs`: the specs of the model;
 - `names`: their names of our scopes, `{"encoder/attention": "bert.encoder.attn"}`, which hold for all below. Where an
-  index is to stand elsewhere than after the whole, write it: `{"layers/mlp": "h.{i}.mlp"}`, and where the names of
-  variables are, a `*`: `{"second": "rnn.*_l1"}`;
+  index is to stand elsewhere than after the whole, or is written otherwise, write it: `{"layers/mlp": "h.{i}.mlp"}`,
+  `{"layers": "block{i:_}"}`, and where the names of variables are, a `*`: `{"second": "rnn.*_l1"}`;
 - `layers`: what layers are whose names and shapes do not tell, `{regular expression in the path of the scope: kind}`. A
   kernel with an axis to slide along, and without a bias of another length, is taken for that of a `"conv"`, and may be
   that of a `"conv_transpose"`; a `"gru"` without biases may be a `"gru_reset_before"`. `"other"` keeps all names and
@@ -127,7 +127,8 @@ def keras(specs: Specs, *, names: Mapping[str, str] | None = None, layers: Kinds
     >>> [(rule.ours, rule.theirs) for rule in keras(specs).rules]
     [('hidden/kernel', 'hidden/0'), ('hidden/bias', 'hidden/1')]
 
-    Layouts are the same. `load_checkpoint` says how layers are called.
+    Layouts are the same. `load_checkpoint` says how layers are called that are read, `checkpoint.keras.save` how those
+    are that are written.
     """
     return table_of(specs, _libraries.KERAS, names or {}, layers or {})
 

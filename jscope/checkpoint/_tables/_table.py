@@ -16,6 +16,7 @@ from jscope._specs import Specs
 from jscope._util import _text
 from jscope.checkpoint._conversions._beside import Constant
 from jscope.checkpoint._conversions._conversion import Conversion
+from jscope.checkpoint._conversions._names import Template
 from jscope.checkpoint._conversions._rule import INVERSE, Rule
 from jscope.checkpoint._errors import ConversionError
 from jscope.checkpoint._tables._functions import FUNCTIONS
@@ -155,9 +156,10 @@ def _place(layer: Layer, library: Library, names: Mapping[str, str], direction: 
     # Where each text stands: after how many parts of ours, and whether after the part there, as an index does.
     found = [(0, False, said)] if said else []
     found += [(n + 1, False, _escaped(part)) for n, part in enumerate(parts) if n >= first]
-    # Within what the caller has named, the caller may say where an index stands.
-    indices = [(f"{{{name}}}", axis) for name, axis in zip(_INDICES, layer.stack, strict=False)]
-    found += [(axis.depth, True, index) for index, axis in indices if index not in said]
+    # Within what the caller has named, the caller may say where an index stands, and how it is written.
+    there = Template(said, {}, library.separator, library.separator).placeholders if said else {}
+    indices = [(name, axis) for name, axis in zip(_INDICES, layer.stack, strict=False) if name not in there]
+    found += [(axis.depth, True, f"{{{name}}}") for name, axis in indices]
     if _OWN in said and len(found) > 1:
         scope = _path.join(*parts[:first])
         raise ConversionError(
