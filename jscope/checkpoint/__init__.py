@@ -4,6 +4,7 @@
 whoever wrote it. No format that is read or written here can hold code: there is no pickle.
 """
 
+from jscope.checkpoint import keras as keras
 from jscope.checkpoint import safetensors as safetensors
 from jscope.checkpoint import tables as tables
 from jscope.checkpoint import tensorbundle as tensorbundle

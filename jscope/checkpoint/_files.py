@@ -22,6 +22,9 @@ try:
 except ImportError:  # Windows.
     fcntl = None
 
+BUFFER = 1 << 20
+"""Bytes to collect before they are given to the operating system."""
+
 # Quotas, and the limit of a process or file system on one file, call for the same advice.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -131,6 +134,17 @@ def refusals(path: Path) -> Iterator[None]:
         )
         refused.errno = error.errno
         raise refused from error
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Has the room on the disk set apart: writing is twice as fast then, and a full disk is known before."""
+    if hasattr(os, "posix_fallocate") and size:
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            # Some file systems cannot; then the disk may turn out to be full later on.
+            if error.errno not in (errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
 
 
 def sync(path: Path) -> None:

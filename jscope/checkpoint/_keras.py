@@ -7,6 +7,8 @@ an optimizer's variables and the state of random generators, is left out.
 
 Of a `.keras` file only the weights are read, never what the model consists of, which may name code to run. And no file
 is trusted: links are not followed, least of all to other files, and no array may claim more bytes than there are.
+
+What is written are groups and arrays, where `keras.save` has them. This file is all that knows HDF5.
 """
 
 from __future__ import annotations
@@ -27,26 +29,29 @@ import numpy as np
 
 from jscope import _path
 from jscope._util import _text
+from jscope.checkpoint._blocks import Blocks
 from jscope.checkpoint._errors import CheckpointError, CorruptCheckpointError, UnsupportedCheckpointError
+from jscope.checkpoint._files import BUFFER, reserve
+from jscope.checkpoint._keras_names import LAYERS, LEFT_OUT, VARS
 from jscope.checkpoint._other_formats import refuse_pointer
 from jscope.errors import MissingVariableError
 
 try:
     import h5py
 except ImportError as error:
-    raise ImportError("Keras's files are HDF5: `pip install jscope[keras]` reads them.") from error
+    raise ImportError("Keras's files are HDF5: `pip install jscope[keras]` reads and writes them.") from error
 
 WEIGHTS = "model.weights.h5"
 """What a `.keras` file, a zip archive, calls its weights."""
 
-_VARS, _LAYERS = "vars", "layers"
-_LEFT_OUT = ("optimizer", "seed_generator")
 _GROWTH = 1032
 """The most that deflate, HDF5's and zip's compression, can make of a byte."""
 _IN_MEMORY = 1 << 30
 """The most bytes of weights that are unpacked in memory."""
 _HEAP, _HEADER = re.compile(rb"GCOL\x01\0\0\0"), 16
 """How a heap of HDF5 begins, and how many bytes stand before its first object, and in each before its content."""
+_SAID = 1 << 12
+"""More bytes than HDF5 writes of an array, a group or a name."""
 _OWN_FILTERS = 6
 """Filters of HDF5 with a number up to this are its own; others are plugins, which are code."""
 
@@ -107,6 +112,22 @@ class KerasReader:
         """Lets go of the file. Arrays that were read stay valid."""
         self._opened.close()
 
+    def places(self) -> dict[str, str]:
+        """Returns where each array is in the file, by name."""
+        return {name: each.dataset.name for name, each in self._arrays.items()}
+
+    def layers(self) -> dict[str, str | None]:
+        """Returns the name that each layer has as an attribute, by its group."""
+        found: dict[str, str | None] = {}
+
+        def take(group: str, item: Any) -> None:
+            if isinstance(item, h5py.Group) and VARS in item and not {*_path.parts(group)} & {*LEFT_OUT}:
+                found[group] = _name_of(item)
+
+        take("", self._file)
+        self._file.visititems(take)
+        return found
+
     def _stored(self, dataset: Any) -> _Stored:
         """Returns an array that the file has, after checking that it has it."""
         if dataset.shape is None:
@@ -135,6 +156,52 @@ class KerasReader:
 def open(path: Path) -> KerasReader:
     """Returns the weights of a file of Keras."""
     return KerasReader(path)
+
+
+def write(path: Path, arrays: Mapping[str, Any], layers: Mapping[str, str | None]) -> None:
+    """Writes a file, and waits until it is on the disk: arrays by where they are, and names of layers by group."""
+    blocks = {
+        # One after the other comes to the host.
+        place: each if isinstance(each, Blocks) else Blocks(each.shape, each.dtype, lambda _, a=each: a, True)
+        for place, each in arrays.items()
+    }
+    groups = {group for place in (*arrays, *layers) for group in _path.prefixes(place)}
+    with path.open("r+b", BUFFER) as file:
+        # HDF5 goes to pieces where the disk is full. So it writes no more than what it says of arrays, and after this.
+        size = sum(each.nbytes for each in blocks.values())
+        reserve(file.fileno(), size + _SAID * (1 + len(blocks) + len(layers) + len(groups)))
+        begins = _laid_out(path, blocks, layers)
+        reserve(file.fileno(), os.path.getsize(path))
+        for place, each in blocks.items():
+            if each.nbytes:
+                file.seek(begins[place])
+                file.writelines(block.data for block in each)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _laid_out(path: Path, arrays: Mapping[str, Any], layers: Mapping[str, str | None]) -> dict[str, int]:
+    """Writes a file without the bytes of its arrays; returns where these begin."""
+    begins = {}
+    # It would lock the file for itself, which `replacing` has done already.
+    with h5py.File(path, "w", locking=False) as file:
+        for group, name in layers.items():
+            attributes = file.require_group(_path.join(group, VARS)).attrs
+            if name is not None:
+                attributes["name"] = name
+        how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        how.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        for place, array in arrays.items():
+            is_half = array.dtype == jnp.bfloat16
+            kind = h5py.h5t.py_create(np.dtype("V2") if is_half else array.dtype)
+            group, name = file.require_group(_path.parent(place)), _path.basename(place)
+            # The functions below h5py's own, which forget `how` where an array is a scalar.
+            made = h5py.h5d.create(group.id, name.encode(), kind, h5py.h5s.create_simple(array.shape), how)
+            if is_half:
+                group[name].attrs["dtype"] = array.dtype.name
+            begins[place] = made.get_offset()
+    return begins
 
 
 @contextlib.contextmanager
@@ -199,7 +266,7 @@ def _datasets(file: Any, path: str) -> Iterator[tuple[tuple[str, ...], tuple[str
         for name, item in _items(group, path):
             if isinstance(item, h5py.Dataset):
                 yield (*parts, name), (*raw, name), item
-            elif name not in _LEFT_OUT:
+            elif name not in LEFT_OUT:
                 groups.append((item, (*parts, *_shown(group, name, item)), (*raw, name)))
         left += groups[::-1]
 
@@ -216,19 +283,19 @@ def _items(group: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _shown(group: Any, name: str, item: Any) -> tuple[str, ...]:
     """Returns the parts of a name that stand for a group."""
-    if name == _VARS or (name == _LAYERS and _VARS not in item):
+    if name == VARS or (name == LAYERS and VARS not in item):
         return ()
     # What has no variables of its own is a list, in which positions stand where others have names.
-    if _VARS not in group and (found := _name_of(item)):
+    if VARS not in group and (found := _name_of(item)):
         return (found,)
     return (name.lstrip("_"),)
 
 
 def _name_of(layer: Any) -> str | None:
     """Returns the name that a layer has as an attribute."""
-    if not isinstance(layer, h5py.Group) or not isinstance(layer.get(_VARS, getlink=True), h5py.HardLink):
+    if not isinstance(layer, h5py.Group) or not isinstance(layer.get(VARS, getlink=True), h5py.HardLink):
         return None
-    attributes = layer[_VARS].attrs
+    attributes = layer[VARS].attrs
     # A text is a scalar; whatever else there may be is not even read.
     if "name" not in attributes or attributes.get_id("name").shape != ():
         return None

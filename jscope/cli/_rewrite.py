@@ -10,14 +10,17 @@ import glob
 import importlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from jscope import _path, tree
 from jscope._util import _text
-from jscope.checkpoint import CheckpointExistsError, Reader, tensorbundle
+from jscope.checkpoint import CheckpointExistsError, Reader, keras, tensorbundle
+from jscope.checkpoint._blocks import Blocks
 from jscope.checkpoint._conversions._conversion import raise_report
 from jscope.checkpoint._conversions._reader import ConvertedReader, converted
 from jscope.checkpoint._files import replacing
@@ -29,8 +32,12 @@ from jscope.errors import InvalidArgumentError, MissingVariableError, NameConfli
 
 Advance: TypeAlias = Callable[[int], None]
 
-SAFETENSORS, TENSORFLOW, ORBAX = "safetensors", "tensorflow", "orbax"
-_SUFFIXES = {SAFETENSORS: re.compile(r"\.safetensors$"), TENSORFLOW: re.compile(r"(\.ckpt(-\d+)?|\.index)$")}
+SAFETENSORS, TENSORFLOW, ORBAX, KERAS = "safetensors", "tensorflow", "orbax", "keras"
+_SUFFIXES = {
+    SAFETENSORS: re.compile(r"\.safetensors$"),
+    TENSORFLOW: re.compile(r"(\.ckpt(-\d+)?|\.index)$"),
+    KERAS: re.compile(r"\.weights\.h5$"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ def add_to(commands: Any) -> None:
         parser.add_argument("--to", choices=[*_WRITERS], help="the format of DST, where its suffix does not tell")
         add_options(parser)
         parser.add_argument("--force", action="store_true", help="replace what is there")
+        parser.add_argument("--like", metavar="H5", help="weights that Keras wrote of the model DST is for")
         # Both commands run the same code: here is what stands for the options that one of them lacks.
         parser.set_defaults(run=run, rules=[], dry_run=False, table=None, inverse=False)
     convert.add_argument(
@@ -90,6 +98,9 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Writes the checkpoint."""
     to = _format(arguments.target, arguments.to)
+    like = {} if arguments.like is None else {"like": arguments.like}
+    if like and to != KERAS:
+        raise InvalidArgumentError(f"--like is for weights of Keras, and `{arguments.target}` is to be {to}.")
     with opened(arguments.source) as reader:
         reader = reader if arguments.table is None else _converted(reader, arguments)
         found = items(reader, arguments)
@@ -107,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         if to == ORBAX or not arguments.force:
             _check_nothing_there(arguments.target, to)
         with _output.progress("writing", sum(item.nbytes for item in new.values())) as advance:
-            _WRITERS[to](arguments.target, reader, new, advance)
+            _WRITERS[to](arguments.target, reader, new, advance, **like)
     _output.note(f"wrote {_output.count(len(new), 'variable')} to {arguments.target}")
     return 0
 
@@ -135,8 +146,8 @@ def _format(target: str, to: str | None) -> str:
     formats = [name for name, pattern in _SUFFIXES.items() if pattern.search(target)]
     if to is None and not formats:
         raise InvalidArgumentError(
-            f"The name `{target}` does not tell a format. Give it a suffix (`.safetensors`, `.ckpt`), or say "
-            f"`--to {SAFETENSORS}`, `--to {TENSORFLOW}` or `--to {ORBAX}`."
+            f"The name `{target}` does not tell a format. Give it a suffix (`.safetensors`, `.ckpt`, "
+            f"`.weights.h5`), or say `--to {SAFETENSORS}`, `--to {TENSORFLOW}` or `--to {ORBAX}`."
         )
     return to or formats[0]
 
@@ -173,9 +184,28 @@ def _prefix(target: str) -> str:
 
 def _write_tensorflow(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
     """Writes one array after the other."""
-    if metadata := _user_metadata(reader):
-        _output.note(f"left out the metadata ({', '.join(metadata)}), which TensorFlow's format cannot hold")
+    _note_metadata(reader, "TensorFlow")
     tensorbundle.write(_prefix(target), _values(reader, new, advance))
+
+
+def _write_keras(
+    target: str, reader: Reader, new: Mapping[str, Item], advance: Advance, like: str | None = None
+) -> None:
+    """Writes one array after the other, each read only then."""
+    _note_metadata(reader, "Keras")
+
+    def later(item: Item) -> Blocks:
+        whole = Blocks(item.shape, item.dtype, lambda ranges: reader.get_tensor(item.key), at_once=True)
+        blocks = reader.get_blocks(item.key) if isinstance(reader, ConvertedReader) else whole
+
+        def read(ranges: Sequence[tuple[int, int]]) -> np.ndarray:
+            part = blocks.read(ranges)
+            advance(part.nbytes)
+            return part
+
+        return replace(blocks, read=read)
+
+    keras.write(target, {name: later(item) for name, item in new.items()}, like=like)
 
 
 def _write_safetensors(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
@@ -194,7 +224,12 @@ def _write_orbax(target: str, reader: Reader, new: Mapping[str, Item], advance: 
     orbax.save(Path(target), arrays, _new_metadata(reader, new)).result()
 
 
-_WRITERS = {SAFETENSORS: _write_safetensors, TENSORFLOW: _write_tensorflow, ORBAX: _write_orbax}
+_WRITERS: Mapping[str, Callable[..., None]] = {
+    SAFETENSORS: _write_safetensors,
+    TENSORFLOW: _write_tensorflow,
+    ORBAX: _write_orbax,
+    KERAS: _write_keras,
+}
 
 
 def _new_metadata(reader: Reader, new: Mapping[str, Item]) -> dict[str, str]:
@@ -204,6 +239,11 @@ def _new_metadata(reader: Reader, new: Mapping[str, Item]) -> dict[str, str]:
     return with_kinds(
         _user_metadata(reader), {name: kinds[item.key] for name, item in new.items() if item.key in kinds}
     )
+
+
+def _note_metadata(reader: Reader, format: str) -> None:
+    if metadata := _user_metadata(reader):
+        _output.note(f"left out the metadata ({', '.join(metadata)}), which {format}'s format cannot hold")
 
 
 def _user_metadata(reader: Reader) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import jscope
-from jscope.checkpoint import Checkpointer, _files, safetensors, tensorbundle
+from jscope.checkpoint import Checkpointer, _files, keras, load_checkpoint, safetensors, tensorbundle
 from tests.checkpoint.power import Disk
 
 SPECS = jscope.specs(lambda scope: scope.get_variable("w", (5,)))
@@ -47,11 +48,21 @@ def save_bundle(root, version):
     tensorbundle.save(root / "m", tree(version))
 
 
+def save_weights(root, version):
+    keras.save(root / "x.weights.h5", {"w": {"0": tree(version)["w"]}, "b": {"c": {"0": tree(version)["b"]["c"]}}})
+
+
+def load_weights(root):
+    with contextlib.closing(load_checkpoint(root / "x.weights.h5")) as reader:
+        return version_of({"w": reader.get_tensor("w/0"), "b": {"c": reader.get_tensor("b/c/0")}})
+
+
 FORMATS = {
     "file": (save_file, lambda root: version_of(safetensors.load(root / "x"))),
     "step": (save_step, load_step),
     "bundle": (save_bundle, lambda root: version_of(tensorbundle.load(root / "m"))),
     "bundle by its directory": (save_bundle, lambda root: version_of(tensorbundle.load(root))),
+    "weights of Keras": (save_weights, load_weights),
 }
 
 
@@ -96,6 +107,7 @@ CALLS = {
         ("rename", ".3.tmp", "3"),
         ("fsync", "run"),
     ],
+    "weights of Keras": replaced("x.weights.h5"),
     "bundle": [*replaced("m.data-00000-of-00001"), *replaced("m.index"), *replaced("checkpoint")],
 }
 

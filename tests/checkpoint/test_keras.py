@@ -1,8 +1,10 @@
-"""Weights of Keras: read as they are named, with nothing followed and nothing believed."""
+"""Weights of Keras: read as they are named, with nothing followed and nothing believed; written where Keras looks."""
 
 from __future__ import annotations
 
+import io
 import shutil
+import sys
 import zipfile
 
 import chex
@@ -13,9 +15,15 @@ import pytest
 
 import jscope
 from jscope import checkpoint, nn
-from jscope.checkpoint import CorruptCheckpointError, MissingCheckpointError, UnsupportedCheckpointError, tables
+from jscope.checkpoint import (
+    CorruptCheckpointError,
+    MissingCheckpointError,
+    UnsupportedCheckpointError,
+    _blocks,
+    tables,
+)
 from jscope.cli import main
-from jscope.errors import MissingVariableError
+from jscope.errors import InvalidArgumentError, InvalidNameError, MissingVariableError, StructureMismatchError
 from tests.checkpoint.layer_tables import recorded
 from tests.checkpoint.oracle.recording import DATA
 
@@ -217,3 +225,171 @@ def test_it_is_a_checkpoint_as_any_other(tmp_path):
     specs = jscope.specs(lambda scope: (scope / "norm").get_variable("0", (4,)))
     found = checkpoint.restore(specs, tmp_path / "a.weights.h5", select="^norm/0$")
     assert isinstance(found["norm"]["0"], jax.Array)
+
+
+SHAPED = {"float32": (2, 3), "bfloat16": (3,), "int64": (), "bool": (2,), "float16": (0, 3), "complex64": (1,)}
+NAMES = (
+    "0", "1", "hidden/0", "encoder/hidden/0", "encoder/0", "encoder/layers/dense/0", "layers/dense/0",
+    "layers/dense_1/0", "layers/lstm/cell/0", "blocks/block_1/layers/0", "blocks/block_1/layers/norm/0",
+)  # fmt: skip
+
+
+def test_what_is_saved_is_read_under_the_same_names(tmp_path):
+    """Whatever the dtype, and also in lists, of which others read the names of layers."""
+    random = np.random.default_rng(0)
+    each = [np.asarray(random.random(shape) * 9).astype(dtype) for dtype, shape in SHAPED.items()] * 2
+    arrays = dict(zip(NAMES, each, strict=False)) | {"hidden/1": jnp.ones(3), "hidden/2": np.ones(2, ">f4"), "in/0": 7}
+    checkpoint.keras.save(tmp_path / "a.weights.h5", arrays)
+    reader = checkpoint.load_checkpoint(tmp_path / "a.weights.h5")
+    found = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    chex.assert_trees_all_equal(found, {name: np.asarray(array) for name, array in arrays.items()})
+    assert {found[name].dtype for name in NAMES} == {*map(jnp.dtype, SHAPED)}
+    with h5py.File(tmp_path / "a.weights.h5") as file:
+        assert file["hidden/vars/2"].dtype == np.dtype("=f4")  # JAX, in Keras, has no other order of bytes.
+
+
+def outline(path):
+    """What a file has, but for the values: arrays by place, and the names of layers."""
+    found = {}
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            path = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(path) as file:
+        file.visititems(lambda place, item: found.update({place: (getattr(item, "shape", ""), dict(item.attrs))}))
+    return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_is_like_a_file_has_its_places(file, tmp_path):
+    """And other values, by the names that the file is read by."""
+    values = {name: np.full(shape, 3, np.float32) for name, shape in checkpoint.list_variables(DATA / file)}
+    checkpoint.keras.save(tmp_path / "a.weights.h5", values, like=DATA / file)
+    assert outline(tmp_path / "a.weights.h5") == outline(DATA / file)
+    reader = checkpoint.load_checkpoint(tmp_path / "a.weights.h5")
+    chex.assert_trees_all_equal({name: reader.get_tensor(name) for name in values}, values)
+
+
+def test_what_belongs_to_the_training_is_left_out_of_what_is_like_a_file(tmp_path):
+    """Also layers that only groups tell apart are where they were, and an attribute is not called by its layer."""
+    with h5py.File(tmp_path / "like.weights.h5", "w") as file:
+        for group in ("layers/dense", "layers/dense_1", "optimizer", "norm"):
+            file[f"{group}/vars/0"] = np.ones(2)
+            file[f"{group}/vars"].attrs["name"] = "same"
+        file.create_group("vars").attrs["name"] = "model"
+    values = {f"{group}/vars/0": np.zeros(2) for group in ("layers/dense", "layers/dense_1", "norm")}
+    checkpoint.keras.save(tmp_path / "a.weights.h5", values, like=tmp_path / "like.weights.h5")
+    expected = outline(tmp_path / "like.weights.h5")
+    assert outline(tmp_path / "a.weights.h5") == {
+        place: each for place, each in expected.items() if "optimizer" not in place
+    }
+    assert sorted(name for name, _ in checkpoint.list_variables(tmp_path / "a.weights.h5")) == sorted(values)
+
+
+def layers_of(scope, x):
+    return jscope.layers(lambda scope, x: nn.dense(scope / "dense", x, 32), 3)(scope / "blocks", x)
+
+
+def test_layers_that_are_stacked_are_counted_there(tmp_path, monkeypatch):
+    """Each is read from the stack while it is written, in blocks; an index is written as the caller says."""
+    monkeypatch.setattr(_blocks, "_LIMIT", 1000)
+    specs = jscope.specs(layers_of, jnp.ones((1, 32)))
+    params = specs.map(lambda spec: np.random.default_rng(0).random(spec.shape, np.float32))
+    table = tables.keras(specs, names={"blocks": "blocks/block{i:_}"})
+    checkpoint.keras.save(tmp_path / "a.weights.h5", params, conversion=table.inverse)
+    names = [name for name, _ in checkpoint.list_variables(tmp_path / "a.weights.h5")]
+    assert names == [f"blocks/block{each}/dense/{n}" for each in ("", "_1", "_2") for n in range(2)]
+    assert not jscope.tree.diff(checkpoint.restore(specs, tmp_path / "a.weights.h5", conversion=table), params)
+
+
+ONE = np.ones(2, np.float32)
+REFUSED = [
+    ({"hidden": {"kernel": ONE}}, r"`hidden/kernel` .* must end in the position .*\n.*tables.keras\(specs\).inverse"),
+    ({"hidden": {"0": ONE, "2": ONE}}, r"`hidden/2` .* positions count from 0, and there are 2 in its layer"),
+    ({"hidden": {"00": ONE}}, r"`hidden/00` .* must end in the position"),
+    ({"hidden": {"9" * 30: ONE}}, r"`hidden/9{30}` .* must end in the position"),
+    ({"blocks": [[ONE]]}, r"`blocks/0/0` .* `0` is neither a public attribute nor a class"),
+    ({"a.b": [ONE]}, r"`a.b/0` .* `a.b` is neither"),
+    ({"..": [ONE]}, r"`../0` .* `..` is neither"),
+    ({"_private": [ONE]}, r"`_private/0` .* `_private` is neither"),
+    ({"vars": [ONE]}, r"`vars/0` .* `vars` is where Keras has something else"),
+    ({"optimizer": [ONE]}, r"`optimizer/0` .* `optimizer` is where Keras has something else"),
+    ({"a": [jax.random.key(0)]}, r"`a/0` is a random key, which Keras's weights cannot hold"),
+    ({"a": [jnp.ones(2, "int4")]}, r"`a/0` is int4\[2\], which Keras's weights cannot hold"),
+    ({"a": ["text"]}, r"`a/0` cannot be saved: it is a `str`"),
+]
+
+
+@pytest.mark.parametrize(("tree", "message"), REFUSED)
+def test_what_keras_cannot_have_is_refused_by_name(tree, message, tmp_path):
+    """And the old file stays."""
+    path = tmp_path / "a.weights.h5"
+    path.write_text("old")
+    with pytest.raises((InvalidNameError, UnsupportedCheckpointError), match=f"(?s)^{message}"):
+        checkpoint.keras.save(path, tree)
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+
+
+def test_what_is_not_like_the_file_is_one_report(tmp_path):
+    """Names, shapes and dtypes; before anything is written."""
+    path, like = tmp_path / "a.weights.h5", DATA / FILES[0]
+    values = {name: np.ones(shape, np.float32) for name, shape in checkpoint.list_variables(like)}
+    values |= {"norm/0": np.ones(7, np.float32), "norm/1": values["norm/1"].astype("float16"), "more/0": ONE}
+    del values["norm/2"]
+    with pytest.raises(StructureMismatchError) as caught:
+        checkpoint.keras.save(path, values, like=like)
+    assert str(caught.value).splitlines() == [
+        f"The arrays are not those of `{like}`:",
+        "  missing:    `norm/2` float32[4]",
+        "  unexpected: `more/0` float32[2]",
+        "  shape:      `norm/0` is float32[7], expected float32[4]",
+        "  dtype:      `norm/1` is float16[4], expected float32[4]",
+    ]
+    with pytest.raises(MissingCheckpointError, match=r"no checkpoint .*other.weights.h5"):
+        checkpoint.keras.save(path, values, like=tmp_path / "other.weights.h5")
+    checkpoint.safetensors.save(tmp_path / "x.safetensors", values)
+    with pytest.raises(UnsupportedCheckpointError, match=r"x.safetensors` is not of Keras. .*model.save_weights"):
+        checkpoint.keras.save(path, values, like=tmp_path / "x.safetensors")
+    with pytest.raises(InvalidArgumentError, match=r"a.h5` must end in `.weights.h5`"):
+        checkpoint.keras.save(tmp_path / "a.h5", values)
+    assert [each.name for each in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs `posix_fallocate`")
+@pytest.mark.parametrize("arrays", [{"a": [np.ones(1 << 16)]}, {"a": [ONE] * 100}], ids=["values", "names"])
+def test_a_full_disk_is_known_before_hdf5_writes(arrays, tmp_path):
+    """HDF5 keeps a file that it could not write, and crashes on it later."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    try:
+        with pytest.raises(checkpoint.CheckpointWriteError, match=r"File too large.* Make room"):
+            checkpoint.keras.save(tmp_path / "a.weights.h5", arrays)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_command_writes_them(tmp_path, capsys):
+    """By the names that a table makes, or like a file."""
+    rules, a, b = (tmp_path / name for name in ("rules.toml", "a.safetensors", "b.weights.h5"))
+    checkpoint.safetensors.save(a, {"hidden.weight": np.ones((3, 2), np.float32)}, metadata={"license": "CC0"})
+    rules.write_text('[[rule]]\nours = "hidden/0"\ntheirs = "hidden.weight"\naxes = "o d -> d o"')
+    assert main(["convert", str(a), str(b), "--rules", str(rules)]) == 0
+    assert "left out the metadata (license), which Keras's format cannot hold" in capsys.readouterr().err
+    assert checkpoint.list_variables(b) == [("hidden/0", [2, 3])]
+    like, c = str(DATA / FILES[0]), str(tmp_path / "c.weights.h5")
+    assert main(["convert", like, c, "--like", like]) == main(["diff", like, c]) == 0
+    assert outline(tmp_path / "c.weights.h5") == outline(DATA / FILES[0])
+    assert main(["convert", like, c, "--like", like]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert main(["convert", like, str(a), "--like", like]) == 2
+    assert "--like is for weights of Keras, and" in capsys.readouterr().err
+
+
+def test_without_h5py_the_package_is_named(tmp_path, monkeypatch):
+    """When it is needed, and not before."""
+    monkeypatch.delitem(sys.modules, "jscope.checkpoint._keras", raising=False)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match=r"`pip install jscope\[keras\]` reads and writes them"):
+        checkpoint.keras.save(tmp_path / "a.weights.h5", {"a": [ONE]})
+    assert not [*tmp_path.iterdir()]

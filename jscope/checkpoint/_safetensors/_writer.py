@@ -6,7 +6,6 @@ place; then the others, those of wide dtypes first, so that each is aligned for 
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,13 +18,14 @@ import numpy as np
 from jscope._util._gc import gc_paused
 from jscope.checkpoint._blocks import Blocks
 from jscope.checkpoint._errors import UnsupportedCheckpointError
+from jscope.checkpoint._files import BUFFER, reserve
 from jscope.checkpoint._safetensors import _dtypes
 from jscope.checkpoint._safetensors._checksum import UNKNOWN, checksum, going_on
 from jscope.checkpoint._safetensors._header import ALIGNMENT, METADATA, OWN, Entry, Kind, encode_header
 from jscope.errors import InvalidArgumentError
 
-BUFFER, CHUNK = 1 << 20, 1 << 26
-"""Bytes to collect before they are given to the operating system, and before that is told to write them."""
+CHUNK = 1 << 26
+"""Bytes to collect before the operating system is told to write them."""
 
 
 @gc_paused()
@@ -51,7 +51,7 @@ def write_file(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str
     entries = {name: placed[name] for name in arrays}
     header = encode_header(entries, digests, metadata)
     with path.open("wb", BUFFER) as file:
-        _reserve(file.fileno(), len(header) + end)
+        reserve(file.fileno(), len(header) + end)
         file.write(header)
         large = _write_arrays(file, {name: data[name] for name in order})
         if large:  # Once more: its length must be known before the arrays, these digests are known only after.
@@ -97,17 +97,6 @@ def _write_blocks(file: BinaryIO, blocks: Blocks) -> str:
 
 def _sync(descriptor: int) -> None:
     getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has only `fsync`.
-
-
-def _reserve(descriptor: int, size: int) -> None:
-    """Has the room on the disk set apart: writing is twice as fast then, and a full disk is known before."""
-    if hasattr(os, "posix_fallocate") and size:
-        try:
-            os.posix_fallocate(descriptor, 0, size)
-        except OSError as error:
-            # Some file systems cannot; then the disk may turn out to be full later on.
-            if error.errno not in (errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP, errno.ENOSYS):
-                raise
 
 
 def _kind_of(name: str, array: Any) -> Kind:
