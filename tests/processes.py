@@ -27,10 +27,10 @@ def start(command, devices=2, stdout=subprocess.PIPE, **environment):
     return subprocess.Popen([sys.executable, *map(str, command)], env=os.environ | own | environment, **pipes)
 
 
-def run(*commands, devices=2, **environment):
+def run(*commands, devices=2, timeout=TIMEOUT, **environment):
     """Runs programs at the same time; returns what each has printed, after checking that all have ended well.
 
-    Where one fails, the others may wait for it, and are killed.
+    Where one fails, the others may wait for it, and are killed; so are all after `timeout` seconds.
     """
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in commands]
@@ -38,7 +38,7 @@ def run(*commands, devices=2, **environment):
         for command, file in zip(commands, files, strict=True):
             running.append(stack.enter_context(start(command, devices, file, **environment)))
             stack.callback(running[-1].kill)
-        until = time.monotonic() + TIMEOUT
+        until = time.monotonic() + timeout
         while None in (codes := [each.poll() for each in running]) and not any(codes) and time.monotonic() < until:
             time.sleep(0.05)
         printed = [file.seek(0) or file.read() for file in files]

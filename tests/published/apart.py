@@ -4,6 +4,7 @@ All tables that ship, those of layers and those of published models, and some ra
 has two devices, and of each array only the part that these have.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from tests.checkpoint.tables import conversions
 from tests.published.cases import load
 from tests.published.models import PUBLISHED, QUICK
 
-RANDOM = 60
+RANDOM = int(os.environ.get("JSCOPE_TABLES", "60"))
+"""How many random tables: 3,000 take ten minutes on two cores."""
 
 
 def spread(array, mesh):
@@ -59,14 +61,17 @@ def main(me, count, port, directory):
     for name in QUICK:
         check(PUBLISHED[name].table(PUBLISHED[name].config), load(name)[0], me, mesh, directory)
 
+    checked = []
+
     # The same ones in all processes, which wait for each other.
     @settings(max_examples=RANDOM, derandomize=True, database=None, deadline=None)
     @given(conversions(rules=2))
     def check_random(case):
         check(case[0], case[1], me, mesh, directory)
+        checked.append(case[0])
 
     check_random()
-    sys.stdout.write(f"{len(CASES) + len(QUICK)} tables\n")
+    sys.stdout.write(f"{len(CASES) + len(QUICK)} tables, and {len(checked)} random ones\n")
 
 
 if __name__ == "__main__":

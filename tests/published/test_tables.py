@@ -25,6 +25,7 @@ from tests.checkpoint.layer_tables import CASES
 from tests.checkpoint.test_conversions_files import check_devices
 from tests.checkpoint.test_plan import Arrays
 from tests.crossed import mostly_slow
+from tests.published.apart import RANDOM
 from tests.published.cases import CLASSES, load
 from tests.published.models import BERT_ARGS, PUBLISHED, QUICK, SMALL, SMALL_BERT, SMALL_LLAMA
 
@@ -82,10 +83,15 @@ def test_tables_on_eight_devices(tmp_path, name):
 
 @pytest.mark.slow
 def test_tables_in_two_processes(tmp_path):
-    """All that ship, and random ones, both ways: each process reads what its devices have; see `apart.py`."""
+    """All that ship, and as many random ones as `JSCOPE_TABLES` says: each process reads what its devices have.
+
+    See `apart.py`.
+    """
     program, port = Path(__file__).parent / "apart.py", processes.free_port()
-    printed = processes.run(*([program, rank, 2, port, tmp_path] for rank in range(2)))
-    assert all(f"{len(CASES) + len(QUICK)} tables" in each for each in printed)
+    printed = processes.run(
+        *([program, rank, 2, port, tmp_path] for rank in range(2)), timeout=processes.TIMEOUT + RANDOM
+    )
+    assert all(f"{len(CASES) + len(QUICK)} tables, and {RANDOM} random ones" in each for each in printed)
 
 
 KNOWN = ("gpt2", "bert", "llama", "llama_meta", "llama_tied", "vit")
