@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from jscope.checkpoint import Conversion
+from jscope import checkpoint
+from jscope.checkpoint import Conversion, Rule, safetensors
 from tests.checkpoint.tables import conversions
 
 
@@ -81,3 +82,60 @@ def test_traced_tables_do_the_same(case):
 def test_more_traced_tables_do_the_same(case):
     """The same, of more tables."""
     check_traced(case)
+
+
+PARTS = ("query", "key", "value")
+
+
+def by_head(y, h, k):
+    """GPT-NeoX and BLOOM: the query, key and value of one head beside each other."""
+    y = y.reshape(h, 3, k)
+    return y[:, 0], y[:, 1], y[:, 2]
+
+
+def multi_query(y, h, k):
+    """Falcon-7B: all queries, and then one key and one value for all heads."""
+    y = y.reshape(h + 2, k)
+    return y[:h], y[h:-1], y[-1:]
+
+
+def by_group(y, h, k, g=4):
+    """Falcon-40B: the queries of some heads, with the key and the value that these share."""
+    y = y.reshape(g, h // g + 2, k)
+    return y[:, :-2].reshape(h, k), y[:, -2], y[:, -1]
+
+
+FUSED = {
+    "gpt-neox": (by_head, 8, 8, 8, "(h part k)", "h k", {"h": 8}),
+    "gpt-neox, heads not apart": (by_head, 8, 8, 8, "(h part k)", "(h k)", {"h": 8, "k": 8}),
+    "bloom": (by_head, 16, 4, 16, "(h part k)", "h k", {"k": 4}),
+    "falcon-7b": (multi_query, 12, 8, 1, "(part h k)", "h k", {"h": {"query": 12, "key": 1, "value": 1}}),
+    "falcon-40b": (by_group, 16, 8, 4, "(g part n k)", "(g n) k", {"g": 4, "n": {"query": 4, "key": 1, "value": 1}}),
+}
+"""How each takes its outputs apart, how many heads there are, how wide, of keys; and the pattern that says the same."""
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_query_key_and_value_of_one_head_may_lie_beside_each_other(name, tmp_path):
+    """A matrix of all, of sizes by formula, is split as the model that has it splits its outputs; and taken back."""
+    split, h, k, g, axes, ours, where = FUSED[name]
+    random, where = np.random.default_rng(0), {"part": list(PARTS)} | where
+    weight, bias = (random.standard_normal(((h + 2 * g) * k, *more)) for more in ((h * k,), ()))
+    theirs = {
+        f"h.{i}.query_key_value.{leaf}": x + i for i in range(2) for leaf, x in (("weight", weight), ("bias", bias))
+    }
+    table = Conversion(
+        [
+            Rule("layers/{part}/kernel", "h.{i}.query_key_value.weight", f"{axes} d -> i d {ours}", where=where),
+            Rule("layers/{part}/bias", "h.{i}.query_key_value.bias", f"{axes} -> i {ours}", where=where),
+        ]
+    )
+    found, x = table.arrays(theirs), random.standard_normal(h * k)
+    for i in range(2):
+        expected = split((weight + i) @ x + bias + i, h, k)
+        for part, each in zip(PARTS, expected, strict=True):
+            kernel, bias_of = (found[f"layers/{part}/{leaf}"][i] for leaf in ("kernel", "bias"))
+            np.testing.assert_allclose(np.tensordot(x, kernel, 1) + bias_of, each.reshape(bias_of.shape), rtol=1e-9)
+    check_in_memory((table, theirs, found))
+    safetensors.save(tmp_path / "x.safetensors", found, conversion=table.inverse)
+    equal({each: checkpoint.load_variable(tmp_path / "x.safetensors", each) for each in theirs}, theirs)

@@ -144,7 +144,7 @@ def test_nothing_certain_is_wrong_between_strangers(share):
         random = np.random.default_rng([len(ours), len(theirs), int(10 * share)])
         rows += judged(here, {name: array for name, array in there.items() if random.random() >= share})
     assert not [row for row, right in rows if row.grade == "certain" and not right]
-    # Which head is whose cannot be told where neither side has an axis of heads; and what is missing is not listed.
+    # What is in one array on both sides may be in another order there; and what is missing is not listed.
     assert share or sum(right for _, right in rows) >= 0.93 * len(rows)
 
 
@@ -209,6 +209,39 @@ def test_what_is_laid_out_otherwise_is_found(way):
     """At least likely, and right."""
     rows = judged(*WAYS[way])
     assert all(right and row.grade != "undecided" for row, right in rows), rows
+
+
+def by_head(of_theirs):
+    """Query, key and value of one head beside each other: in one of the two, which have no axis of heads."""
+    random, h, k, d = np.random.default_rng(0), 4, 3, 10
+    parts = {p: (random.random((d, h * k)), random.random(h * k)) for p in ("query", "key", "value")}
+    apart, whole = {}, {}
+    for n, leaf in enumerate(("kernel", "bias")):
+        each = [values[n].reshape(*values[n].shape[:-1], h, k) for values in parts.values()]
+        fused = np.stack(each, -2).reshape(*each[0].shape[:-2], -1)
+        apart |= {f"layers/0/attention/{part}/{leaf}": values[n] for part, values in parts.items()}
+        whole[f"layers/0/attention/query_key_value/{leaf}"] = fused
+    return (apart, whole) if of_theirs else (whole, apart)
+
+
+@pytest.mark.parametrize("of_theirs", [True, False])
+def test_how_many_heads_there_are_is_listed(of_theirs):
+    """Where neither side has an axis of heads no shape tells it: a reference output does."""
+    ours, theirs = by_head(of_theirs)
+    rows = judged(ours, theirs)
+    assert all(right and row.grade == "undecided" for row, right in rows), rows
+    like = jscope.tree.unflatten(ours)
+    proposal = plan(like, Arrays(theirs))
+    text = "b=2 c=6, or b=3 c=4, or b=4 c=3, or b=6 c=2"
+    assert text in str(proposal)
+    assert f"\n# # {text}\n" in proposal.to_toml()
+    proposal = plan(
+        like,
+        Arrays(theirs),
+        check=lambda params: max(abs(x - ours[name]).max() for name, x in jscope.tree.flatten(params).items()),
+    )
+    assert {row.grade for row in proposal.rows} == {"certain"}
+    assert all(is_right(row.rules, ours, theirs) for row in proposal.rows)
 
 
 def test_a_reference_output_decides_what_they_have_apart():

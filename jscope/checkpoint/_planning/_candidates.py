@@ -18,6 +18,8 @@ from jscope.checkpoint._planning._layouts import Groups, Layout, layouts
 
 _INDICES = ("i", "j", "k", "l", "m", "n")
 _AXES = "abcdefgh"
+_HEADS = 256
+"""The most heads that are thought of."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +276,22 @@ def _laid(ours: Family, theirs: Family, more: int) -> Iterator[tuple[Layout, tup
             whole = [] if len(set(members)) > 1 else range(1, len(layout.theirs[axis]))
             for before in (0, *whole):  # Between heads, as some have it, or before them all.
                 yield layout, (axis, before)
+            if "qkv" in ours.words.bag and len(set(members)) == len(layout.theirs[axis]) == 1:
+                yield from ((by_head, (axis, 1)) for by_head in _by_head(layout, axis))
+
+
+def _by_head(layout: Layout, axis: int) -> Iterator[Layout]:
+    """Yields a layout with an axis of theirs as heads and their widths: how many there are no shape tells."""
+    (split,), new = layout.theirs[axis], len(layout.sizes)
+    size = layout.sizes[split]
+    for heads in range(2, min(size // 2, _HEADS) + 1):
+        if size % heads == 0:
+            sizes = (*layout.sizes[:split], heads, *layout.sizes[split + 1 :], size // heads)
+            yield Layout(sizes, _split(layout.theirs, split, new), _split(layout.ours, split, new))
+
+
+def _split(groups: Groups, split: int, new: int) -> Groups:
+    return tuple(tuple(k for at in group for k in ((at, new) if at == split else (at,))) for group in groups)
 
 
 def _alike(one: Layout, other: Layout) -> bool:

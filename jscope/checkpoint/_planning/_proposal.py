@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jscope._util import _show
 from jscope.checkpoint._conversions._conversion import Conversion
@@ -70,8 +70,9 @@ class Proposal:
             lines += [(row.grade, each.ours, each.theirs, each.axes, row.reason) for each in row.rules]
             if not row.rules:
                 lines.append((row.grade, row.ours, "", "", row.reason))
-                lines += [("", "", f"{each[0].theirs} ?", each[0].axes, "") for each in row.candidates[:_LISTED]]
-                more = len(row.candidates) - _LISTED
+                listed = _alike(row.candidates)[:_LISTED]
+                lines += [("", "", f"{each[0][0].theirs} ?", each[0][0].axes, _sizes(each)) for each in listed]
+                more = len(row.candidates) - sum(map(len, listed))
                 lines += [("", "", f"and {more} more", "", "")] * (more > 0)
         lines += [("unused", "", name, "", "") for name in self.unused]
         return lines + [("note", "", "", "", text) for text in self.notes]
@@ -96,7 +97,7 @@ class Proposal:
             if not row.rules:
                 # Printed as well, so that who completes the table sees what there is to choose from.
                 text.append(f"# undecided: {_line(row.ours)}, {row.reason}")
-                text += [_commented(each) for each in row.candidates[:_LISTED]]
+                text += [_commented(each) for each in _alike(row.candidates)[:_LISTED]]
         if self.unused:
             text.append(
                 "\n".join(["# unused; what is not wanted goes to `drop`:", *(f"#   {_line(n)}" for n in self.unused)])
@@ -114,6 +115,23 @@ def _line(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
-def _commented(rules: Sequence[Rule]) -> str:
-    _, *blocks = Conversion(rules[:1]).to_toml().rstrip().split("\n\n")
-    return "\n".join(f"# {line}" for line in "\n\n".join(blocks).splitlines())
+def _alike(candidates: Sequence[Sequence[Rule]]) -> list[list[Sequence[Rule]]]:
+    """Returns candidates, those together that differ in sizes only: in how many heads there are, say."""
+    found: dict[Any, list[Sequence[Rule]]] = {}
+    for rules in candidates:
+        found.setdefault(tuple((rule.theirs, rule.axes) for rule in rules), []).append(rules)
+    return list(found.values())
+
+
+def _sizes(alike: Sequence[Sequence[Rule]]) -> str:
+    """Returns the sizes in which candidates differ."""
+    wheres = [rules[0].where for rules in alike]
+    names = [name for name, size in wheres[0].items() if any(each[name] != size for each in wheres)]
+    texts = [" ".join(f"{name}={each[name]}" for name in names) for each in wheres if names]
+    return ", or ".join([*texts[:_LISTED], *["others"] * (len(texts) > _LISTED)])
+
+
+def _commented(alike: Sequence[Sequence[Rule]]) -> str:
+    _, *blocks = Conversion(alike[0][:1]).to_toml().rstrip().split("\n\n")
+    lines = [*"\n\n".join(blocks).splitlines(), *[f"# {sizes}" for sizes in [_sizes(alike)] if sizes]]
+    return "\n".join(f"# {line}" for line in lines)
