@@ -11,7 +11,7 @@ import contextlib
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ _LIBRARIES = {
     "tables.keras": _libraries.KERAS,
     "tables.tf1": _libraries.TF1,
 }
+_DIFFER, _MAY_DIFFER = "differ", "may differ"
 _PROBES = 32
 """How many elements of an array are followed to where they come from."""
 
@@ -55,13 +56,13 @@ class Recognized:
       table: The one that matches as a whole.
       rows: Its rows.
       notes: What is to be told of others.
-      doubted: Names of ours of which several tables that match make other arrays.
+      doubted: Names of ours of which several tables that match make other arrays, or may: what they do.
     """
 
     table: Conversion | None = None
     rows: tuple[ProposedRow, ...] = ()
     notes: tuple[str, ...] = ()
-    doubted: frozenset[str] = frozenset()
+    doubted: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,19 +94,25 @@ def recognized(
         return Recognized(notes=tuple(notes))
     first = matches[0]
     for other in matches[1:]:
-        if doubted := [each for each in wanted if not _same(first.plans, other.plans, each, source)]:
-            text = f"`{first.name}` and `{other.name}` both match as a whole, and differ in `{doubted[0]}`: see `check`"
-            return Recognized(notes=(*notes, text), doubted=frozenset(doubted))
+        told = {each: _difference(first.plans, other.plans, each, source) for each in wanted}
+        if doubted := {each: what for each, what in told.items() if what}:
+            # Of what is known to differ, if there is any.
+            name = min(doubted, key=lambda each: doubted[each] != _DIFFER)
+            text = f"`{first.name}` and `{other.name}` both match as a whole, and {doubted[name]} in `{name}`"
+            text += " (a function makes it, which is not called to compare)" * (doubted[name] == _MAY_DIFFER)
+            return Recognized(notes=(*notes, f"{text}: see `check`"), doubted=doubted)
     return Recognized(first.table, tuple(_rows(first)), tuple(notes))
 
 
-def doubt(rows: list[Graded], doubted: frozenset[str]) -> list[Graded]:
+def doubt(rows: list[Graded], doubted: Mapping[str, str]) -> list[Graded]:
     """Returns rows of which none that is doubted is decided."""
-    reason = "tables that match as a whole differ here"
-    return [
-        replace(row, grade=UNDECIDED, reason=reason, chosen=None) if doubted & {*row.family.all_names()} else row
-        for row in rows
-    ]
+    made = []
+    for row in rows:
+        if what := [doubted[name] for name in row.family.all_names() if name in doubted]:
+            what = _DIFFER if _DIFFER in what else what[0]
+            row = replace(row, grade=UNDECIDED, reason=f"tables that match as a whole {what} here", chosen=None)
+        made.append(row)
+    return made
 
 
 def _shipped(specs: Specs) -> Iterator[tuple[str, Conversion, tuple[Conversion, ...]]]:
@@ -148,7 +155,7 @@ def _unsure(
     found = {}
     for other in others:
         theirs, _, wrong = _tried(other, wanted, source)
-        differ = [] if wrong else [each for each in wanted if not _same(plans, theirs, each, source)]
+        differ = [] if wrong else [each for each in wanted if _difference(plans, theirs, each, source)]
         found |= dict.fromkeys(differ, "another kind of layer has these names and shapes, too: say so in `layers`")
     # A table of layers knows few names, such as `weight`, which others give to matrices that are not transposed.
     moved = {each: made for each, made in plans[-1].made.items() if isinstance(made, Made) and _moves(made)}
@@ -204,19 +211,20 @@ class _Numbered:
         return (numbers % 8).astype(self.types[name].dtype)
 
 
-def _same(one: list[Plan], other: list[Plan], name: str, source: Mapping[str, Type]) -> bool:
-    """Whether both make the same array of this name."""
+def _difference(one: list[Plan], other: list[Plan], name: str, source: Mapping[str, Type]) -> str:
+    """Returns what two tables do in the array of this name: nothing where they make the same."""
     made, different = (plans[-1].made[name] for plans in (one, other))
     if made == different:
-        return True
+        return ""
+    before = [each for plan in (*one[:-1], *other[:-1]) for each in plan.made.values()]
     # A function would be given all of an array, which may be large.
-    if any(isinstance(each, Made) and each.function for plan in (*one, *other) for each in plan.made.values()):
-        return False
+    if any(isinstance(each, Made) and each.function for each in (made, different, *before)):
+        return _MAY_DIFFER
     shape = made.type.shape
     random = np.random.default_rng(0)
     values = [chained(_Numbered(source), plans) for plans in (one, other)]
     for _ in range(min(_PROBES, 4 * math.prod(shape))):
         at = [(n, n + 1) for n in random.integers(0, shape)]
         if values[0].read(name, at).tobytes() != values[1].read(name, at).tobytes():
-            return False
-    return True
+            return _DIFFER
+    return ""
