@@ -6,8 +6,7 @@ stay what they are, so that `if is_training:` works.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,24 +30,6 @@ CONTROL_FLOW_NOTE = (
 )
 
 
-GRAD_NOTE = (
-    "jscope: a scope has a random key among its leaves, by which nothing can be differentiated. `jscope.grad` and "
-    "`jscope.value_and_grad` differentiate by the params; for JAX's own, pass `scope.with_rng(None)`."
-)
-
-
-@contextlib.contextmanager
-def advising() -> Iterator[None]:
-    """Adds to errors that JAX raises about scopes what to do about them."""
-    try:
-        yield
-    except TypeError as error:
-        # JAX has no class of its own for this; the dtype of a key is what it names.
-        if "grad requires" in str(error) and "key<" in str(error):
-            error.add_note(GRAD_NOTE)
-        raise
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """A function of a scope with the arguments of one call, and the sizes of the mapped axes it names."""
@@ -67,7 +48,7 @@ class Call:
         # New for every call: of a function that it knows, JAX would answer from its cache, and find no variables.
         def run(key: Key, arrays: list[Any]) -> None:
             # The frame begins inside the trace, which is therefore its own: see `Frame.trace`.
-            with Frame(collecting=True) as frame, advising():
+            with Frame(collecting=True) as frame:
                 args, kwargs = rebuild(arrays)
                 try:
                     self.function(root(frame, key), *args, **kwargs)

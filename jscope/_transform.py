@@ -19,7 +19,7 @@ import jax
 
 from jscope import _path
 from jscope._check import check_key, checked_tree, with_shardings
-from jscope._collect import Call, advising, is_data_dependent
+from jscope._collect import Call, is_data_dependent
 from jscope._frame import Crossing, Frame
 from jscope._materialize import materialize
 from jscope._scope import Scope, root
@@ -85,7 +85,7 @@ class Program:
         """Returns the output and the new state."""
         # Copies of the dicts, not of the arrays: what the call writes goes into them.
         crossing = Crossing("", checked_tree("params", params), checked_tree("state", state) if self.stateful else {})
-        with Frame(crossing=crossing, stateful=self.stateful, capturing=self.pattern is not None) as frame, advising():
+        with Frame(crossing=crossing, stateful=self.stateful, capturing=self.pattern is not None) as frame:
             try:
                 out = self.function(root(frame, self.rng), *args, **kwargs)
             except Exception as error:

@@ -17,9 +17,19 @@ _MAPPED = (
     "of `jax.lax.scan` or `jax.lax.map` closes over it. Where each element has variables of its own, use "
     "`jscope.vmap`, `jscope.scan` or `jscope.map`."
 )
+_GRAD = (
+    "if this differentiates by a scope: its state and a random key are among its leaves, by which nothing can be "
+    "differentiated. `jscope.grad` and `jscope.value_and_grad` differentiate by the params; for JAX's own, pass "
+    "`scope.with_rng(None)`."
+)
 _CALLED = "`zeros` and `ones` are initializers already: pass them without a call, `initializer=zeros`."
 _NOTES = (
-    (AttributeError | TypeError, r"'Scope'|\.Scope'>|attribute '?(get_variable|variable_scope|_path)\b", _SCOPE_FIRST),
+    (
+        AttributeError | TypeError,
+        r"'Scope'|\.Scope'>|attribute '?(get_variable|variable_scope|_path|_frame|collecting)\b",
+        _SCOPE_FIRST,
+    ),
+    (TypeError, r"^(grad|jacfwd|jacrev) (requires|with) |^primal .* jax\.jvp do not match", _GRAD),
     (TypeError, r"for /: .* and 'str'|ufunc 'divide' (did not contain a loop|not supported)", _SCOPE_FIRST),
     (TypeError, r"missing \d required positional arguments: 'key' and 'shape'", _CALLED),
     (ValueError, r"^(vmap|pmap|scan|map) .*(its argument along|inconsistent sizes|different leading axis)", _MAPPED),
