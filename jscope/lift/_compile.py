@@ -139,7 +139,7 @@ def _finished(
     def lifted(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
         # The note names the path that the caller knows, so it goes by the scope before `entering`.
         scope = with_values(scope)
-        with explaining(scope, lift):
+        with explaining(scope, lift, function):
             out, effects = run((entering or _inside)(scope), *args, **kwargs)
         commit(scope, effects)
         return out

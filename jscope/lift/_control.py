@@ -14,11 +14,11 @@ import numpy as np
 from jscope import _path
 from jscope._scope import Scope
 from jscope._util._text import scope_at
-from jscope.errors import NativeTransformError, StateError
+from jscope.errors import InvalidArgumentError, NativeTransformError, StateError
 from jscope.lift._eager import compiled
 from jscope.lift._kept import keeping
 from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, run_pure, with_values
-from jscope.lift._scan import Rng, joined
+from jscope.lift._scan import Loop, Rng, joined
 from jscope.lift._view import Streams, at_index, copies, lifted_view, shared_streams, sharing, view
 
 
@@ -40,10 +40,10 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], s
     scope = with_values(scope)
     branches = (true_fn, false_fn)
     if is_collecting(scope):
-        with explaining(scope, "cond"):
+        with explaining(scope, "cond", *branches):
             return jax.lax.cond(pred, *_collecting_branches(scope, branches), *operands)
     # All state, since both branches must return the same variables, whichever they write.
-    with explaining(scope, "cond"), _sowing_alike(scope, branches, operands), keeping(scope) as keep:
+    with explaining(scope, "cond", *branches), _sowing_alike(scope, branches, operands), keeping(scope) as keep:
         out, effects = compiled(scope, _cond, *(keep(f, run_pure, True) for f in branches))(pred, scope, *operands)
     commit(scope, effects)
     return out
@@ -56,10 +56,14 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], scope: Scope, *op
       StateError: The branches create different state, or sow different values for whoever captures them.
     """
     scope = with_values(scope)
+    if not isinstance(branches, Sequence):
+        raise InvalidArgumentError(
+            f"switch over {scope_at(scope.path)}: the branches must be a list of functions, not {branches!r}."
+        )
     if is_collecting(scope):
-        with explaining(scope, "switch"):
+        with explaining(scope, "switch", *branches):
             return jax.lax.switch(index, _collecting_branches(scope, branches), *operands)
-    with explaining(scope, "switch"), _sowing_alike(scope, branches, operands), keeping(scope) as keep:
+    with explaining(scope, "switch", *branches), _sowing_alike(scope, branches, operands), keeping(scope) as keep:
         out, effects = compiled(scope, _switch, *(keep(f, run_pure, True) for f in branches))(index, (scope, *operands))
     commit(scope, effects)
     return out
@@ -74,7 +78,7 @@ def while_loop(
     `rng` says as in `scan`. The condition may read variables, but neither create nor write any.
     """
     scope, streams = with_values(scope), shared_streams(rng, "while_loop")
-    with explaining(scope, "while_loop"):
+    with explaining(scope, "while_loop", cond_fn, body_fn):
         if is_collecting(scope):
             refusal = "in the condition of a while_loop: create it before the loop"
             reading = lambda val: cond_fn(lifted_view(scope, refusal=refusal), val)  # noqa: E731
@@ -83,13 +87,13 @@ def while_loop(
         places = tuple(view(scope, scope._params, {}, carried=copies(scope, tells=False).carried) for _ in range(2))
         # A loop that draws no keys is the loop that one would write by hand.
         count = jnp.uint32(0) if scope.has_rng else None
-        loop = places, dict(_path.items(scope._state)), count, init
+        loop = Loop(places, dict(_path.items(scope._state)), init, count)
         options = streams, scope._context.sharer
         with keeping(scope) as keep:
             steps = keep(cond_fn, _while_condition, *options), keep(body_fn, _while_body, *options)
-            _, state, _, val = compiled(scope, jax.lax.while_loop, *steps)(loop)
-    commit(scope, Effects(state, {}))
-    return val
+            last = compiled(scope, jax.lax.while_loop, *steps)(loop)
+    commit(scope, Effects(last.state, {}))
+    return last.carry
 
 
 def fori_loop(
@@ -108,21 +112,21 @@ def fori_loop(
     `rng` says as in `scan`.
     """
     scope, streams = with_values(scope), shared_streams(rng, "fori_loop")
-    with explaining(scope, "fori_loop"):
+    with explaining(scope, "fori_loop", body_fn):
         if is_collecting(scope):
             return jax.lax.fori_loop(
                 lower, upper, lambda i, val: body_fn(lifted_view(scope), i, val), init, unroll=unroll
             )
 
         place = view(scope, scope._params, {}, carried=copies(scope, tells=False).carried)
-        loop = place, dict(_path.items(scope._state)), init
+        loop = Loop(place, dict(_path.items(scope._state)), init)
         with keeping(scope) as keep:
             step = keep(body_fn, _fori_body, streams, scope._context.sharer)
             # To be unrolled, its bounds must be known to the program.
             run = functools.partial(_fori_loop, step, unroll=unroll) if unroll else compiled(scope, _fori_loop, step)
-            _, state, val = run(lower, upper, loop)
-    commit(scope, Effects(state, {}))
-    return val
+            last = run(lower, upper, loop)
+    commit(scope, Effects(last.state, {}))
+    return last.carry
 
 
 # JAX's own, as `compiled` calls them: the functions first.
@@ -144,10 +148,10 @@ def _fori_loop(body_fn: Callable[..., Any], lower: Any, upper: Any, init: Any, u
 # The scope goes through these loops with what they carry, and comes out as it went in, which JAX makes a constant.
 
 
-def _while_condition(cond_fn: Callable[..., Any], streams: Streams, sharer: object, loop: tuple[Any, ...]) -> Any:
-    (_, scope), state, i, val = loop
+def _while_condition(cond_fn: Callable[..., Any], streams: Streams, sharer: object, loop: Loop) -> Any:
+    scope = loop.place[1]
     # Not `all_state`, so that its effects are what it wrote.
-    out, effects = run_pure(cond_fn, False, _here(scope, sharer, state, i, streams), val)
+    out, effects = run_pure(cond_fn, False, _here(scope, sharer, loop.state, loop.index, streams), loop.carry)
     if effects.state or effects.sown:
         written = ", ".join(f"`{_path.join(scope.path, name)}`" for name in [*effects.state, *effects.sown])
         raise NativeTransformError(
@@ -157,20 +161,19 @@ def _while_condition(cond_fn: Callable[..., Any], streams: Streams, sharer: obje
     return out
 
 
-def _while_body(body_fn: Callable[..., Any], streams: Streams, sharer: object, loop: tuple[Any, ...]) -> Any:
-    places, state, i, val = loop
-    val, effects = run_pure(body_fn, True, _here(places[0], sharer, state, i, streams), val)
-    _refuse_sown(places[0], effects, "while_loop")
-    return places, effects.state, None if i is None else i + np.uint32(1), val
+def _while_body(body_fn: Callable[..., Any], streams: Streams, sharer: object, loop: Loop) -> Any:
+    scope, i = loop.place[0], loop.index
+    val, effects = run_pure(body_fn, True, _here(scope, sharer, loop.state, i, streams), loop.carry)
+    _refuse_sown(scope, effects, "while_loop")
+    return Loop(loop.place, effects.state, val, None if i is None else i + np.uint32(1))
 
 
-def _fori_body(body_fn: Callable[..., Any], streams: Streams, sharer: object, i: Any, loop: tuple[Any, ...]) -> Any:
-    place, state, val = loop
+def _fori_body(body_fn: Callable[..., Any], streams: Streams, sharer: object, i: Any, loop: Loop) -> Any:
     # `i` may be negative, or of 64 bits; parts of paths are uint32.
-    index = jnp.asarray(i).astype(np.uint32) if place.has_rng else None
-    val, effects = run_pure(body_fn, True, _here(place, sharer, state, index, streams), i, val)
-    _refuse_sown(place, effects, "fori_loop")
-    return place, effects.state, val
+    index = jnp.asarray(i).astype(np.uint32) if loop.place.has_rng else None
+    val, effects = run_pure(body_fn, True, _here(loop.place, sharer, loop.state, index, streams), i, loop.carry)
+    _refuse_sown(loop.place, effects, "fori_loop")
+    return Loop(loop.place, effects.state, val)
 
 
 def _here(scope: Scope, sharer: object, state: dict[str, Any], index: Any, streams: Streams) -> Scope:
@@ -218,6 +221,8 @@ def _collecting_branches(scope: Scope, branches: Sequence[Callable[..., Any]]) -
     call = object()
 
     def collecting(number: int, branch: Callable[..., Any]) -> Callable[..., Any]:
+        # As JAX's messages call it.
+        @functools.wraps(branch)
         def run(*operands: Any) -> Any:
             # The branches of another `cond` may be around this one, so what was asked there is put back.
             around, frame.asked = frame.asked, set()

@@ -64,7 +64,7 @@ class custom_vjp:
             return self.function(lifted_view(scope), *args)
         drawn: list[Carried] = []
         run = self._crossing(scope, args, drawn)
-        with explaining(scope, "custom_vjp"):
+        with explaining(scope, "custom_vjp", self.function):
             out, effects = run(scope._params, *self._split(args)[1])
         commit(scope, replace(effects, uses=drawn[-1]))
         return out

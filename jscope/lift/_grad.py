@@ -65,6 +65,7 @@ def value_and_grad(
         # Collecting finds out which params there are, so it cannot differentiate by them; zeros have their structure.
         if is_collecting(scope):
             out = function(lifted_view(scope), *args, **kwargs)
+            _check_aux(scope, out, has_aux)
             return out, _shaped(_zero_grads(scope, wrt), jax.tree.map(jnp.zeros_like, by_args), wrt, argnums)
         chosen, rest = _chosen(scope, wrt)
 
@@ -74,10 +75,11 @@ def value_and_grad(
             for n, arg in zip(numbers, by_args, strict=True):
                 given[n - 1] = arg
             out, effects = pure(function)(view(scope, joined(rest, chosen), scope._state), *given, **kwargs)
+            _check_aux(scope, out, has_aux)
             # The output goes along as auxiliary data: with `has_aux`, it is more than the value.
             return (out[0], (out, effects)) if has_aux else (out, (out, effects))
 
-        with explaining(scope, "value_and_grad"):
+        with explaining(scope, "value_and_grad", function):
             (_, (out, effects)), grads = jax.value_and_grad(value, (0, 1), has_aux=True)(chosen, by_args)
         commit(scope, effects)
         return out, _shaped(joined(grads[0]), grads[1], wrt, argnums)
@@ -128,7 +130,7 @@ def vjp(
     def value(chosen: dict[str, Any], *args: Any) -> Any:
         return pure(function)(view(scope, joined(rest, chosen), scope._state), *args, **kwargs)
 
-    with explaining(scope, "vjp"):
+    with explaining(scope, "vjp", function):
         out, pullback, effects = jax.vjp(value, chosen, *args, has_aux=True)
     commit(scope, effects)
 
@@ -167,10 +169,18 @@ def jvp(
     def value(chosen: dict[str, Any], *args: Any) -> Any:
         return pure(function)(view(scope, joined(params, chosen), scope._state), *args)
 
-    with explaining(scope, "jvp"):
+    with explaining(scope, "jvp", function):
         out, tangent, effects = jax.jvp(value, (chosen, *args), (moving, *tangents), has_aux=True)
     commit(scope, effects)
     return out, tangent
+
+
+def _check_aux(scope: Scope, out: Any, has_aux: bool) -> None:
+    if has_aux and not (isinstance(out, tuple | list) and len(out) == 2):
+        raise InvalidArgumentError(
+            f"value_and_grad over {scope_at(scope.path)} with has_aux=True needs a function that returns a pair "
+            f"`(value, aux)`, not {out!r}."
+        )
 
 
 def _chosen(scope: Scope, wrt: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -184,7 +194,7 @@ def _select(scope: Scope, params: dict[str, Any], wrt: str | None) -> dict[str, 
     """Returns the params that `wrt` selects, after checking that there are derivatives by them."""
     if wrt is None:
         return {}
-    _text.pattern(wrt or "", "wrt=")
+    _text.pattern(wrt, "wrt=")
     chosen = {name: value for name, value in params.items() if re.search(wrt, _path.join(scope.path, name))}
     if not chosen:
         names = ", ".join(f"`{_path.join(scope.path, name)}`" for name in list(params)[:8])

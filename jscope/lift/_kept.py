@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 from jscope._chain import Static
 from jscope._scope import Scope
@@ -28,7 +28,8 @@ _given: ContextVar[Mapping[Body, Any]] = ContextVar("jscope_given", default=Mapp
 """The function that each body runs now. A body keeps none: it lives longer than they do."""
 
 
-@dataclass(eq=False, slots=True, weakref_slot=True)
+# Not the `repr` of its parts, which JAX would put into messages.
+@dataclass(eq=False, repr=False, slots=True, weakref_slot=True)
 class Body:
     """Runs `run(function, *options, *args)` with the function that the running lift was given.
 
@@ -36,6 +37,7 @@ class Body:
       run: What a lift makes of a function: a function of a module.
       parts: What all its functions are made of.
       options: What `run` depends on besides.
+      __signature__: What `run` takes after these: JAX calls the parts of a loop by these names, in messages.
       spoilt: Whether it was traced when something in `parts` had changed since the lift was called: by another body
         that was traced before it, say. No later call may find that trace.
     """
@@ -43,14 +45,15 @@ class Body:
     run: Callable[..., Any]
     parts: Hashable
     options: tuple[Any, ...]
+    __signature__: inspect.Signature
     spoilt: bool = False
-
-    # JAX asks for it in each call; to find it takes longer than all else that a lift does.
-    __signature__: ClassVar[inspect.Signature] = inspect.signature(lambda scope, /, *args, **kwargs: None)
 
     @property
     def __name__(self) -> str:
         return getattr(_given.get().get(self), "__name__", "body")
+
+    def __repr__(self) -> str:
+        return self.__name__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         function = _given.get()[self]
@@ -61,7 +64,8 @@ class Body:
 # The limit is for programs that make functions without end, each of other parts.
 @functools.lru_cache(maxsize=512)
 def _body(run: Callable[..., Any], parts: Hashable, options: tuple[Any, ...]) -> Body:
-    return Body(run, parts, options)
+    # JAX asks for the signature in each call; to find it takes longer than all else that a lift does.
+    return Body(run, parts, options, inspect.signature(functools.partial(run, None, *options)))
 
 
 def body_of(function: Any, run: Callable[..., Any], *options: Hashable) -> Body | None:

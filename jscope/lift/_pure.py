@@ -10,6 +10,8 @@ While collecting there is nothing to hand out: the body records its variables as
 from __future__ import annotations
 
 import contextlib
+import functools
+import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -153,8 +155,11 @@ def _name_below(scope: Scope, path: str) -> str:
 
 
 @contextlib.contextmanager
-def explaining(scope: Scope, lift: str) -> Iterator[None]:
-    """Enters the name of the scope around a lift, and adds to an error of JAX in which lift and where it happened."""
+def explaining(scope: Scope, lift: str, *functions: Any) -> Iterator[None]:
+    """Enters the name of the scope around a lift, and adds to an error of JAX in which lift and where it happened.
+
+    `functions` are the user's: JAX sees what a lift makes of them, and names that, or nothing.
+    """
     try:
         # Outside of the boundary: what the transform itself does is named, too, and a body says only what is below.
         with scope:
@@ -162,8 +167,16 @@ def explaining(scope: Scope, lift: str) -> Iterator[None]:
     except Exception as error:
         # Inside `jit`, names begin at the boundary, in errors of every kind. Elsewhere, jscope's own errors have full
         # paths, and what JAX says of the structure of values is of these two types.
-        if lift == "jit":
-            error.add_note(f"jscope: in `jscope.jit` over {scope_at(scope.path)}; names inside begin there.")
-        elif isinstance(error, TypeError | ValueError) and not isinstance(error, JscopeError):
-            error.add_note(f"jscope: in `jscope.{lift}` over {scope_at(scope.path)}.")
+        if lift == "jit" or (isinstance(error, TypeError | ValueError) and not isinstance(error, JscopeError)):
+            where = f"`jscope.{lift}` of {', '.join(map(_called, functions))} over {scope_at(scope.path)}"
+            error.add_note(f"jscope: in {where}{'; names inside begin there' if lift == 'jit' else ''}.")
         raise
+
+
+def _called(function: Any) -> str:
+    """Returns what messages call a function of the user: its name, and where it is defined."""
+    while hasattr(function, "__wrapped__") or isinstance(function, functools.partial):
+        function = function.func if isinstance(function, functools.partial) else function.__wrapped__
+    code = getattr(function, "__code__", None)
+    name = getattr(function, "__name__", None) or reprlib.repr(function)
+    return f"`{name}`" if code is None else f"`{name}` ({code.co_filename}:{code.co_firstlineno})"

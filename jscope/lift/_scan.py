@@ -11,8 +11,8 @@ import contextlib
 import operator
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -83,12 +83,49 @@ def scan(
     Raises:
       ShapeMismatchError: `xs`, `length` and the stacked variables disagree on the number of iterations.
     """
-    _text.pattern(shared or "", "shared=")
+    called = Called("scan", body)
+    return _looped(called, body, scope, carry, xs, length, reverse, unroll, shared=shared, rng=rng, axis=axis)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """What goes from one iteration to the next; where the user's part differs, JAX says so of `loop.carry`."""
+
+    place: Any
+    state: dict[str, Any]
+    carry: Any
+    index: Any = None
+
+
+class Called(NamedTuple):
+    """What the user called, for messages: which lift, and of which function."""
+
+    lift: str
+    function: Any
+
+
+def _looped(
+    called: Called,
+    body: Callable[..., tuple[Any, Any]],
+    scope: Scope,
+    carry: Any,
+    xs: Any,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+    *,
+    shared: str | None = None,
+    rng: Rng = "split",
+    axis: str | None = None,
+) -> tuple[Any, Any]:
+    _text.pattern("" if shared is None else shared, "shared=")
+    check_name(axis, called.lift)
     scope, streams = with_values(scope), shared_streams(rng, "scan")
     size = _iterations(scope, xs, length, shared)
     # A size that is symbolic, as in `jax.export`, JAX takes from `xs` only.
     loop = {"length": size if isinstance(size, int) else None, "reverse": reverse, "unroll": unroll}
-    with explaining(scope, "scan"), restoring(scope, size, shared):
+    with explaining(scope, *called), restoring(scope, size, shared):
         if is_collecting(scope):
             stack = StackAxis(len(_path.parts(scope._path)), size, axis)
             one = with_slices(scope, placeholder_slices(stacked_values(scope, size, shared)))
@@ -111,27 +148,27 @@ def _scan(
     copied = None if index is None else copies(scope, tells=True)
     shared = view(scope, joined(params), {}, carried=None if copied is None else copied.carried)
     # What all iterations share goes in with the carry, and comes out as it went in: JAX makes a constant of it.
-    loop_in = (shared, state, carry), (own_params, own_state, values, xs, index)
+    loop_in = Loop(shared, state, carry), (own_params, own_state, values, xs, index)
     with keeping(scope) as keep:
         step = keep(body, _step, streams, scope._context.sharer)
-        (_, carried, carry), (ys, effects) = compiled(scope, jax.lax.scan, step, **loop)(*loop_in)
+        last, (ys, effects) = compiled(scope, jax.lax.scan, step, **loop)(*loop_in)
     uses = effects.uses if copied is None else indexed(effects.uses, copied.number)
-    commit(scope, replace(effects, state={**carried, **effects.state}, uses=uses))
-    return carry, ys
+    commit(scope, replace(effects, state={**last.state, **effects.state}, uses=uses))
+    return last.carry, ys
 
 
 def _step(
-    body: Callable[..., Any], streams: tuple[str, ...], sharer: object, loop: tuple[Any, ...], inputs: tuple[Any, ...]
+    body: Callable[..., Any], streams: tuple[str, ...], sharer: object, loop: Loop, inputs: tuple[Any, ...]
 ) -> tuple[Any, Any]:
     """Runs one iteration: the body of JAX's loop."""
-    (place, carried, carry), (own_params, own_state, own_values, x, i) = loop, inputs
-    trees = joined(dict(_path.items(place._params)), own_params), joined(carried, own_state)
-    scope = with_slices(sharing(place, sharer), own_values)
-    out, effects = run_pure(body, False, view(scope, *trees, anchor=at_index(scope, i, streams)), carry, x)
+    own_params, own_state, own_values, x, i = inputs
+    trees = joined(dict(_path.items(loop.place._params)), own_params), joined(loop.state, own_state)
+    scope = with_slices(sharing(loop.place, sharer), own_values)
+    out, effects = run_pure(body, False, view(scope, *trees, anchor=at_index(scope, i, streams)), loop.carry, x)
     carry, y = _pair(scope, out)
     written = {name: value for name, value in effects.state.items() if name not in own_state}
     stacked = {name: value for name, value in effects.state.items() if name in own_state}
-    return (place, {**carried, **written}, carry), (y, replace(effects, state=stacked))
+    return Loop(loop.place, {**loop.state, **written}, carry), (y, replace(effects, state=stacked))
 
 
 def index_of_copies(scope: Scope, size: int, streams: tuple[str, ...] | None) -> tuple[Any, tuple[str, ...]]:
@@ -157,7 +194,8 @@ def map(
     Variables are shared, unless `shared` is None (all stacked) or a regex for those that are. State is
     carried from one to the next; each has random keys of its own, but for what `rng` says as in `scan`.
     """
-    return scan(lambda s, _, x: (None, function(s, x)), scope, None, xs, shared=shared, rng=rng)[1]
+    each = lambda s, _, x: (None, function(s, x))  # noqa: E731
+    return _looped(Called("map", function), each, scope, None, xs, shared=shared, rng=rng)[1]
 
 
 def layers(
@@ -169,6 +207,7 @@ def layers(
     stand under `"0"`, `"1"`, ... The numbers are the same; `jscope.tree.unstack(params, at=path)` takes the params of
     the one to the other.
     """
+    n = checked_count(n, "layers", "n")
 
     def scanned_layers(scope: Scope, x: Any, /, *args: Any, **kwargs: Any) -> Any:
         # Arrays among the arguments are operands, like `x`: held by the body, they would make another one of it.
@@ -181,7 +220,7 @@ def layers(
             return (body(scope, carry[0], *args, **kwargs), carry[1]), None
 
         loop = {"length": n, "unroll": unroll, "axis": axis}
-        return scan(layer, scope, (x, list(given.values())), **loop)[0][0]
+        return _looped(Called("layers", body), layer, scope, (x, list(given.values())), None, **loop)[0][0]
 
     def unrolled_layers(scope: Scope, x: Any, /, *args: Any, **kwargs: Any) -> Any:
         # Variables of a body that is jscope's own, such as a layer, are said to be created where this is called.
@@ -294,7 +333,7 @@ def one_size(sizes: dict[str, Any], what: str, scope: Scope, shared: str | None,
 
 def _iterations(scope: Scope, xs: Any, length: int | None, shared: str | None) -> int:
     """Returns the number of iterations, on which `length`, `xs` and the stacked variables must agree."""
-    sizes: dict[str, Any] = {} if length is None else {"length": _checked_length(scope, length)}
+    sizes: dict[str, Any] = {} if length is None else {"length": checked_count(length, "scan", "length", scope)}
     for path, leaf in jax.tree_util.tree_leaves_with_path(xs):
         sizes[f"xs{jax.tree_util.keystr(path)}"] = (*jnp.shape(leaf), None)[0]
     # Where neither tells, the variables do; else those of another size are of other code.
@@ -306,14 +345,25 @@ def _iterations(scope: Scope, xs: Any, length: int | None, shared: str | None) -
     return one_size(sizes, "scan", scope, shared)
 
 
-def _checked_length(scope: Scope, length: Any) -> int:
+def checked_count(number: Any, lift: str, name: str, scope: Scope | None = None) -> int:
+    """Returns a number of iterations or copies as an int, after checking that it is one."""
     try:
-        number = operator.index(length)
+        count = operator.index(number)
     except TypeError:
-        number = -1
-    if number < 0:
+        count = -1
+    if count < 0:
+        # Only here: what a block does is not known to be the same elsewhere if somebody looked at its path.
+        where = "" if scope is None else f" over {scope_at(scope.path)}"
         raise InvalidArgumentError(
-            f"scan over {scope_at(scope.path)}: length={length!r} must be a Python int, at least 0. "
+            f"{lift}{where}: {name}={number!r} must be a Python int, at least 0. "
             "For a number that is computed, use `jscope.while_loop` or `jscope.fori_loop`."
         )
-    return number
+    return count
+
+
+def check_name(axis: Any, lift: str) -> None:
+    """Raises unless a stacked axis has a name or none."""
+    if not (axis is None or isinstance(axis, str)):
+        raise InvalidArgumentError(
+            f"{lift}: axis={axis!r} must be the logical name of the stacked axis, a string, which is always the first."
+        )

@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, Literal
 
 import jax
@@ -24,6 +25,8 @@ from jscope.lift._scan import (
     EVERYTHING,
     Divided,
     Rng,
+    check_name,
+    checked_count,
     divided,
     index_of_copies,
     joined,
@@ -74,8 +77,11 @@ def vmap(
     """
     if variables not in ("stacked", "shared"):
         raise InvalidArgumentError(f"vmap: variables={variables!r} must be one of ('stacked', 'shared').")
+    if isinstance(in_axes, Scope):
+        raise InvalidArgumentError("vmap returns a function, which takes the scope: `jscope.vmap(f)(scope, x)`.")
     streams = shared_streams(rng, "vmap")
-    _text.pattern(shared or "", "shared=")
+    _text.pattern("" if shared is None else shared, "shared=")
+    check_name(axis, "vmap")
     common = EVERYTHING if variables == "shared" else shared
     options = {"out_axes": out_axes, "axis_name": axis_name, "spmd_axis_name": spmd_axis_name}
 
@@ -87,7 +93,7 @@ def vmap(
         by_keyword = lambda scope, arrays, *args: function(scope, *args, **rebuild(arrays)[1])  # noqa: E731
         axes = (0, *(in_axes if isinstance(in_axes, tuple | list) else (in_axes,) * len(args)))
         size = _batch_size(scope, (arrays, *args), axes, axis_size, common)
-        with explaining(scope, "vmap"), restoring(scope, size, common):
+        with explaining(scope, "vmap", function), restoring(scope, size, common):
             if is_collecting(scope):
                 stack = StackAxis(len(_path.parts(scope._path)), size, axis)
                 # The scope is closed over: the body sees one copy of each variable, and its spec gets the axis.
@@ -152,13 +158,15 @@ def _explaining_shared(written: list[str]) -> Iterator[None]:
         if written and not isinstance(error, JscopeError):
             error.add_note(
                 f"jscope: all elements share the state {', '.join(map('`{}`'.format, written))}, so all must write the "
-                "same value: average it by `jax.lax.pmean` over `axis_name`, say, or stack it."
+                'same value. Average it over a name, such as `jscope.vmap(..., axis_name="batch")`: by '
+                '`nn.batch_norm(..., axis_name="batch")`, or in your own code `jax.lax.pmean(value, "batch")`. '
+                "Or let each element have its own, by `shared=` or the default of `variables=`."
             )
         raise
 
 
 def _batch_size(scope: Scope, args: Any, axes: Any, axis_size: int | None, common: str | None) -> int:
-    sizes: dict[str, Any] = {} if axis_size is None else {"axis_size": axis_size}
+    sizes: dict[str, Any] = {} if axis_size is None else {"axis_size": _checked_size(scope, axis_size)}
     if len(axes) != len(args):
         raise InvalidArgumentError(
             f"vmap over {scope_at(scope.path)}: in_axes {tuple(axes[1:])} has {len(axes) - 1} entries for "
@@ -166,7 +174,7 @@ def _batch_size(scope: Scope, args: Any, axes: Any, axis_size: int | None, commo
         )
     for number, (arg, axis) in enumerate(zip(args, axes, strict=True), -1):
         called = f"argument {number}" if number >= 0 else "a keyword"
-        for leaf, at in _mapped_leaves(arg, axis):
+        for leaf, at in _mapped_leaves(scope, called, arg, axis):
             if not -jnp.ndim(leaf) <= at < jnp.ndim(leaf):
                 raise InvalidArgumentError(
                     f"vmap over {scope_at(scope.path)}: {called} of shape {jnp.shape(leaf)} "
@@ -183,9 +191,25 @@ def _batch_size(scope: Scope, args: Any, axes: Any, axis_size: int | None, commo
     return one_size(sizes, "vmap", scope, common)
 
 
-def _mapped_leaves(arg: Any, axis: Any) -> list[tuple[Any, int]]:
+def _checked_size(scope: Scope, size: Any) -> Any:
+    if jax.export.is_symbolic_dim(size):
+        return size
+    return checked_count(size, "vmap", "axis_size", scope)
+
+
+def _mapped_leaves(scope: Scope, called: str, arg: Any, axis: Any) -> list[tuple[Any, int]]:
     """Returns the leaves of an argument that are mapped, each with its axis; `axis` may be a prefix of the tree."""
     # None is an axis here, not an empty tree; in an argument it is an empty tree.
     axes, structure = jax.tree.flatten(axis, is_leaf=lambda at: at is None)
-    parts = zip(structure.flatten_up_to(arg), axes, strict=True)
+    try:
+        parts = list(zip(structure.flatten_up_to(arg), axes, strict=True))
+        fits = all(at is None or isinstance(at, Integral) for at in axes)
+    except ValueError:
+        parts, fits = [], False
+    if not fits:
+        shapes = jax.tree.map(lambda leaf: getattr(leaf, "shape", leaf), arg)
+        raise InvalidArgumentError(
+            f"vmap over {scope_at(scope.path)}: in_axes has {axis!r} for {called}, whose shapes are {shapes}.\n"
+            "Give an int, or None for what is not mapped: one for the whole argument, or one in each place of its tree."
+        )
     return [(leaf, at) for part, at in parts if at is not None for leaf in jax.tree.leaves(part)]

@@ -246,6 +246,91 @@ def test_a_shared_stream_draws_other_keys_than_the_path_itself():
     assert inside[0].tolist() != outside.tolist()
 
 
+def plus(s, x):
+    return x + s.get_variable("w", (4,)).sum()
+
+
+MISTAKES = {
+    "no tree of axes": (lambda s: jscope.vmap(plus, ({"a": 0},))(s, BATCH), r"has {'a': 0} for argument 0, .*\(3, 4\)"),
+    "an axis that is no int": (lambda s: jscope.vmap(plus, "0")(s, BATCH), r"has '0' for argument 0, .*\nGive an int"),
+    "a size that is no int": (
+        lambda s: jscope.vmap(plus, None, axis_size=3.0)(s, BATCH),
+        r"axis_size=3.0 must be a Py",
+    ),
+    "a negative size": (
+        lambda s: jscope.vmap(plus, None, axis_size=-3)(s, BATCH),
+        "axis_size=-3 must be .* at least 0",
+    ),
+    "a scope for the axes": (lambda s: jscope.vmap(plus, s, BATCH), r"returns a function.*`jscope.vmap\(f\)\(scope, x"),
+    "a number of the stacked axis": (lambda s: jscope.vmap(plus, axis=0)(s, BATCH), "axis=0 must be the logical name"),
+    "the same of layers": (
+        lambda s: jscope.layers(plus, 3, axis=0)(s, BATCH),
+        "layers: axis=0 must be the logical name",
+    ),
+    "layers by half": (lambda s: jscope.layers(plus, 1.5, scanned=False)(s, BATCH), "n=1.5 must be a Python int"),
+    "fewer layers than none": (
+        lambda s: jscope.layers(plus, -1, scanned=False)(s, BATCH),
+        "n=-1 must be .* at least 0",
+    ),
+    "the number before the body": (
+        lambda s: jscope.layers(3, plus)(s, BATCH),
+        "n=<function plus .* must be a Python int",
+    ),
+    "one branch": (
+        lambda s: jscope.switch(0, plus, s, BATCH),
+        "switch over the root scope: the branches must be a list",
+    ),
+    "no auxiliary value": (
+        lambda s: jscope.grad(lambda s, x: plus(s, x).sum(), has_aux=True)(s, BATCH),
+        r"has_aux=True needs a function that returns a pair `\(value, aux\)`, not",
+    ),
+    "a number of what to differentiate by": (
+        lambda s: jscope.grad(lambda s, x: plus(s, x).sum(), 0)(s, BATCH),
+        "wrt=0 is not a regular expression",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+@pytest.mark.parametrize("phase", ["init", "apply"])
+def test_what_a_lift_cannot_take_is_refused(case, phase):
+    """In both phases, by its name, with what it should be."""
+    run, message = MISTAKES[case]
+    with pytest.raises(errors.InvalidArgumentError, match=message):
+        jscope.init(run, KEY(0)) if phase == "init" else jscope.apply(run, {"w": jnp.ones(4)})
+
+
+def test_what_is_told_of_a_body_is_its_name():
+    """Where JAX puts the function into a message, not all that it is made of."""
+    with pytest.raises(TypeError, match=r"^(?!.*parts=)(.|\n)*`jscope.jit` of `plus` \(.*test_arguments.py:\d+\) over"):
+        jscope.apply(lambda s: jscope.jit(plus)(s, "mode"), {"w": jnp.ones(4)})
+
+
+def test_shared_state_that_differs_is_explained_by_its_name():
+    """With what to write instead, for a batch norm and for code of one's own."""
+    norm = jscope.vmap(lambda s, x: jscope.nn.batch_norm(s, x, training=True), variables="shared")
+    model = jscope.transform_with_state(lambda s, x: norm(s / "bn", x))
+    x = jnp.ones((2, 3, 4))
+    advice = r"share the state `bn/moving_mean`, .*`nn.batch_norm\(..., axis_name=\"batch\"\)`.*`jax.lax.pmean"
+    with pytest.raises(ValueError, match=rf"(?s){advice}"):
+        model.apply(*model.init(KEY(0), x), x)
+
+
+DERIVATIVES = {
+    "jacfwd": lambda f, s: jax.jacfwd(f)(s),
+    "jvp": lambda f, s: jax.jvp(f, (s,), (s,)),
+    "an int in the state": lambda f, s: jax.grad(f)(s.with_rng(None)),
+}
+
+
+@pytest.mark.parametrize("use", DERIVATIVES)
+def test_other_derivatives_by_a_scope_name_what_to_use_too(use):
+    """Whether a key or the dtype of state is what JAX finds fault with."""
+    model = jscope.transform_with_state(lambda s: DERIVATIVES[use](lambda s: s.get_variable("w", ()) ** 2, s))
+    with pytest.raises(TypeError, match=r"(?s)jscope: if this differentiates by a scope.*`jscope.grad` and"):
+        model.with_rng(KEY(0)).apply({"w": jnp.ones(())}, {"n": jnp.int32(0)})
+
+
 @pytest.mark.parametrize("use", [jax.grad, jax.value_and_grad])
 @pytest.mark.parametrize("phase", ["init", "apply"])
 def test_a_gradient_by_a_scope_with_a_key_names_what_to_use(use, phase):

@@ -77,8 +77,9 @@ def test_jit_donates():
 
 
 def test_jit_refuses_static_arguments_that_do_not_hash():
-    """JAX says why; jscope adds where."""
-    with pytest.raises(ValueError, match=r"[Nn]on-hashable static(.|\n)*`jscope\.jit` over the scope `a`"):
+    """JAX says why; jscope adds of which function, and where."""
+    where = r"`jscope\.jit` of `layer` \(.*test_compile.py:\d+\) over the scope `a`; names inside begin there"
+    with pytest.raises(ValueError, match=rf"[Nn]on-hashable static(.|\n)*{where}"):
         on_a(jscope.jit(layer, static_argnums=2)).apply(PARAMS, X, [1])
 
 

@@ -224,9 +224,14 @@ def test_a_branch_that_creates_no_state_beside_one_that_does_is_refused():
 
 @pytest.mark.parametrize("collect", [True, False])
 def test_branches_of_different_types_are_refused(collect):
-    """JAX says what differs; jscope adds where."""
-    run = jscope.transform(lambda s: jscope.cond(True, lambda s: 0, lambda s: 1.0, s / "a"))
-    with pytest.raises(TypeError, match=r"equal output types(.|\n)*in `jscope\.cond` over the scope `a`"):
+    """JAX says what differs; jscope adds which functions of the user these are, and where."""
+
+    def other(s):
+        return 1.0
+
+    run = jscope.transform(lambda s: jscope.cond(True, lambda s: 0, other, s / "a"))
+    note = r"in `jscope\.cond` of `<lambda>` \(.*test_control.py:\d+\), `other` \(.*:\d+\) over the scope `a`"
+    with pytest.raises(TypeError, match=rf"equal output types(.|\n)*{note}"):
         run.init(KEY(0)) if collect else run.apply({})
 
 
@@ -265,9 +270,12 @@ def test_open_loops_sow_nothing(run):
     ],
 )
 def test_a_loop_that_changes_its_value_is_refused(run):
-    """JAX says what differs; jscope adds where."""
-    with pytest.raises(TypeError, match=r"same pytree structure(.|\n)*_loop` over the scope `a`"):
+    """JAX says what differs, by a name that is not jscope's own; jscope adds of which function, and where."""
+    where = r"_loop` of .*`<lambda>` \(.*test_control.py:\d+\) over the scope `a`"
+    with pytest.raises(TypeError, match=rf"same pytree structure(.|\n)*{where}"):
         jscope.init(lambda s: run(s / "a"), KEY(0))
+    with pytest.raises(TypeError, match=rf"component \S+\.carry is a (.|\n)*{where}"):
+        jscope.apply(lambda s: run(s / "a"), {})
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import operator
 
 import chex
@@ -189,11 +190,28 @@ def test_layers_name_their_axis():
 )
 @pytest.mark.parametrize("collect", [True, False])
 def test_a_body_that_changes_the_carry_is_refused(body, message, collect):
-    """JAX says what differs; jscope adds in which lift and where."""
+    """JAX says what differs; jscope adds in which lift of which function, and where."""
 
     def run(s, x):
         return jscope.scan(body, s / "l", x, length=2)
 
+    with pytest.raises(TypeError, match=message):
+        jscope.init(run, KEY(0), X) if collect else jscope.apply(run, {}, X)
+
+
+@pytest.mark.parametrize("collect", [True, False])
+def test_a_layer_that_changes_its_input_is_named(collect):
+    """Not what `layers` makes of it, which is all that JAX sees."""
+
+    def wide(s, x):
+        return jnp.concatenate([x, x], -1)
+
+    def run(s, x):
+        return jscope.layers(functools.partial(wide), 2)(s / "l", x)
+
+    message = (
+        r"component (c|loop\.carry)\[0\] has (.|\n)*`jscope\.layers` of `wide` \(.*test_scan.py:\d+\) over the .* `l`"
+    )
     with pytest.raises(TypeError, match=message):
         jscope.init(run, KEY(0), X) if collect else jscope.apply(run, {}, X)
 
