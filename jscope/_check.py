@@ -118,7 +118,7 @@ def checked_tree(role: str, tree: Any) -> dict[str, Any]:
     if isinstance(tree, Mapping):
         return _path.copy(tree)
     raise InvalidArgumentError(
-        f"{role} must be a nested dict of arrays by name, as `init` returns it, not {_described(tree)}.{_hint(tree)}"
+        f"{role} must be a nested dict of arrays by name, as `init` returns it, not {described(tree)}.{_hint(tree)}"
     )
 
 
@@ -187,7 +187,8 @@ def _near(name: str, others: list[str]) -> str:
     return f" (near: `{near[0]}`)" if near else ""
 
 
-def _described(value: Any) -> str:
+def described(value: Any) -> str:
+    """Returns what messages call a value that is not what it should be."""
     return f"an array of shape {value.shape}" if hasattr(value, "shape") else f"a `{type(value).__name__}`"
 
 

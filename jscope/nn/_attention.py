@@ -18,7 +18,7 @@ from jscope._scope import Scope
 from jscope._types import Axes, Initializer
 from jscope._util._text import scope_at
 from jscope.nn._cache import KVCache, positions_of
-from jscope.nn._layer import check_rank, check_size, check_training, named, refuse
+from jscope.nn._layer import check_function, check_rank, check_size, check_training, checked_number, named, refuse
 from jscope.nn._lookup import How, Implementation, LogitBias, both, fitting_bias, fitting_mask, look_up, visible
 from jscope.nn._projections import Projections
 
@@ -145,7 +145,7 @@ def attention(
     how = How(causal, sliding_window, scale, soft_cap, dropout, bool(training), implementation)
     source = x if context is None else context
     sizes = _sizes(scope, x, source, num_heads, num_key_value_heads, key_dim, value_dim)
-    _check_options(scope, how, training, cache, context)
+    _check_options(scope, how, training, cache, context, rotary)
     project = Projections(scope, use_bias, kernel_initializer, bias_initializer, axes)
     few = project if sizes.groups == sizes.heads else project.of_groups()
     query_bthk = project.into("query", x, sizes.heads, sizes.key)
@@ -203,8 +203,13 @@ def _sizes(
     return _Sizes(heads, groups, key_dim, value_dim)
 
 
-def _check_options(scope: Scope, how: How, training: Any, cache: Any, context: Any) -> None:
-    """Raises unless the options go together."""
+def _check_options(scope: Scope, how: How, training: Any, cache: Any, context: Any, rotary: Any) -> None:
+    """Raises unless the options are what they should be, and go together."""
+    if rotary is not None:
+        check_function(scope, "attention", "rotary", rotary, "It should be one, such as `rotary=nn.rotary`.")
+    if how.soft_cap is not None:
+        checked_number(scope, "attention", "soft_cap", how.soft_cap)
+    checked_number(scope, "attention", "dropout", how.dropout, 0, 1)
     if how.window is not None:
         check_size(scope, "attention", "sliding_window", how.window)
     if isinstance(how.soft_cap, int | float) and how.soft_cap <= 0:
@@ -212,6 +217,8 @@ def _check_options(scope: Scope, how: How, training: Any, cache: Any, context: A
         refuse(scope, "attention", f"`soft_cap` is {how.soft_cap}", advice)
     if how.dropout:
         check_training(scope, "attention", training)
+    if cache is not None and not isinstance(cache, KVCache):
+        refuse(scope, "attention", f"`cache` is a `{type(cache).__name__}`", "It should be an `nn.KVCache`.")
     if cache is not None and context is not None:
         problem = "a cache continues `x` itself, and there is a context as well"
         refuse(scope, "attention", problem, "Look at the two in two layers, one with `cache=` and one with `context=`.")

@@ -17,7 +17,19 @@ from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import along, cast, check_rank, check_training, checked_axis, named, one_operation, refuse, vector
+from jscope.nn._layer import (
+    along,
+    cast,
+    check_rank,
+    check_training,
+    checked_axis,
+    checked_number,
+    described,
+    named,
+    one_operation,
+    refuse,
+    vector,
+)
 from jscope.nn._norm import affine, output_dtype, statistics_dtype
 
 
@@ -77,6 +89,8 @@ def batch_norm(
     check_rank(scope, "batch_norm", x, "(batch, ..., channels)", least=2)
     check_training(scope, "batch_norm", training)
     axis = checked_axis(scope, "batch_norm", axis, x.ndim)
+    checked_number(scope, "batch_norm", "epsilon", epsilon)
+    checked_number(scope, "batch_norm", "momentum", momentum, 0, 1)
     wide = cast(x, statistics_dtype(x))
     # Wide, however narrow the params are: with a momentum of 0.99, a bfloat16 mean stands still long before it has
     # arrived, since a hundredth of what it lacks is below its last bit.
@@ -133,8 +147,8 @@ def _moments(
     count: Any = math.prod(x.shape[i] for i in over)
     weights = None
     if mask is not None:
-        if mask.shape != tuple(x.shape[i] for i in over):
-            problem = f"the mask has shape {mask.shape}, the input {x.shape} with the channels on axis {axis}"
+        if getattr(mask, "shape", None) != tuple(x.shape[i] for i in over):
+            problem = f"the mask is {described(mask)}, the input {x.shape} with the channels on axis {axis}"
             refuse(scope, "batch_norm", problem, "The mask should have the shape of the input without the channels.")
         weights = jnp.expand_dims(mask.astype(x.dtype), axis)
         count = jnp.sum(weights)

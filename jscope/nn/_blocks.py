@@ -17,7 +17,7 @@ from jscope._types import Axes, Initializer
 from jscope.nn._attention import AttentionOptions, attention
 from jscope.nn._cache import KVCache
 from jscope.nn._dense import dense
-from jscope.nn._layer import cast, named, one_operation
+from jscope.nn._layer import cast, check_function, check_rank, check_shape, named, one_operation
 from jscope.nn._noise import dropout
 from jscope.nn._norm import layer_norm
 
@@ -182,14 +182,27 @@ def transformer_block(
     attend: Any = attention
     training: Any = options.get("training")
 
+    layer, advice = "transformer_block", "It should be a function of a scope and tokens, `f(scope, x) -> y`."
+    check_rank(scope, layer, x, "(batch, tokens, features)", 3)
+    check_function(scope, layer, "feed_forward", feed_forward, advice)
+    check_function(scope, layer, "norm", norm, advice)
+
+    def normed(name: str, x: jax.Array) -> jax.Array:
+        y = norm(scope / f"{name}_norm", x)
+        check_shape(scope, layer, "`norm`", y, x.shape, f"{x.shape}, that of its input")
+        return y
+
     def enter(name: str, x: jax.Array) -> jax.Array:
-        return norm(scope / f"{name}_norm", x) if norm_first else x
+        return normed(name, x) if norm_first else x
 
     def leave(name: str, x: jax.Array, y: jax.Array) -> jax.Array:
+        # The sum would broadcast what has an axis of size 1, or fewer.
+        branch = "`feed_forward`" if name == "mlp" else "the attention"
+        check_shape(scope, layer, branch, y, x.shape, f"{x.shape}, that of the block's input")
         # Without a rate, nobody has to say whether this is training. With one, each branch draws in a scope of its own:
         # what it drops does not depend on what else there is in the block.
         x = x + (dropout(scope / f"{name}_dropout", y, rate, training=training) if rate else y)
-        return x if norm_first else norm(scope / f"{name}_norm", x)
+        return x if norm_first else normed(name, x)
 
     y = attend(scope / "attention", enter("attention", x), num_heads, cache=cache, **options)
     y, cache = (y, None) if cache is None else y

@@ -18,6 +18,7 @@ from jscope.nn._gates import (
     Pair,
     Start,
     bias_of,
+    check_activations,
     checked_pair,
     checked_state,
     kernels_of,
@@ -74,6 +75,7 @@ def rnn(
     Returns:
       The next carry, and the output, which are the same but for their dtypes.
     """
+    check_activations(scope, "rnn", activation=activation)
     kernels = kernels_of(scope, "rnn", x, units, 1, (kernel_initializer, recurrent_initializer), axes)
     carry = checked_state(scope, "rnn", carry, x, units)
     x, kernel, recurrent_kernel = in_one_dtype(x, *kernels)
@@ -139,6 +141,7 @@ def lstm(
     Returns:
       The next carry `(h, c)`, and the output, which is `h` in the dtype of `x`.
     """
+    check_activations(scope, "lstm", activation=activation, recurrent_activation=recurrent_activation)
     kernels = kernels_of(scope, "lstm", x, units, 4, (kernel_initializer, recurrent_initializer), axes)
     carry = checked_pair(scope, "lstm", carry, x, units)
     x, kernel, recurrent_kernel = in_one_dtype(x, *kernels)
@@ -202,6 +205,7 @@ def gru(
     Returns:
       The next carry, and the output, which are the same but for their dtypes.
     """
+    check_activations(scope, "gru", activation=activation, recurrent_activation=recurrent_activation)
     kernels = kernels_of(scope, "gru", x, units, 3, (kernel_initializer, recurrent_initializer), axes)
     carry = checked_state(scope, "gru", carry, x, units)
     x, kernel, recurrent_kernel = in_one_dtype(x, *kernels)

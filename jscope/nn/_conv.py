@@ -17,6 +17,7 @@ from jscope._types import Axes, Initializer
 from jscope.nn._layer import (
     GLOROT,
     Activation,
+    activated,
     add_bias,
     check_size,
     in_one_dtype,
@@ -82,7 +83,7 @@ def conv(
     y = convolved(scope, "conv", x, kernel, over, padding, groups, precision)
     if use_bias:
         y = add_bias(scope, y, bias_initializer, axes)
-    return y if activation is None else activation(y)
+    return activated(scope, "conv", y, activation)
 
 
 @named
@@ -119,7 +120,7 @@ def depthwise_conv(
     y = _depthwise(scope, "depthwise_conv", x, over, padding, depth_multiplier, depthwise_initializer, axes, precision)
     if use_bias:
         y = add_bias(scope, y, bias_initializer, None)
-    return y if activation is None else activation(y)
+    return activated(scope, "depthwise_conv", y, activation)
 
 
 @named
@@ -164,7 +165,7 @@ def separable_conv(
     y = convolved(scope, "separable_conv", y, kernel, point, "valid", 1, precision)
     if use_bias:
         y = add_bias(scope, y, bias_initializer, axes)
-    return y if activation is None else activation(y)
+    return activated(scope, "separable_conv", y, activation)
 
 
 def _depthwise(

@@ -10,7 +10,17 @@ import jax.numpy as jnp
 
 from jscope._scope import Scope
 from jscope._types import Axes
-from jscope.nn._gates import Activation, Pair, Start, checked_pair, lstm_bias, masked, pair_of_zeros, remember
+from jscope.nn._gates import (
+    Activation,
+    Pair,
+    Start,
+    check_activations,
+    checked_pair,
+    lstm_bias,
+    masked,
+    pair_of_zeros,
+    remember,
+)
 from jscope.nn._layer import (
     GLOROT,
     ORTHOGONAL,
@@ -24,7 +34,7 @@ from jscope.nn._layer import (
     refuse,
     weight,
 )
-from jscope.nn._spatial import SPATIAL, check_fits, pairs, window
+from jscope.nn._spatial import SPATIAL, Window, check_fits, pairs, window
 
 
 @named
@@ -88,7 +98,8 @@ def conv_lstm(
       The next carry `(h, c)`, and the output, which is `h` in the dtype of `x`.
     """
     check_rank(scope, "conv_lstm", x, "(batch, *space, channels)", 3, 4, 5)
-    _check(scope, x, filters, kernel_size, padding, strides, dilation)
+    check_activations(scope, "conv_lstm", activation=activation, recurrent_activation=recurrent_activation)
+    over = _checked(scope, x, filters, kernel_size, padding, strides, dilation)
     space = (None,) * len(kernel_size)
     names = (None, None) if axes is None else ((*space, *axes), (*space, None, axes[-1]))
     shapes = [(*kernel_size, channels, 4 * filters) for channels in (x.shape[-1], filters)]
@@ -96,11 +107,12 @@ def conv_lstm(
     recurrent_kernel = weight(scope, "recurrent_kernel", shapes[1], recurrent_initializer, ORTHOGONAL, names[1])
     x, kernel, recurrent_kernel = in_one_dtype(x, kernel, recurrent_kernel)
     x = masked(scope, "conv_lstm", x, dropout, training, "dropout")
-    gates = _conv(x, kernel, strides, padding, dilation)
+    gates = _conv(x, kernel, over.strides, padding, over.dilation)
     # How large the state is follows from strides and padding, so it is seen only after the input was convolved.
     carry = checked_pair(scope, "conv_lstm", carry, gates, filters)
     h = masked(scope, "conv_lstm", cast(carry[0], x.dtype), recurrent_dropout, training, "recurrent_dropout")
-    gates = jax.lax.add(gates, _conv(h, recurrent_kernel, 1, "same", 1))
+    ones = (1,) * len(over)
+    gates = jax.lax.add(gates, _conv(h, recurrent_kernel, ones, "same", ones))
     if use_bias:
         bias = lstm_bias(scope, filters, bias_initializer, axes, unit_forget_bias)
         gates = jax.lax.add(gates, along(cast(bias, gates.dtype), gates.ndim))
@@ -116,29 +128,29 @@ def zero_image(
     dilation: int | tuple[int, ...] = 1,
 ) -> Pair:
     """Returns a state and a memory to start with: zeros of the shape of the output."""
-    kernel = jax.ShapeDtypeStruct((*kernel_size, x.shape[-1], filters), x.dtype)
+    over = _checked(None, x, filters, kernel_size, padding, strides, dilation)
+    kernel = jax.ShapeDtypeStruct((*over.size, x.shape[-1], filters), x.dtype)
     image = jax.ShapeDtypeStruct(x.shape, x.dtype)
     # JAX is asked for the size, in the place of a formula that would have to agree with it. Only space counts here: of
     # the four gates, one will do.
-    out = jax.eval_shape(functools.partial(_conv, strides=strides, padding=padding, dilation=dilation), image, kernel)
+    out = jax.eval_shape(
+        functools.partial(_conv, strides=over.strides, padding=padding, dilation=over.dilation), image, kernel
+    )
     return pair_of_zeros(jax.ShapeDtypeStruct(out.shape, x.dtype), filters)
 
 
 @functools.partial(one_operation, static_argnums=(2, 3, 4))
 def _conv(
-    x: jax.Array,
-    kernel: jax.Array,
-    strides: int | tuple[int, ...],
-    padding: str,
-    dilation: int | tuple[int, ...],
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], padding: str, dilation: tuple[int, ...]
 ) -> jax.Array:
     space = SPATIAL[: x.ndim - 2]
     numbers = (f"N{space}C", f"{space}IO", f"N{space}C")
-    steps, gaps = ((each,) * len(space) if isinstance(each, int) else tuple(each) for each in (strides, dilation))
-    return jax.lax.conv_general_dilated(x, kernel, steps, padding.upper(), rhs_dilation=gaps, dimension_numbers=numbers)
+    options = {"rhs_dilation": dilation, "dimension_numbers": numbers}
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding.upper(), **options)
 
 
-def _check(scope: Scope, x: jax.Array, filters: int, kernel_size: Any, padding: Any, *steps: Any) -> None:
+def _checked(scope: Scope | None, x: Any, filters: int, kernel_size: Any, padding: Any, *steps: Any) -> Window:
+    """Returns the window of the input, after checking that it fits."""
     check_size(scope, "conv_lstm", "filters", filters)
     if not isinstance(kernel_size, tuple) or len(kernel_size) != x.ndim - 2:
         problem = f"`kernel_size` is {kernel_size!r}, and the input has shape {x.shape}"
@@ -147,3 +159,4 @@ def _check(scope: Scope, x: jax.Array, filters: int, kernel_size: Any, padding: 
         refuse(scope, "conv_lstm", f"`padding` is {padding!r}", 'It should be "valid" or "same".')
     over = window(scope, "conv_lstm", x, kernel_size, *steps)
     check_fits(scope, "conv_lstm", x, over, pairs(scope, "conv_lstm", x, over, padding, ("valid", "same")))
+    return over

@@ -11,7 +11,17 @@ from jscope import initializers
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import Activation, add_bias, check_size, in_one_dtype, named, one_operation, refuse, weight
+from jscope.nn._layer import (
+    Activation,
+    activated,
+    add_bias,
+    check_size,
+    in_one_dtype,
+    named,
+    one_operation,
+    refuse,
+    weight,
+)
 from jscope.nn._spatial import (
     SPATIAL,
     Padding,
@@ -65,7 +75,7 @@ def conv_transpose(
     y = transposed(scope, x, kernel, over, padding, _ends(scope, over, output_padding), precision)
     if use_bias:
         y = add_bias(scope, y, bias_initializer, None if axes is None else tuple(axes)[-2:-1])
-    return y if activation is None else activation(y)
+    return activated(scope, "conv_transpose", y, activation)
 
 
 def transposed(

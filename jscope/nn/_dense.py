@@ -14,6 +14,7 @@ from jscope.nn._equation import Equation, equation_of
 from jscope.nn._layer import (
     GLOROT,
     Activation,
+    activated,
     add_bias,
     check_rank,
     check_size,
@@ -58,7 +59,7 @@ def dense(
     y = times(x, kernel, precision)
     if use_bias:
         y = add_bias(scope, y, bias_initializer, axes)
-    return y if activation is None else activation(y)
+    return activated(scope, "dense", y, activation)
 
 
 @named
@@ -106,9 +107,10 @@ def einsum(
     outputs, and axes that all three have (one kernel per expert) are neither; `bias` with the axes `bias_axes` of the
     output, zeros. (Keras's `EinsumDense`, except for the fans, which Keras takes from the last two axes.)
     """
+    check_rank(scope, "einsum", x, "as the equation says", least=0)
     said = equation_of(scope, equation)
     known = said.sizes(scope, x.shape)
-    sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    sizes = tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
     if len(sizes) != len(said.new):
         problem = f"the kernel of {equation!r} has {len(said.new)} axes that the input lacks ({said.new or 'none'})"
         refuse(scope, "einsum", f"{problem}, but `sizes` is {sizes}", "Give one size for each of them, in that order.")
@@ -121,7 +123,7 @@ def einsum(
     y = said.of(x, kernel, precision)
     if bias_axes is not None:
         y = _plus_bias(scope, y, said, bias_axes, bias_initializer, axes)
-    return y if activation is None else activation(y)
+    return activated(scope, "einsum", y, activation)
 
 
 def _plus_bias(

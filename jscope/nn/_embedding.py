@@ -35,6 +35,7 @@ def embedding(
 
     Variables: `embeddings` (input_dim, d), uniform from -0.05 to 0.05. (Keras's `Embedding`.)
     """
+    check_rank(scope, "embedding", ids, "of any number", least=0)
     # Ids are signed nearly always; to ask JAX about the others takes longer than the rest of this line.
     if ids.dtype.kind != "i" and not jnp.issubdtype(ids.dtype, jnp.integer):
         advice = "Give ints, such as `ids.astype(jnp.int32)`. For one-hot vectors, use `nn.dense` without a bias."

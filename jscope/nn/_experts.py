@@ -22,7 +22,16 @@ from jscope._scope import Scope
 from jscope._types import Axes, Initializer
 from jscope.lift import vmap
 from jscope.nn._dense import dense
-from jscope.nn._layer import check_rank, check_size, named, one_operation, refuse
+from jscope.nn._layer import (
+    check_function,
+    check_rank,
+    check_shape,
+    check_size,
+    checked_number,
+    named,
+    one_operation,
+    refuse,
+)
 
 
 @named
@@ -77,6 +86,8 @@ def mixture_of_experts(
     (Shazeer et al., 2017, https://arxiv.org/abs/1701.06538; Fedus et al., 2021, https://arxiv.org/abs/2101.03961)
     """
     check_rank(scope, "mixture_of_experts", x, "(..., features)", least=1)
+    advice = "It should be a function of a scope and tokens, `expert(scope, x) -> y`."
+    check_function(scope, "mixture_of_experts", "expert", expert, advice)
     check_size(scope, "mixture_of_experts", "num_experts", num_experts)
     if check_size(scope, "mixture_of_experts", "top_k", top_k) > num_experts:
         refuse(scope, "mixture_of_experts", f"top_k={top_k} of {num_experts} experts", "Take at most all of them.")
@@ -91,6 +102,8 @@ def mixture_of_experts(
         scope.sow(name, value)
     x_ecd = _sent(x_nd, route.slot_kn, num_experts, capacity)
     y_ecu = vmap(expert, axis_size=num_experts, axis=axis)(scope / "experts", x_ecd)
+    form = f"({num_experts}, {capacity}, units) together, a vector for each token of each"
+    check_shape(scope, "mixture_of_experts", "the experts", y_ecu, (num_experts, capacity, None), form)
     y_nu = _gathered(y_ecu, route.slot_kn, route.weight_kn)
     return y_nu.reshape(*x.shape[:-1], y_nu.shape[-1])
 
@@ -121,7 +134,7 @@ def _route(logits_ne: jax.Array, top_k: int, capacity: int, normalize: bool) -> 
 
 
 def _capacity(scope: Scope, choices: int, tokens: int, experts: int, factor: float | None) -> int:
-    if factor is not None and not 0 < factor < math.inf:
+    if factor is not None and not 0 < checked_number(scope, "mixture_of_experts", "capacity_factor", factor) < math.inf:
         problem, advice = f"`capacity_factor` is {factor}", "It should be positive, or None for as much as ever needed."
         refuse(scope, "mixture_of_experts", problem, advice)
     # In whole numbers, and by JAX: the number of tokens may be a symbol, where a program is exported for any.

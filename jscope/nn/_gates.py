@@ -13,7 +13,7 @@ from jscope import initializers
 from jscope._defaults import OFF, Off
 from jscope._scope import Scope
 from jscope._types import Axes, DType, Initializer, Key, Shape
-from jscope.nn._layer import GLOROT, ORTHOGONAL, cast, check_rank, check_size, refuse, vector, weight
+from jscope.nn._layer import GLOROT, ORTHOGONAL, cast, check_activation, check_rank, check_size, refuse, vector, weight
 from jscope.nn._noise import dropped
 
 Activation: TypeAlias = Callable[[jax.Array], jax.Array]
@@ -31,6 +31,12 @@ class Forgetful:
     def __call__(self, key: Key, shape: Shape, dtype: DType = jnp.float32) -> jax.Array:
         units = shape[0] // 4
         return self.others(key, shape, dtype).at[units : 2 * units].set(1)
+
+
+def check_activations(scope: Scope, layer: str, **activations: Activation) -> None:
+    """Raises unless the activations of a cell are functions."""
+    for name, activation in activations.items():
+        check_activation(scope, layer, name, activation)
 
 
 def kernels_of(

@@ -7,7 +7,7 @@ import jax
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import cast, check_rank, check_size, checked_axis, named, refuse
+from jscope.nn._layer import cast, check_rank, check_size, checked_axis, checked_number, named, refuse
 from jscope.nn._norm import affine, output_dtype, standardized, statistics_dtype
 
 
@@ -86,6 +86,7 @@ def _grouped(
     """Normalizes groups along `axis`, for each index of the first axis."""
     check_rank(scope, layer, x, "(batch, ..., channels)", least=2)
     axis = checked_axis(scope, layer, axis, x.ndim)
+    checked_number(scope, layer, "epsilon", epsilon)
     channels = x.shape[axis]
     if channels % check_size(scope, layer, "groups", groups):
         advice = "Choose a number of groups that divides the channels."

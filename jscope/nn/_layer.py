@@ -10,8 +10,9 @@ for matrices, and a norm with random scales does not train.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NoReturn, TypeAlias
 
 import jax
@@ -20,6 +21,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jscope import initializers
+from jscope._check import described as described
 from jscope._defaults import OFF, Off
 from jscope._scope import Scope
 from jscope._transform import named as named
@@ -171,6 +173,49 @@ def check_size(scope: Scope | None, layer: str, name: str, size: Any, least: int
     if not isinstance(size, Integral) or isinstance(size, bool) or int(size) < least:
         refuse(scope, layer, f"`{name}` is {size!r}", f"It should be an int of at least {least}.")
     return int(size)
+
+
+def checked_number(
+    scope: Scope | None, layer: str, name: str, number: Any, least: float = 0.0, most: float = math.inf
+) -> Any:
+    """Returns a number that is known, after checking its limits; None for one that only the running program knows."""
+    if number.__class__ is float and least <= number <= most:  # Nearly always.
+        return number
+    if isinstance(number, Tracer):
+        return None
+    # Under `jit`, JAX traces also what is done with arrays that it knows.
+    known: Any = number.item() if isinstance(number, jax.Array | np.ndarray) and number.ndim == 0 else number
+    if not isinstance(known, Real) or not least <= float(known) <= most:
+        wanted = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        refuse(scope, layer, f"`{name}` is {number!r}", f"It should be a number {wanted}.")
+    return known
+
+
+def check_function(scope: Scope | None, layer: str, name: str, function: Any, advice: str) -> None:
+    """Raises unless an argument is a function."""
+    if not callable(function):
+        refuse(scope, layer, f"`{name}` is {function!r}, which is not a function", advice)
+
+
+def activated(scope: Scope, layer: str, y: jax.Array, activation: Activation | None) -> jax.Array:
+    """Returns the result of a layer with its activation, if it has one."""
+    if activation is None:
+        return y
+    check_activation(scope, layer, "activation", activation)
+    return activation(y)
+
+
+def check_activation(scope: Scope, layer: str, name: str, activation: Activation) -> None:
+    """Raises unless an activation is a function; where it is the name of one, as in Keras, the error says which."""
+    known = activation if isinstance(activation, str) and hasattr(jax.nn, activation) else "relu"
+    check_function(scope, layer, name, activation, f"Pass the function itself, such as `{name}=jax.nn.{known}`.")
+
+
+def check_shape(scope: Scope, layer: str, role: str, y: Any, shape: tuple[Any, ...], form: str) -> None:
+    """Raises unless what a function of the user returned has this shape, in which None stands for any size."""
+    found = getattr(y, "shape", None)
+    if found is None or len(found) != len(shape) or any(w not in (None, s) for s, w in zip(found, shape, strict=True)):
+        refuse(scope, layer, f"{role} returned {described(y)}", f"It should return an array of shape {form}.")
 
 
 def check_training(scope: Scope, layer: str, training: Any) -> None:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope._scope import Scope
-from jscope.nn._layer import refuse
+from jscope.nn._layer import described, refuse
 from jscope.nn._noise import dropout
 
 Implementation: TypeAlias = Literal["xla", "cudnn"] | None
@@ -127,7 +127,7 @@ def fitting_mask(scope: Scope, mask: jax.Array | None, shape: tuple[int, ...]) -
         return None
     dtype = getattr(mask, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jnp.bool_):
-        found = f"is a `{type(mask).__name__}`" if dtype is None else f"has dtype {dtype}"
+        found = f"is {described(mask)}" if dtype is None else f"has dtype {dtype}"
         advice = "It should be an array of booleans, True where a token may be seen; what is added is a `logit_bias`."
         refuse(scope, "attention", f"the mask {found}", advice)
     full = mask[None, None] if mask.ndim == 2 else mask[:, None] if mask.ndim == 3 else mask
@@ -147,8 +147,9 @@ def fitting_bias(
 def _fitting(
     scope: Scope, what: str, found: jax.Array, full: jax.Array, shape: tuple[int, ...], forms: str
 ) -> jax.Array:
-    if full.ndim != 4 or any(size not in (1, whole) for size, whole in zip(full.shape, shape, strict=True)):
-        problem = f"the {what} has shape {found.shape}, and (b, heads, t, s) is {shape}"
+    sizes = getattr(full, "shape", ())
+    if len(sizes) != 4 or any(size not in (1, whole) for size, whole in zip(sizes, shape, strict=True)):
+        problem = f"the {what} is {described(found)}, and (b, heads, t, s) is {shape}"
         refuse(scope, "attention", problem, f"Its shape should be {forms}, or have 1 instead of any of these.")
     return full
 

@@ -9,11 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from jscope._scope import Scope
 from jscope._types import Key
-from jscope.nn._layer import check_rank, check_training, checked_axis, named, one_operation, refuse
+from jscope.nn._layer import check_rank, check_training, checked_axis, checked_number, named, one_operation, refuse
 
 
 @named
@@ -30,6 +29,10 @@ def dropout(
     Along `broadcast_axes`, elements are dropped together: `(1, 2)` drops whole channels of an image. (Keras's `Dropout`
     and `SpatialDropout`; Srivastava et al., 2014, https://jmlr.org/papers/v15/srivastava14a.html)
     """
+    check_rank(scope, "dropout", x, "of any number", least=0)
+    if not isinstance(broadcast_axes, Sequence):
+        advice = "Give a tuple of axes, such as (1, 2)."
+        refuse(scope, "dropout", f"`broadcast_axes` is {broadcast_axes!r}", advice)
     shared = {checked_axis(scope, "dropout", axis, x.ndim) for axis in broadcast_axes}
     shape = tuple(1 if i in shared else size for i, size in enumerate(x.shape))
     return dropped(scope, "dropout", x, rate, training, shape)
@@ -63,10 +66,9 @@ def gaussian_noise(scope: Scope, x: jax.Array, stddev: float, *, training: bool)
 
     (Keras's `GaussianNoise`.)
     """
+    check_rank(scope, "gaussian_noise", x, "of any number", least=0)
     check_training(scope, "gaussian_noise", training)
-    known = _known(stddev)
-    if known is not None and not known >= 0:
-        refuse(scope, "gaussian_noise", f"`stddev` is {stddev!r}", "It should be a number of at least 0.")
+    known = checked_number(scope, "gaussian_noise", "stddev", stddev)
     if not training or known == 0:
         return x
     return _noisy(x, scope.rng(), _plain(stddev, x))
@@ -88,10 +90,7 @@ def dropped(
 ) -> jax.Array:
     """Returns the input, in training with a mask of this shape. The stream of its key is called as the rate is."""
     check_training(scope, layer, training)
-    known = _known(rate)
-    if known is not None and not 0 <= known <= 1:
-        name = "rate" if stream == "default" else stream
-        refuse(scope, layer, f"`{name}` is {rate!r}", "It is the probability to be dropped, from 0 to 1.")
+    known = checked_number(scope, layer, "rate" if stream == "default" else stream, rate, 0, 1)
     if not training or known == 0:
         return x
     key = scope.rng(stream)
@@ -112,11 +111,3 @@ def _plain(number: Any, x: jax.Array) -> Any:
     """Returns a number that leaves `x` in its dtype, as one of Python does."""
     # A schedule's is a float32, which would make float32 of a bfloat16 network, or an error under strict promotion.
     return jnp.asarray(number, x.dtype) if hasattr(number, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact) else number
-
-
-def _known(number: Any) -> Any:
-    """Returns a number to be compared with others, or None for one that only the running program knows."""
-    if isinstance(number, Tracer):
-        return None
-    # Under `jit`, JAX traces also what is done with arrays that it knows.
-    return number.item() if isinstance(number, jax.Array) else number

@@ -17,6 +17,7 @@ from jscope.nn._layer import (
     cast,
     check_rank,
     checked_axis,
+    checked_number,
     named,
     one_operation,
     plus,
@@ -50,6 +51,7 @@ def layer_norm(
     (Keras's `LayerNormalization`; Ba et al., 2016, https://arxiv.org/abs/1607.06450)
     """
     over = _over(scope, "layer_norm", x, axis)
+    checked_number(scope, "layer_norm", "epsilon", epsilon)
     y = standardized(cast(x, statistics_dtype(x)), over, epsilon)
     y = affine(scope, y, over, scale, center, gamma_initializer, beta_initializer, axes)
     return cast(y, output_dtype(x))
@@ -76,6 +78,7 @@ def rms_norm(
     2019, https://arxiv.org/abs/1910.07467)
     """
     over = _over(scope, "rms_norm", x, axis)
+    checked_number(scope, "rms_norm", "epsilon", epsilon)
     y = _of_unit_size(cast(x, statistics_dtype(x)), over, epsilon)
     # In float32 to the end. (Llama's own code rounds first, and then multiplies by the scale.)
     factor = _vector_over(scope, "scale", y, over, scale_initializer, initializers.ones, axes)
@@ -92,6 +95,7 @@ def l2_normalize(x: jax.Array, axis: int | Sequence[int] = -1, *, epsilon: float
     `UnitNormalization`.)
     """
     over = _over(None, "l2_normalize", x, axis)
+    checked_number(None, "l2_normalize", "epsilon", epsilon)
     wide = cast(x, statistics_dtype(x))
     squares = jnp.sum(wide * wide, over, keepdims=True)
     # The maximum, not a sum: a vector that is long enough is divided by its very length.

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope.nn._layer import cast, check_rank, check_size, refuse
+from jscope.nn._layer import cast, check_rank, check_size, described, refuse
 from jscope.nn._norm import output_dtype, statistics_dtype
 from jscope.nn._spatial import Padding, Pairs, Window, check_fits, pairs, window
 
@@ -88,8 +88,8 @@ def global_avg_pool(x: jax.Array, *, keepdims: bool = False, mask: jax.Array | N
     over, wide = tuple(range(1, x.ndim - 1)), cast(x, statistics_dtype(x))
     if mask is None:
         return jnp.mean(wide, over, keepdims=keepdims).astype(output_dtype(x))
-    if mask.shape != x.shape[:-1]:
-        problem = f"the mask has shape {mask.shape}, the input {x.shape}"
+    if getattr(mask, "shape", None) != x.shape[:-1]:
+        problem = f"the mask is {described(mask)}, the input {x.shape}"
         refuse(None, "global_avg_pool", problem, "The mask should have the shape of the input without the channels.")
     # Chosen, and not multiplied by the mask: what does not count may be NaN.
     kept = mask.astype(bool)[..., None]

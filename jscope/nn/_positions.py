@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import UNIFORM, along, cast, check_rank, check_size, named, refuse, weight
+from jscope.nn._layer import UNIFORM, along, cast, check_rank, check_size, checked_number, named, refuse, weight
 
 
 def rotary(
@@ -47,6 +47,8 @@ def rotary(
     (Su et al., 2021, https://arxiv.org/abs/2104.09864)
     """
     check_rank(None, "rotary", x_bthk, "(batch, tokens, heads, features)", 4)
+    checked_number(None, "rotary", "base", base)
+    checked_number(None, "rotary", "fraction", fraction, 0, 1)
     turning = round(x_bthk.shape[-1] * fraction)
     if turning % 2 or not 0 < turning <= x_bthk.shape[-1]:
         problem = f"it turns pairs, but {fraction} of {x_bthk.shape[-1]} features are {turning}"
@@ -79,6 +81,7 @@ def sinusoidal(positions: jax.Array | int, dim: int, *, base: float = 10000.0) -
     """
     if check_size(None, "sinusoidal", "dim", dim) % 2:
         refuse(None, "sinusoidal", f"`dim` is {dim}", "It should be even: features are pairs of a sine and a cosine.")
+    checked_number(None, "sinusoidal", "base", base)
     positions = integers("sinusoidal", positions)
     angles = _angles(positions, dim // 2, base)
     # In turns, as in the paper; its authors' code (Tensor2Tensor) has all sines first.
@@ -141,6 +144,9 @@ def relative_bias(
     (Raffel et al., 2019, https://arxiv.org/abs/1910.10683)
     """
     check_size(scope, "relative_bias", "num_buckets", num_buckets, 4 if bidirectional else 2)
+    # Up to here, each distance has a bucket of its own.
+    exact = num_buckets // (4 if bidirectional else 2)
+    check_size(scope, "relative_bias", "max_distance", max_distance, exact + 1)
     distance_bts = _distances("relative_bias", queries, keys)
     shape = (num_buckets, check_size(scope, "relative_bias", "heads", heads))
     embeddings_nh = weight(scope, "embeddings", shape, embeddings_initializer, UNIFORM, axes)
@@ -183,10 +189,10 @@ def _distances(layer: str, queries: jax.Array | int, keys: jax.Array | int) -> j
     return keys_bs[:, None, :] - queries_bt[:, :, None]
 
 
-def integers(layer: str, positions: jax.Array | int) -> jax.Array:
+def integers(layer: str, positions: Any) -> jax.Array:
     """Returns positions, those up to a length where that is given, after checking that they are integers."""
-    if isinstance(positions, int):
-        return jnp.arange(positions, dtype=jnp.int32)
+    if not hasattr(positions, "dtype"):
+        return jnp.arange(check_size(None, layer, "positions", positions, 0), dtype=jnp.int32)
     if not jnp.issubdtype(positions.dtype, jnp.integer):
         refuse(None, layer, f"the positions have dtype {positions.dtype}", "They should be integers, counted from 0.")
     return positions

@@ -18,7 +18,7 @@ from jscope.lift import scan
 from jscope.nn._cells import gru, lstm, rnn
 from jscope.nn._conv_lstm import conv_lstm, zero_image
 from jscope.nn._gates import MASKS, pair_of_zeros, zeros_for
-from jscope.nn._layer import check_rank, refuse
+from jscope.nn._layer import check_rank, check_size, described, refuse
 
 Merge = Literal["concat", "sum", "mul", "ave"]
 
@@ -60,14 +60,20 @@ def recurrent(
     Returns:
       The outputs, and the carry after the last step that counts.
     """
+    _check_order("recurrent", cell, scope)
     check_rank(scope, "recurrent", xs, "(batch, time, ...)", least=2)
     _check_lengths(scope, xs, lengths)
 
+    # For messages, it is the cell.
+    @functools.wraps(cell)
     def step(scope: Scope, carry: Any, x: Any) -> tuple[Any, Any]:
-        if lengths is None:
-            return cell(scope, carry, x, *args, **options)
-        x, time = x
-        after, y = cell(scope, carry, x, *args, **options)
+        x, time = (x, None) if lengths is None else x
+        out = cell(scope, carry, x, *args, **options)
+        if not isinstance(out, tuple | list) or len(out) != 2:
+            refuse(scope, "recurrent", f"the cell returned {described(out)}", "It should return a pair, `(carry, y)`.")
+        after, y = out
+        if time is None:
+            return after, y
         counts = time < lengths
         # Backwards, the steps that do not count come first, and leave the initial carry alone. So nothing has to be
         # turned around by lengths, as Flax does it.
@@ -125,6 +131,9 @@ def bidirectional(
     """
     if merge_mode is not None and merge_mode not in _MERGE:
         refuse(scope, "bidirectional", f"`merge_mode` is {merge_mode!r}", f"It should be one of {[*_MERGE, None]}.")
+    _check_order("bidirectional", cell, scope)
+    if not isinstance(initial, tuple | list) or len(initial) != 2:
+        refuse(scope, "bidirectional", f"`initial` is {initial!r}", "Give a pair, the first carry of each direction.")
     run = functools.partial(recurrent, cell, lengths=lengths, unroll=unroll)
     with scope:
         ys, last = run(scope / "forward", xs, *args, initial=initial[0], **options)
@@ -148,6 +157,12 @@ def zero_carry(
         )
     make, names = _ZEROS[cell]
     given = dict(zip(names, args, strict=False)) | options
+    size = names[0]
+    if size not in given:
+        problem = f"`nn.{cell.__name__}` is not told its `{size}`"
+        advice = f"Say it after the inputs: `nn.recurrent(nn.{cell.__name__}, scope, xs, 32)`."
+        refuse(scope, "recurrent", problem, advice)
+    check_size(scope, cell.__name__, size, given[size])
     return make(x, **{name: given[name] for name in names if name in given})
 
 
@@ -169,6 +184,12 @@ _MERGE: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 
 def _where(counts_b: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
     return jnp.where(jnp.expand_dims(counts_b, tuple(range(1, new.ndim))), new, old)
+
+
+def _check_order(layer: str, cell: Any, scope: Any) -> None:
+    if not isinstance(scope, Scope) or not callable(cell):
+        problem = f"it is given {described(cell)} and {described(scope)} first"
+        refuse(None, layer, problem, f"Give the cell, its scope and the inputs: `nn.{layer}(nn.lstm, scope, xs, 32)`.")
 
 
 def _check_lengths(scope: Scope, xs: jax.Array, lengths: jax.Array | None) -> None:

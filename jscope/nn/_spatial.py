@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jscope._scope import Scope
-from jscope.nn._layer import check_size, refuse
+from jscope.nn._layer import check_rank, check_size, refuse
 
 Padding: TypeAlias = Literal["same", "valid", "causal", "circular"] | Sequence[tuple[int, int]]
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
@@ -52,6 +52,7 @@ def window(
     name: str = "kernel_size",
 ) -> Window:
     """Returns the window, after checking it and the rank of the input."""
+    check_rank(scope, layer, x, "(batch..., spatial..., channels)", least=0)
     count = len(size) if isinstance(size, Sequence) else x.ndim - 2
     if not 1 <= count <= 3 or x.ndim < count + 1:
         problem = f"`{name}` is {size!r} and the input has shape {x.shape}"
@@ -84,7 +85,8 @@ def pairs(
             advice = f"It should be one of {', '.join(map(repr, allowed))}, or a pair of ints for each spatial axis."
             refuse(scope, layer, f"`padding` is {padding!r}", advice)
         return _by_name(x, over, padding)
-    given: Any = tuple(tuple(pair) if isinstance(pair, Sequence) else (pair,) for pair in padding)
+    each = padding if isinstance(padding, Sequence) else ()
+    given: Any = tuple(tuple(pair) if isinstance(pair, Sequence) else (pair,) for pair in each)
     if len(given) != len(over) or not all(len(pair) == 2 and all(isinstance(n, int) for n in pair) for pair in given):
         advice = f"Give a pair (before, after) for each of the {len(over)} spatial axes, such as ((1, 1), (2, 0))."
         refuse(scope, layer, f"`padding` is {padding!r}", advice)

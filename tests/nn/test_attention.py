@@ -185,13 +185,13 @@ BAD = {
     r"`nn\.attention` in the scope `a`: 8 features cannot be divided among 3 heads": {"num_heads": 3},
     "4 heads are not a multiple of 3 heads of keys": {"num_heads": 4, "num_key_value_heads": 3},
     "`num_heads` is 0": {"num_heads": 0},
-    r"the mask has shape \(2, 6\), and \(b, heads, t, s\) is \(2, 4, 6, 6\)": {
+    r"the mask is an array of shape \(2, 6\), and \(b, heads, t, s\) is \(2, 4, 6, 6\)": {
         "num_heads": 4,
         "mask": jnp.ones((2, 6), bool),
     },
     "the mask is a `list`": {"num_heads": 4, "mask": [[True] * 6] * 6},
     "the mask has dtype float32": {"num_heads": 4, "mask": jnp.ones((6, 6))},
-    r"the bias of the logits has shape \(6, 6\)": {"num_heads": 4, "logit_bias": jnp.ones((6, 6))},
+    r"the bias of the logits is an array of shape \(6, 6\)": {"num_heads": 4, "logit_bias": jnp.ones((6, 6))},
     "the positions have dtype float32": {"num_heads": 4, "positions": jnp.arange(6.0)},
     "a cache continues `x` itself": {"num_heads": 4, "context": X, "cache": nn.KVCache.zeros(2, 6, 4, 2)},
     r"the context has shape \(1, 6, 8\)": {"num_heads": 4, "context": X[:1]},

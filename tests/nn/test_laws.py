@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 
 import chex
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import jscope
-from jscope import getters, nn
+from jscope import errors, getters, nn
 from tests.crossed import mostly_slow
 from tests.nn.layers import FUNCTIONS, LAYERS, X
 
@@ -103,6 +104,181 @@ def test_function_is_the_program_by_hand(name):
     with jax.numpy_rank_promotion("allow"):
         function, hand = (str(jax.make_jaxpr(f)(X)) for f in FUNCTIONS[name])
     assert function == hand
+
+
+ACTIVATED = {
+    "dense": lambda s, x, f: nn.dense(s, x, 3, activation=f),
+    "einsum": lambda s, x, f: nn.einsum(s, "bd,du->bu", x, 3, activation=f),
+    "conv": lambda s, x, f: nn.conv(s, x, 3, (1,), activation=f),
+    "depthwise_conv": lambda s, x, f: nn.depthwise_conv(s, x, (1,), activation=f),
+    "separable_conv": lambda s, x, f: nn.separable_conv(s, x, 3, (1,), activation=f),
+    "conv_transpose": lambda s, x, f: nn.conv_transpose(s, x, 3, (1,), activation=f),
+    "rnn": lambda s, x, f: nn.rnn(s, None, x, 3, activation=f),
+    "lstm": lambda s, x, f: nn.lstm(s, None, x, 3, activation=f),
+    "gru": lambda s, x, f: nn.gru(s, None, x, 3, recurrent_activation=f),
+    "conv_lstm": lambda s, x, f: nn.conv_lstm(s, None, x[:, None], 3, (1,), recurrent_activation=f),
+}
+
+
+@pytest.mark.parametrize("layer", mostly_slow(ACTIVATED, "dense", "gru", "conv_lstm"))
+def test_an_activation_is_a_function_and_not_its_name(layer):
+    """As Keras takes it; the error has the function of that name."""
+    call, x = ACTIVATED[layer], jnp.ones((2, 4))
+    where = rf"`nn.{layer}` in the scope `a`: `\w*activation` is"
+    for given, known in (("gelu", "gelu"), ("lineer", "relu"), (3, "relu"))[: 3 if layer == "dense" else 1]:
+        with pytest.raises(errors.InvalidArgumentError, match=rf"{where} {given!r}, .*\n.*activation=jax.nn.{known}`"):
+            jscope.specs(lambda s, given=given: call(s / "a", x, given))
+
+
+XS = jnp.ones((2, 6, 8))
+IMAGE = jnp.ones((1, 4, 4, 2))
+SQUARE = lambda s, x: nn.dense(s, x, x.shape[-1])  # noqa: E731
+
+MISTAKES = {
+    "a list for an image": (lambda s: nn.conv(s, [[1.0]], 3, (1,)), "conv` .* the input is a `list`"),
+    "a list to pool": (lambda s: nn.avg_pool([[1.0]], (1,)), "avg_pool`: the input is a `list`"),
+    "a list of ids": (lambda s: nn.embedding(s, [1, 2], 3, 4), "embedding` .* the input is a `list`"),
+    "a list to drop from": (lambda s: nn.dropout(s, [1.0], 0.5, training=False), "dropout` .* the input is a `list`"),
+    "no input of an equation": (lambda s: nn.einsum(s, "bd,du->bu", None, 3), "einsum` .* the input is a `NoneType`"),
+    "half a size": (lambda s: nn.einsum(s, "btd,du->btu", XS, 2.5), "einsum` .*`sizes` is 2.5"),
+    "no padding": (lambda s: nn.conv(s, IMAGE, 3, (1, 1), padding=None), "conv` .*`padding` is None"),
+    "one axis for several": (
+        lambda s: nn.dropout(s, XS, 0.5, training=True, broadcast_axes=1),
+        r"dropout` .*`broadcast_axes` is 1.\nGive a tuple",
+    ),
+    "a rate as text": (lambda s: nn.dropout(s, XS, "0.5", training=True), r"`rate` is '0.5'.\n.* from 0 to 1"),
+    "a rate of None": (lambda s: nn.lstm(s, None, XS, 3, dropout=None, training=True), r"`dropout` is None.\n.*to 1"),
+    "a negative rate": (lambda s: nn.attention(s, XS, 2, dropout=-0.1, training=True), "`dropout` is -0.1"),
+    "a rate that is not a number": (
+        lambda s: nn.attention(s, XS, 2, dropout=math.nan, training=True),
+        "`dropout` is nan",
+    ),
+    "a momentum beyond 1": (
+        lambda s: nn.batch_norm(s, XS, training=True, momentum=99),
+        r"`momentum` is 99.\n.* 0 to 1",
+    ),
+    "an epsilon as text": (
+        lambda s: nn.layer_norm(s, XS, epsilon="1e-5"),
+        r"layer_norm` .*`epsilon` is '1e-5'.\n.*number",
+    ),
+    "a negative epsilon": (lambda s: nn.rms_norm(s, XS, epsilon=-1e-6), r"`epsilon` is -1e-06.\nIt should .* least 0"),
+    "no epsilon": (lambda s: nn.group_norm(s, IMAGE, 2, epsilon=None), "group_norm` .*`epsilon` is None"),
+    "a length below 0": (
+        lambda s: nn.alibi(2, -1, 3),
+        r"alibi`: `positions` is -1.\nIt should be an int of at least 0",
+    ),
+    "half a position": (lambda s: nn.sinusoidal(1.5, 4), "sinusoidal`: `positions` is 1.5"),
+    "a base below 0": (lambda s: nn.rotary(jnp.ones((1, 2, 3, 4)), base=-1.0), "rotary`: `base` is -1.0"),
+    "more of the features than all": (lambda s: nn.rotary(jnp.ones((1, 2, 3, 4)), fraction=2.0), "`fraction` is 2.0"),
+    "no room for far distances": (
+        lambda s: nn.relative_bias(s, 2, 3, 3, max_distance=8),
+        r"`max_distance` is 8.\nIt should be an int of at least 9",
+    ),
+    "rotary switched on": (
+        lambda s: nn.attention(s, XS, 2, rotary=True),
+        r"`rotary` is True, .*\n.*`rotary=nn.rotary`",
+    ),
+    "a bias that is no array": (
+        lambda s: nn.attention(s, XS, 2, logit_bias=lambda q, k: None),
+        "the bias of the logits is a `NoneType`, and",
+    ),
+    "a cache that is none": (lambda s: nn.attention(s, XS, 2, cache={}), r"`cache` is a `dict`.\nIt .* `nn.KVCache`"),
+    "a mask that is no array": (
+        lambda s: nn.batch_norm(s, XS, training=True, mask=[True]),
+        "the mask is a `list`, the input",
+    ),
+    "a number for the expert": (
+        lambda s: nn.mixture_of_experts(s, XS, 64, 2),
+        "`expert` is 64, which is not a function",
+    ),
+    "an expert that returns nothing": (
+        lambda s: nn.mixture_of_experts(s, XS, lambda s, x: None, 2),
+        "the experts returned a `NoneType`",
+    ),
+    "an expert that returns too few": (
+        lambda s: nn.mixture_of_experts(s, XS, lambda s, x: x[1:], 2, capacity_factor=None),
+        r"the experts returned an array of shape \(2, 11, 8\).\nIt should return an array of shape \(2, 12, units\)",
+    ),
+    "a capacity as text": (
+        lambda s: nn.mixture_of_experts(s, XS, SQUARE, 2, capacity_factor="1.25"),
+        "`capacity_factor` is '1.25'",
+    ),
+    "a size for the feed-forward network": (
+        lambda s: nn.transformer_block(s, XS, 2, 64),
+        r"`feed_forward` is 64, which is not a function.\nIt should be a function of a scope and tokens",
+    ),
+    "a network that returns nothing": (
+        lambda s: nn.transformer_block(s, XS, 2, lambda s, x: None),
+        r"`feed_forward` returned a `NoneType`.\nIt should return an array of shape \(2, 6, 8\)",
+    ),
+    "a network whose output would be broadcast": (
+        lambda s: nn.transformer_block(s, XS, 2, lambda s, x: nn.mlp(s, x, 5, units=1)),
+        r"`feed_forward` returned an array of shape \(2, 6, 1\)",
+    ),
+    "a norm that takes a mean": (
+        lambda s: nn.transformer_block(s, XS, 2, SQUARE, norm=lambda s, x: x.mean(-1)),
+        r"`norm` returned an array of shape \(2, 6\)",
+    ),
+    "an attention of another size": (
+        lambda s: nn.transformer_block(s, XS, 2, SQUARE, units=1),
+        r"the attention returned an array of shape \(2, 6, 1\)",
+    ),
+    "the scope before the cell": (
+        lambda s: nn.recurrent(s, nn.lstm, XS, 3),
+        r"recurrent`: it is given a `Scope` and a `function` first.\n.*`nn.recurrent\(nn.lstm, scope, xs, 32\)`",
+    ),
+    "the inputs before the scope": (
+        lambda s: nn.bidirectional(nn.lstm, XS, s, 3),
+        r"it is given a `function` and an array of shape \(2, 6, 8\) first",
+    ),
+    "the first carry before the inputs": (
+        lambda s: nn.recurrent(nn.lstm, s, (XS, XS), XS, 3),
+        "the input is a `tuple`",
+    ),
+    "no units": (lambda s: nn.recurrent(nn.gru, s, XS), "`nn.gru` is not told its `units`"),
+    "half a unit": (lambda s: nn.recurrent(nn.gru, s, XS, 2.5), r"gru` .*`units` is 2.5.\nIt should be an int"),
+    "a kernel without axes": (
+        lambda s: nn.recurrent(nn.conv_lstm, s, IMAGE[None], 3, 1),
+        "`kernel_size` is 1, and the input has shape",
+    ),
+    "one first carry for two directions": (
+        lambda s: nn.bidirectional(nn.gru, s, XS, 3, initial=jnp.ones((2, 3))),
+        "`initial` is .*\nGive a pair",
+    ),
+    "a cell that returns its output only": (
+        lambda s: nn.recurrent(lambda s, c, x: x, s, XS, initial=XS[:, 0], lengths=jnp.array([6, 6])),
+        r"the cell returned an array of shape \(2, 8\).\nIt should return a pair, `\(carry, y\)`",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_what_a_layer_cannot_take_is_refused(case):
+    """Rather than ending in JAX's words somewhere inside, or in numbers that are wrong: layer, found and asked."""
+    call, message = MISTAKES[case]
+    with pytest.raises(errors.InvalidArgumentError, match=message):
+        jscope.specs(lambda s: call(s / "a"))
+
+
+def test_a_step_is_called_by_the_name_of_its_cell():
+    """Where its carry changes, which only JAX finds."""
+
+    def cell(s, carry, x):
+        return x, carry
+
+    where = r"`jscope.scan` of `cell` \(.*test_laws.py:\d+\) over the scope `a`"
+    with pytest.raises(TypeError, match=rf"equal types(.|\n)*{where}"):
+        jscope.specs(lambda s: nn.recurrent(cell, s / "a", XS, initial=jnp.ones((2, 3))))
+
+
+def test_numbers_are_taken_from_wherever_they_come():
+    """Python, NumPy or JAX, traced or not."""
+    for rate in (0, 0.5, np.float32(0.5), np.array(0.5), jnp.float32(0.5)):
+        jscope.specs(lambda s, rate=rate: nn.dropout(s, XS, rate, training=True))
+        jscope.specs(lambda s, rate=rate: nn.batch_norm(s, XS, training=True, momentum=rate, epsilon=rate))
+    jax.eval_shape(
+        jscope.transform(lambda s, rate: nn.layer_norm(s, XS, epsilon=rate, scale=False, center=False)).apply, {}, 0.5
+    )
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -92,7 +92,7 @@ def test_a_vector_of_zeros_stays():
         (nn.instance_norm, X[0], {}, "rank at least 3 is needed"),
         (nn.batch_norm, X[0, 0], {"training": True}, "rank at least 2 is needed"),
         (nn.batch_norm, X, {"training": None}, "`training` is None"),
-        (nn.batch_norm, X, {"training": True, "mask": jnp.ones(8)}, r"the mask has shape \(8,\)"),
+        (nn.batch_norm, X, {"training": True, "mask": jnp.ones(8)}, r"the mask is an array of shape \(8,\)"),
     ],
 )
 def test_bad_input_is_refused(layer, x, options, message):

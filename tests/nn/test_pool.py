@@ -61,7 +61,7 @@ def test_pixels_come_from_channels():
         (lambda: nn.avg_pool(X, 2, padding="circular"), "`padding` is 'circular'"),
         (lambda: nn.avg_pool(X, 2, padding=((2, 0), (0, 0))), "has room for whole windows"),
         (lambda: nn.global_max_pool(X[0, 0]), "rank at least 3 is needed"),
-        (lambda: nn.global_avg_pool(X, mask=jnp.ones(2)), r"the mask has shape \(2,\)"),
+        (lambda: nn.global_avg_pool(X, mask=jnp.ones(2)), r"the mask is an array of shape \(2,\)"),
         (lambda: nn.upsample(X, 2, interpolation="cubic"), "`interpolation` is 'cubic'"),
         (lambda: nn.pixel_shuffle(X, 3), "the input has 4 channels, and `block_size` is 3"),
     ],
