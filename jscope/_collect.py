@@ -20,7 +20,7 @@ from jscope._types import Key
 from jscope._util._compiled import moved
 from jscope._util._gc import gc_paused
 from jscope._util._hints import hint
-from jscope.errors import noting
+from jscope.errors import InvalidArgumentError, noting
 
 CONTROL_FLOW_NOTE = (
     "jscope: `init` and `specs` run the model on abstract inputs (shapes and dtypes, no values), as `jax.jit` does. "
@@ -28,6 +28,9 @@ CONTROL_FLOW_NOTE = (
     '`jax.jit` around traces them: `jax.jit(model.init, static_argnames="training")`), or use `jax.lax.cond`, '
     "`jax.numpy.where`, ..."
 )
+
+
+LAZY = ", which would run after the call.\nReturn a list: `[dense(scope / str(i), x, 8) for i in range(3)]`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,9 @@ class Call:
             with Frame(collecting=True) as frame:
                 args, kwargs = rebuild(arrays)
                 try:
-                    self.function(root(frame, key), *args, **kwargs)
+                    out = self.function(root(frame, key), *args, **kwargs)
+                    if hasattr(type(out), "__next__"):
+                        raise InvalidArgumentError(f"The model returned a `{type(out).__name__}`{LAZY}")
                 # Here, where JAX has not yet taken its own frames out of the traceback.
                 except Exception as error:
                     hint(error)

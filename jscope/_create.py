@@ -240,7 +240,7 @@ def _axes(path: str, shape: Shape, dtype: DType, axes: Axes | None, partitioner:
         axes = partitioner(shape, dtype)
     if axes is None:
         return None
-    if isinstance(axes, str) or len(tuple(axes)) != len(shape):
+    if isinstance(axes, str) or not isinstance(axes, Iterable) or len(tuple(axes)) != len(shape):
         raise errors.InvalidArgumentError(
             f"axes={axes!r} of `{path}` must name each of its {len(shape)} axes (shape {shape}), "
             'such as ("embed", "mlp"); None leaves one without a name.'

@@ -183,6 +183,11 @@ WHILE_CREATING = {
         errors.InvalidArgumentError,
         r"axes='x' of `a/w` must name each",
     ),
+    "axes that are a number": (
+        lambda: init(create("a/w", axes=0)),
+        errors.InvalidArgumentError,
+        r"axes=0 of `a/w` must name each",
+    ),
     "collections that are a string": (
         lambda: init(create("a/w", collections="losses")),
         errors.InvalidArgumentError,

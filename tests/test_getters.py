@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -439,9 +441,10 @@ def test_apply_asks_for_no_use():
 
 @pytest.mark.parametrize("match", ["(", None])
 def test_match_is_a_regular_expression(match):
-    """Said where it is written."""
-    with pytest.raises(errors.InvalidArgumentError, match=r"match=.* is not a regular expression"):
-        getters.freeze(match)
+    """Said where it is written, also by a getter that checks more."""
+    for make in (getters.freeze, functools.partial(getters.lora, 2), functools.partial(getters.ema, 0.9)):
+        with pytest.raises(errors.InvalidArgumentError, match=r"match=.* is not a regular expression"):
+            make(match)
 
 
 STACKING = {
@@ -648,3 +651,10 @@ def test_factors_have_a_rank(rank):
     """When the getter is made, not in the first model that has it."""
     with pytest.raises(errors.InvalidArgumentError, match=f"`rank` is {rank}"):
         getters.lora(rank)
+
+
+@pytest.mark.parametrize("decay", [1.0, -0.1, 3, "0.9", None])
+def test_averages_have_a_decay(decay):
+    """Below 1: an average that forgets nothing never begins."""
+    with pytest.raises(errors.InvalidArgumentError, match=f"`decay` is {decay!r}, where a number from 0 to below 1"):
+        getters.ema(decay)

@@ -140,6 +140,31 @@ def test_only_functions_can_be_transformed():
         transform(3)
 
 
+LAZY = {
+    "a generator": lambda s, x: (first(s / str(i), x) for i in range(3)),
+    "a filter": lambda s, x: filter(lambda i: first(s / str(i), x), range(3)),
+}
+
+
+@pytest.mark.parametrize("case", LAZY)
+def test_what_runs_after_the_call_is_no_output(case):
+    """It would create its variables when nobody collects any more: `init` would return no params, and say nothing."""
+    kind = case.split()[-1]
+    for call in (init, jscope.specs):
+        with pytest.raises(
+            errors.InvalidArgumentError, match=rf"returned a `{kind}`, which would run.*\nReturn a list"
+        ):
+            call(lambda s: LAZY[case](s, X[:, :3]))
+
+
+def test_a_name_that_no_axis_has_is_explained():
+    """In `init`, where the transform that gives it is around `apply` only."""
+    model = transform(lambda s, x: jax.lax.pmean(first(s, x), "batch"))
+    with pytest.raises(NameError, match=r"(?s)unbound axis name.*`model.with_axes\(batch=8\)`"):
+        model.init(KEY(0), X[:, :3])
+    assert model.with_axes(batch=8).init(KEY(0), X[:, :3])["w"].shape == (3, 2)
+
+
 def kept(run):
     """A scope that outlives the call `run`."""
     scopes = []

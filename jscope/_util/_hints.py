@@ -18,10 +18,10 @@ _MAPPED = (
     "`jscope.vmap`, `jscope.scan` or `jscope.map`."
 )
 _GRAD = (
-    "if this differentiates by a scope: its state and a random key are among its leaves, by which nothing can be "
-    "differentiated. `jscope.grad` and `jscope.value_and_grad` differentiate by the params; for JAX's own, pass "
-    "`scope.with_rng(None)`."
+    "if this differentiates by a scope: its state and a random key are among its leaves. `jscope.grad` and "
+    "`jscope.value_and_grad` differentiate by the params; for JAX's own, pass `scope.with_rng(None)`."
 )
+_UNBOUND = "a mapped axis has its name only inside of what maps; `model.with_axes(batch=8)` is for `init` and `specs`."
 _CALLED = "`zeros` and `ones` are initializers already: pass them without a call, `initializer=zeros`."
 _NOTES = (
     (
@@ -32,6 +32,7 @@ _NOTES = (
     (TypeError, r"^(grad|jacfwd|jacrev) (requires|with) |^primal .* jax\.jvp do not match", _GRAD),
     (TypeError, r"for /: .* and 'str'|ufunc 'divide' (did not contain a loop|not supported)", _SCOPE_FIRST),
     (TypeError, r"missing \d required positional arguments: 'key' and 'shape'", _CALLED),
+    (NameError, r"unbound axis name", _UNBOUND),
     (ValueError, r"^(vmap|pmap|scan|map) .*(its argument along|inconsistent sizes|different leading axis)", _MAPPED),
 )
 
@@ -57,6 +58,5 @@ def _is_raised_by_jax(error: Exception) -> bool:
     while at is not None and at.tb_next is not None:
         at = at.tb_next
     module = at.tb_frame.f_globals.get("__name__", "") if at is not None else ""
-    return module.partition(".")[0] == "jax" or any(
-        "JAX has removed" in note for note in getattr(error, "__notes__", ())
-    )
+    removed = any("JAX has removed" in note for note in getattr(error, "__notes__", ()))
+    return removed or module.partition(".")[0] == "jax"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jscope import initializers
 from jscope._types import DType
+from jscope.errors import InvalidArgumentError
 from jscope.getters._beside import Matching, is_float, known, state_beside, uncast, wide, write
 
 
@@ -41,6 +44,12 @@ class ema(Matching):
     match: str = ""
     average: bool = False
     dtype: DType = None
+
+    def __post_init__(self) -> None:
+        Matching.__post_init__(self)
+        # An array may come from a schedule, and be traced.
+        if not (isinstance(self.decay, jax.Array) or (isinstance(self.decay, Real) and 0 <= float(self.decay) < 1)):
+            raise InvalidArgumentError(f"ema: `decay` is {self.decay!r}, where a number from 0 to below 1 is needed.")
 
     def __call__(self, getter: Any, name: str, /, **options: Any) -> Any:
         about = known(getter, name, options)

@@ -40,6 +40,7 @@ class lora(Matching):
     scale: float = 1.0
 
     def __post_init__(self) -> None:
+        Matching.__post_init__(self)
         if not isinstance(self.rank, Integral) or self.rank < 1:
             raise InvalidArgumentError(f"lora: `rank` is {self.rank!r}, where an int of at least 1 is needed.")
 

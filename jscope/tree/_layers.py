@@ -75,6 +75,8 @@ def unstack(tree: Tree, *, at: str = "") -> dict[str, Any]:
 
 def _split_at(tree: Tree, at: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns what is below the path `at`, with paths that start there, and the rest of the tree."""
+    if not isinstance(at, str):
+        raise InvalidArgumentError(f'at={at!r} must be the path of a subtree, such as `encoder/layers`; `""` for all.')
     flat = flatten(tree)
     if at in flat:
         raise InvalidArgumentError(f"`{at}` is not a subtree, but a leaf: {_diff.describe_leaf(flat[at])}.")

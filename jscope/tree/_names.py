@@ -142,6 +142,10 @@ def map_with_path(fn: Callable[..., Any], tree: Tree, *rest: Tree) -> dict[str, 
     Raises:
       StructureMismatchError: Two trees differ in their paths; the message lists where.
     """
+    if not callable(fn):
+        raise InvalidArgumentError(
+            f"map_with_path needs a function `(path, leaf) -> leaf` first, not {_diff.describe_leaf(fn)}."
+        )
     flat, *others = map(flatten, (tree, *rest))
     for i, other in enumerate(others):
         # Only the paths must agree; what the leaves are is the matter of `fn`.
@@ -166,6 +170,10 @@ def rename(tree: Tree, to: Mapping[str, str] | Callable[[str], str]) -> dict[str
       NameConflictError: Two paths become one, or a path becomes a prefix of another.
       InvalidNameError: A new path is empty, or has an empty part.
     """
+    if not (callable(to) or (isinstance(to, Mapping) and all(isinstance(new, str) for new in to.values()))):
+        raise InvalidArgumentError(
+            f"rename needs a function from path to path, or a dict of regex: replacement, not {to!r}."
+        )
     flat = flatten(tree)
     new_path = to if callable(to) else _replaced(flat, to).__getitem__
     origin: dict[str, str] = {}
@@ -193,6 +201,9 @@ def convert(tree: Tree, conversion: Converter) -> dict[str, Any]:
     Raises:
       StructureMismatchError: With one report of everything that does not fit.
     """
+    if not hasattr(conversion, "arrays"):
+        found = _diff.describe_leaf(conversion)
+        raise InvalidArgumentError(f"convert needs a `jscope.checkpoint.Conversion`, not {found}.")
     return unflatten(conversion.arrays(flatten(tree)))
 
 
