@@ -55,6 +55,13 @@ class Body:
     def __repr__(self) -> str:
         return self.__name__
 
+    @property
+    def __wrapped__(self) -> Any:
+        """The function, whose file and line JAX tells in errors."""
+        if self not in _given.get():
+            raise AttributeError("__wrapped__")
+        return _given.get()[self]
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         function = _given.get()[self]
         self.spoilt |= same(function).parts != self.parts

@@ -391,6 +391,13 @@ def test_what_is_traced_and_compiled_is_counted(counted):
     assert counted["entered"]
 
 
+def test_errors_of_jax_name_the_function_and_its_file():
+    """Not the body that it is run by."""
+    choosing = lambda s, x, _: (x if x[0, 0] > 0 else -x, None)  # noqa: E731
+    with pytest.raises(jax.errors.TracerBoolConversionError, match=r"<lambda> at .*test_eager\.py:\d+.* loop\.carry"):
+        jscope.apply(lambda s, x: jscope.scan(choosing, s, x, length=2), {}, X)
+
+
 def test_other_bounds_of_a_loop_compile_nothing(counted):
     """They are operands where nothing is traced; how far a loop is unrolled is part of what is compiled."""
 
