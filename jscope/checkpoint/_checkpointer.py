@@ -8,7 +8,7 @@ import operator
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, SupportsIndex
 
@@ -40,6 +40,7 @@ from jscope.checkpoint._step import (
     write_step,
 )
 from jscope.errors import InvalidArgumentError
+from jscope.tree._words import quoted
 
 _ADVICE = "If this is what you mean: `jscope.checkpoint.restore(like, path)` can rename, select, initialize and cast."
 
@@ -243,7 +244,8 @@ class Checkpointer:
         wanted = {name: _fit.wanted_leaf(name, leaf) for name, leaf in _leaves.flatten(shaped).items()}
         asked = {name: name for name in names if items[name] in shaped}
         title = f"Step {reader.metadata.get(STEP)} in `{self.directory}` is not what is to be restored:"
-        _fit.check(wanted, _fit.found_leaves(reader, asked), title=title, advice=_ADVICE)
+        advice = _advice(like, items.values()) if wanted.keys() - asked.keys() else _ADVICE
+        _fit.check(wanted, _fit.found_leaves(reader, asked), title=title, advice=advice)
         values = _fit.take(reader, asked | stored, wanted | _fit.found_leaves(reader, stored))
         as_stored = tree.unflatten({name: values[name] for name in stored})
         rebuilt = _leaves.rebuild(shaped, values.__getitem__)
@@ -287,6 +289,15 @@ class Checkpointer:
                 f"`{shared}` is an array of a program of {jax.process_count()} processes, and safetensors files are "
                 f'written by one. Use `Checkpointer({str(self.directory)!r}, store="orbax")`.'
             )
+
+
+def _advice(like: Mapping[str, Any], items: Iterable[str]) -> str:
+    """Returns what to do where something is missing: a misspelt item is missing as a whole, or a model's state."""
+    there = dict.fromkeys(items)
+    lines = [] if like.keys() <= there.keys() else [f"The items of this step are {quoted(there)}."]
+    both = [item for item, each in like.items() if isinstance(each, Specs) and each.params and each.state]
+    lines += [f"The specs for `{item}` list params and state; `specs.params` lists the former." for item in both]
+    return "\n".join([*lines, _ADVICE])
 
 
 def _checked_step(step: Any) -> int:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from jscope._util import _text
 from jscope.errors import InvalidArgumentError, MissingVariableError, NameConflictError
+from jscope.tree._words import suggestion
 
 Rename: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | Callable[[str], str] | None
 """From names in a checkpoint to jscope's: regular expressions with replacements, applied in order, or a function."""
@@ -48,8 +49,7 @@ def new_names(names: Iterable[str], rename: Rename) -> dict[str, str]:
         regex = _text.pattern(expression, "rename=")
         # A rule that does nothing is a typo more often than not.
         if not any(map(regex.search, new.values())):
-            near = _text.did_you_mean(regex.pattern, new.values())
-            raise MissingVariableError(f"`{regex.pattern}` in `rename=` does not match any name.{near}")
+            raise _matches_nothing(regex, "rename=", new.values())
         try:
             new = {name: regex.sub(replacement, each) for name, each in new.items()}
         except (re.error, IndexError) as error:
@@ -73,13 +73,28 @@ def _checked_name(old: str, new: Any) -> str:
     return new
 
 
-def chosen(names: Mapping[str, str], select: Select) -> dict[str, str]:
-    """Returns those names that `select` chooses.
+def chosen(names: Mapping[str, str], select: Select, *, some: bool = False) -> dict[str, str]:
+    """Returns those names that `select` chooses. With `some`, a regular expression must find one of them.
 
     >>> chosen({"enc/w": "a", "dec/w": "b"}, "^enc/")
     {'enc/w': 'a'}
+
+    Raises:
+      MissingVariableError: The regular expression finds none.
     """
     if select is None:
         return dict(names)
-    chooses = select if callable(select) else _text.pattern(select, "select=").search
-    return {new: old for new, old in names.items() if chooses(new)}
+    if callable(select):
+        return {new: old for new, old in names.items() if select(new)}
+    regex = _text.pattern(select, "select=")
+    found = {new: old for new, old in names.items() if regex.search(new)}
+    if some and names and not found:
+        raise _matches_nothing(regex, "select=", names)
+    return found
+
+
+def _matches_nothing(regex: re.Pattern[str], role: str, names: Iterable[str]) -> MissingVariableError:
+    known = list(names)
+    return MissingVariableError(
+        f"`{regex.pattern}` in `{role}` does not match any name. {suggestion(regex.pattern, known)}"
+    )

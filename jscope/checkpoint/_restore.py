@@ -21,8 +21,8 @@ from jscope.checkpoint._sources import sources
 from jscope.errors import InvalidArgumentError
 
 _ADVICE = (
-    'What may differ: `rename=` names, `select=` some, `missing="init"` and `misshaped="init"` make others anew, '
-    "`cast=True` converts."
+    'What may differ: `rename=` names; `select=` takes some, of the model and of the checkpoint; `missing="init"` and '
+    '`misshaped="init"` make others anew; `cast=True` converts.'
 )
 
 
@@ -90,6 +90,7 @@ def restore(
 
     Raises:
       StructureMismatchError: One report of everything missing, unexpected, mis-shaped and mis-typed.
+      MissingVariableError: A regular expression of `rename` or `select` does not match any name.
       CheckpointError: The checkpoint cannot be read.
     """
     for argument, choice in (("missing", missing), ("misshaped", misshaped)):
@@ -106,7 +107,7 @@ def _restored(reader: Reader, like: Any, options: _Options) -> Any:
     names = chosen(found_names, options.select)
     targets = _targets(leaves, options.shardings)
     wanted_leaves = {name: _fit.wanted_leaf(name, leaf, targets[name]) for name, leaf in leaves.items()}
-    asked = {name: wanted_leaves[name] for name in chosen(dict.fromkeys(wanted_leaves, ""), options.select)}
+    asked = {name: wanted_leaves[name] for name in chosen(dict.fromkeys(wanted_leaves, ""), options.select, some=True)}
     found = _fit.found_leaves(reader, names)
     # Before the report, which is then about the rest only.
     misshaped = _misshaped(asked, found) if options.misshaped == "init" else []
@@ -120,7 +121,7 @@ def _restored(reader: Reader, like: Any, options: _Options) -> Any:
         {name: each for name, each in found.items() if name not in made},
         made=made,
         title=f"`{reader.path}` does not fit the model:",
-        advice=_ADVICE,
+        advice=_advice(like, taken, found),
         cast=options.cast,
         more=more,
     )
@@ -145,6 +146,13 @@ def _found(reader: Reader, leaves: Mapping[str, Any], options: _Options) -> tupl
     # Who selects does not want all that there is.
     more = view.problems + (view.unmatched if options.select is None else [])
     return view, {name: name for name in view.get_variable_to_shape_map()}, more
+
+
+def _advice(like: Any, taken: Iterable[str], found: Mapping[str, Any]) -> str:
+    missing = [name for name in taken if name not in found]
+    if missing and isinstance(like, Specs) and not any(like[name].trainable for name in missing):
+        return f"What is missing is state: to restore the params only, ask for `specs.params`.\n{_ADVICE}"
+    return _ADVICE
 
 
 def _misshaped(asked: Mapping[str, _fit.Leaf], found: Mapping[str, _fit.Leaf]) -> list[str]:

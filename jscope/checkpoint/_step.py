@@ -88,7 +88,8 @@ def read_specs(path: Path, reader: Reader) -> Specs:
 
 def missing_step(directory: Path, step: int | None) -> MissingCheckpointError:
     """Returns the error for a step that does not exist, with those that do."""
+    if step is None:
+        return MissingCheckpointError(f"`{directory}` has no checkpoint: `latest_step()` is None before the first one.")
     there = steps(directory)
-    what = f"no step {step}" if step is not None else "no checkpoint"
     listing = f"there are the steps {', '.join(map(str, there))}" if there else "there is none"
-    return MissingCheckpointError(f"`{directory}` has {what}; {listing}.")
+    return MissingCheckpointError(f"`{directory}` has no step {step}; {listing}.")

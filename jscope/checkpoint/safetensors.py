@@ -83,10 +83,11 @@ def load(path: StrPath, *, select: Select = None, rename: Rename = None, verify:
     Raises:
       CorruptCheckpointError: The file is truncated or altered.
       MissingCheckpointError: There is no such file.
+      MissingVariableError: A regular expression of `rename` or `select` does not match any name.
       NameConflictError: A name is a prefix of another: rename it.
     """
     reader = open(path, verify=verify)
-    names = chosen(renamed(reader.get_variable_to_shape_map(), rename), select)
+    names = chosen(renamed(reader.get_variable_to_shape_map(), rename), select, some=True)
     kinds, arrays = _leaves.kinds_in(reader.metadata), reader.get_arrays(names.values())
     return _tree.unflatten({new: _leaves.from_array(arrays[old], kinds.get(old)) for new, old in names.items()})
 

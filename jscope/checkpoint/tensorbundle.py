@@ -68,10 +68,11 @@ def load(path: str | os.PathLike[str], *, select: Select = None, rename: Rename 
       MissingCheckpointError: There is no checkpoint.
       CorruptCheckpointError: It is damaged.
       UnsupportedCheckpointError: A variable holds strings, or something else that JAX does not have.
+      MissingVariableError: A regular expression of `rename` or `select` does not match any name.
       NameConflictError: Two names stand for one variable. (Of `w` and `w/Adam`, the second is a slot: `load_slots`.)
     """
     with open(path) as reader:
-        return _load_chosen(reader, variables(reader), select, rename)
+        return _load_chosen(reader, variables(reader), select, rename, some=True)
 
 
 def load_slots(
@@ -211,9 +212,11 @@ def _by_slot(reader: Reader) -> dict[str, dict[str, str]]:
     return slots
 
 
-def _load_chosen(reader: BundleReader, paths: Mapping[str, str], select: Select, rename: Rename) -> dict[str, Any]:
+def _load_chosen(
+    reader: BundleReader, paths: Mapping[str, str], select: Select, rename: Rename, *, some: bool = False
+) -> dict[str, Any]:
     """Returns a nested dict of the chosen arrays, after checking all names and dtypes."""
-    names = {new: paths[old] for new, old in chosen(renamed(paths, rename), select).items()}
+    names = {new: paths[old] for new, old in chosen(renamed(paths, rename), select, some=some).items()}
     dtypes = reader.get_variable_to_dtype_map()
     if strings := [path for path, name in names.items() if dtypes[name].hasobject]:
         raise UnsupportedCheckpointError(

@@ -292,7 +292,7 @@ def test_a_step_that_does_not_exist_lists_those_that_do(open_run):
     """And an empty or absent directory is not an error before one restores."""
     checkpoints = open_run()
     assert (checkpoints.steps(), checkpoints.latest_step()) == ([], None)
-    with pytest.raises(checkpoint.MissingCheckpointError, match="has no checkpoint; there is none"):
+    with pytest.raises(checkpoint.MissingCheckpointError, match=r"has no checkpoint: `latest_step\(\)` is None"):
         checkpoints.restore()
     with checkpoints:
         checkpoints.save(3, x=1)
@@ -322,6 +322,17 @@ def test_what_does_not_fit_is_one_report(open_run, monkeypatch):
         "  kind:       `key` is a random key (threefry2x32), expected an array float32[2]",
         "If this is what you mean: `jscope.checkpoint.restore(like, path)` can rename, select, initialize and cast.",
     ]
+
+
+def test_an_item_that_is_not_there_lists_those_that_are(open_run):
+    """And specs with state, asked for as one item, are told apart: nobody saves the two in one tree."""
+    specs, params, state, _ = training()
+    with open_run() as checkpoints:
+        checkpoints.save(0, params=params, state=state)
+        with pytest.raises(errors.StructureMismatchError, match="items of this step are `params`, `state`"):
+            checkpoints.restore(param=specs.params)
+        with pytest.raises(errors.StructureMismatchError, match=r"specs for `params` list .* `specs\.params`"):
+            checkpoints.restore(params=specs)
 
 
 def test_what_cannot_be_divided_is_in_the_report(open_run, monkeypatch):

@@ -95,6 +95,29 @@ def test_a_selection_is_all_that_is_taken(path):
     )
 
 
+@pytest.mark.parametrize("option", ["rename", "select"])
+@pytest.mark.parametrize(("expression", "meant"), [("^encc/", "Did you mean `enc/w`"), ("xyz", "There is `")])
+def test_an_expression_that_matches_nothing_is_a_typo(path, option, expression, meant):
+    """And would restore nothing without a word. What is selected of the model need not be in the checkpoint."""
+    with pytest.raises(errors.MissingVariableError, match=rf"`{option}=` does not match any name\. {meant}"):
+        checkpoint.restore(SPECS, path, **{option: {expression: "x"} if option == "rename" else expression})
+    files.save(path, {"enc": SAVED["enc"]})
+    with pytest.raises(errors.StructureMismatchError, match=r"missing: +`dec/w`"):
+        checkpoint.restore(SPECS, path, select="^dec/")
+
+
+def test_a_checkpoint_without_the_state_is_told_from_another_models(path):
+    """Specs list the state, too; where that is all that is missing, the report says how to do without."""
+    files.save(path, {"enc": SAVED["enc"], "dec": SAVED["dec"]})
+    with pytest.raises(errors.StructureMismatchError, match=r"missing is state: .* `specs\.params`"):
+        checkpoint.restore(SPECS, path)
+    chex.assert_trees_all_equal(checkpoint.restore(SPECS.params, path), {"enc": SAVED["enc"], "dec": SAVED["dec"]})
+    files.save(path, {"enc": SAVED["enc"]})
+    with pytest.raises(errors.StructureMismatchError) as caught:
+        checkpoint.restore(SPECS, path)
+    assert "is state" not in str(caught.value)
+
+
 def test_what_the_checkpoint_lacks_is_initialized(path):
     """And only that: with the values that `init` gives; only selected variables come from the checkpoint."""
     files.save(path, {"enc": SAVED["enc"]})

@@ -130,6 +130,9 @@ def test_only_what_is_selected_is_read(path, monkeypatch):
     assert st.load(path, select="^a$")["a"].tolist() == [1, 1, 1]
     with pytest.raises(checkpoint.CorruptCheckpointError, match=r"`b` in .* is corrupt"):
         st.load(path)
+    with pytest.raises(errors.MissingVariableError, match=r"`\^c` in `select=` does not match any name"):
+        st.load(path, select="^c")
+    assert st.load(path, select=lambda name: False) == {}
     assert st.load(path, verify=False)["b"].shape == (3,)
 
 

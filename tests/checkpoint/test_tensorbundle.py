@@ -82,6 +82,8 @@ def test_load_selects_and_renames():
     """What is not chosen is not read, so that it need not even be there."""
     tree = tensorbundle.load(DATA / "partitioned", rename={"^net/": "model/"}, select="^model/w$")
     assert jscope.tree.names(tree) == ["model/w"]
+    with pytest.raises(errors.MissingVariableError, match=r"`\^net/v` in `select=` .* Did you mean `net/w`"):
+        tensorbundle.load(DATA / "partitioned", select="^net/v")
 
 
 @pytest.mark.parametrize(
