@@ -166,9 +166,7 @@ def with_shardings(specs: Mapping[str, VariableSpec], shardings: Any) -> list[tu
         raise StructureMismatchError("\n".join(["The shardings do not cover all variables:", *lines]))
     for name in specs:
         if not (flat[name] is None or isinstance(flat[name], jax.sharding.Sharding)):
-            raise InvalidArgumentError(
-                f"The sharding of `{name}` is {flat[name]!r}, which is not a `jax.sharding.Sharding`."
-            )
+            raise InvalidArgumentError(f"The sharding of `{name}` is {flat[name]!r}, not a `jax.sharding.Sharding`.")
     return [(spec, flat[name]) for name, spec in specs.items()]
 
 

@@ -15,14 +15,17 @@ from jscope import _path
 from jscope._check import checked_shape
 from jscope._context import Crossing
 from jscope._spec import VariableSpec
-from jscope._types import Shape, ShapeLike
+from jscope._types import Shape, ShapeLike, Tree
 from jscope._util import _text
 from jscope.errors import MissingVariableError, NameConflictError, ShapeMismatchError, StateError
 
-EMPTY: Mapping[str, Any] = {}
+EMPTY: Tree = {}
+
+_OF_INIT = "Params from `init` of this very function have it; `model.specs(*inputs).check(params)` lists what differs."
+_OF_STATE = "It is state (`trainable=False`), and this call has none: use `jscope.transform_with_state(f)`."
 
 
-def peek(name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
+def peek(name: str, params: Tree, state: Tree) -> Any:
     """Returns what stands at `name` in the params or else in the state, or None."""
     parts = _path.parts(name)
     found, other = _path.walk(params, parts), _path.walk(state, parts)
@@ -30,9 +33,7 @@ def peek(name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
     return other if found is None or (isinstance(found, Mapping) and other is not None) else found
 
 
-def find(
-    path: str, name: str, params: Mapping[str, Any], state: Mapping[str, Any], around: Crossing | None = None
-) -> Any:
+def find(path: str, name: str, params: Tree, state: Tree, around: Crossing | None, trainable: bool = True) -> Any:
     """Returns the variable `name` of the scope `path`, or raises an error with the nearest names (in `around`, too)."""
     _path.check(name)
     value = peek(name, params, state)
@@ -43,13 +44,12 @@ def find(
         below = [n for tree in (params, state) for n, _ in _path.items(tree, path)]
         if not below and around is not None:
             below = [n for tree in (around.params, around.state) for n, _ in _path.items(tree, around.path)]
+        listed = f" There are: {', '.join(map('`{}`'.format, below[:8]))}" if below else ""
         # In flat params it may be there, as one key; the call says so.
-        listing = "" if full in below else _text.did_you_mean(full, below)
-        if not listing and below and full not in below:
-            listing = f" There are: {', '.join(map('`{}`'.format, below[:8]))}"
+        listing = "" if full in below else _text.did_you_mean(full, below) or listed
+        advice = _OF_INIT if trainable or around is None or around.state else _OF_STATE
         raise MissingVariableError(
-            f"Variable `{full}` is not in the params (nor in the state).{listing}\nParams made by `init` of this very "
-            f"function have it; `model.specs(*inputs).check(params)` lists all that differs.{_stacked_hint(full)}"
+            f"Variable `{full}` is not in the params (nor in the state).{listing}\n{advice}{_stacked_hint(full)}"
         )
     names = ", ".join(f"`{_path.join(full, name)}`" for name, _ in list(_path.items(value))[:4])
     raise NameConflictError(
@@ -84,7 +84,7 @@ def _mapped_hint(value: Any, asked: Shape) -> str:
     return "\nIf `jax.vmap` maps over the scope here, pass it whole: `jax.vmap(f, in_axes=(None, 0))(scope, x)`."
 
 
-def check_in_state(path: str, name: str, state: Mapping[str, Any], around: Crossing) -> None:
+def check_in_state(path: str, name: str, state: Tree, around: Crossing) -> None:
     """Raises if a variable that the model calls state is a param in this call, which has state."""
     # Without any state, params and state may have been put into one tree on purpose.
     if around.state and around.params and peek(name, {}, state) is None:
@@ -94,13 +94,13 @@ def check_in_state(path: str, name: str, state: Mapping[str, Any], around: Cross
         )
 
 
-def subtree(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def subtree(tree: Tree, name: str) -> Tree:
     """Returns the part of `tree` below `name`, empty where there is none."""
     below: Any = tree.get(name)
     return below if below.__class__ is dict else EMPTY  # A call makes dicts of all mappings.
 
 
-def is_variable(name: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
+def is_variable(name: str, params: Tree, state: Tree) -> bool:
     """Whether a variable (not a prefix of some) stands at `name`."""
     _path.check(name)
     found = peek(name, params, state)

@@ -138,7 +138,7 @@ class Scope:
             value: Any = self._params.get(name) if name.__class__ is str else None
             found = getattr(value, "shape", None)
             if found is None:
-                value = find(self._path, name, self._params, self._state, context.crossing)
+                value = find(self._path, name, self._params, self._state, context.crossing, trainable)
             if not trainable and context.writes.stateful:
                 check_in_state(self._path, name, self._state, context.crossing)
             if shape is not None and (shape.__class__ is not tuple or found != shape):

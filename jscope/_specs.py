@@ -205,7 +205,7 @@ class Specs(Mapping[str, Any]):
         total, params = jnp.zeros((), jnp.float32), checked_tree("params", params)
         for name, spec in self.flat().items():
             if spec.regularizer is not None and (spec.trainable or state is not None):
-                value = find("", name, params, state or {})
+                value = find("", name, params, state or {}, None)
                 penalties = _per_copy(_callable(spec, "regularizer"), spec)(value)
                 # In one dtype, whatever the variables have: under strict promotion, JAX adds no others.
                 total += jnp.sum(penalties).astype(jnp.float32)

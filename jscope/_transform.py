@@ -343,5 +343,5 @@ def _checked_function(function: Any) -> Callable[..., Any]:
         raise InvalidArgumentError(f"{function!r} is a model already. Transform the function that it was made of.")
     # To call a coroutine function or a generator runs nothing of it; its body would run when the call is over.
     if not callable(function) or inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        raise InvalidArgumentError(f"A model is a plain function of a scope, `f(scope, *args)`, not {function!r}.")
+        raise InvalidArgumentError(f"A model is a plain function of a scope, `f(scope, *args)`, not {function!s:.80}.")
     return function

@@ -318,6 +318,21 @@ WHILE_READING = {
         errors.MissingVariableError,
         r"`q` is not in the params .*There are: `kernel`",
     ),
+    "state, where the call has none": (
+        lambda: apply(lambda s: jscope.jit(create("mean", trainable=False))(s / "norm"), {"norm": {"w": ONES}}),
+        errors.MissingVariableError,
+        r"`mean` is not in the params .*It is state .*has none: use `jscope.transform_with_state",
+    ),
+    "state, by a getter": (
+        lambda: apply(create("mean", trainable=False, custom_getter=jscope.getters.freeze()), {"w": ONES}),
+        errors.MissingVariableError,
+        r"`mean` is not in the params .*It is state .*has none",
+    ),
+    "other state": (
+        lambda: apply(create("maen", trainable=False), {"w": ONES}, {"mean": ONES}),
+        errors.MissingVariableError,
+        r"Did you mean `mean`.*Params from `init` of this very function",
+    ),
     "no params at all": (
         lambda: apply(lambda s: s.get_variable("w"), {}),
         errors.MissingVariableError,

@@ -138,6 +138,8 @@ def test_only_functions_can_be_transformed():
     """And the message says of what kind."""
     with pytest.raises(errors.InvalidArgumentError, match=r"function of a scope, `f\(scope, \*args\)`, not 3"):
         transform(3)
+    with pytest.raises(errors.InvalidArgumentError, match=r"scope, .*, not \{'w': .{1,80}\.$"):
+        transform({"w": [0.5] * 1000})
 
 
 LAZY = {

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+from jscope import _path
 from jscope.errors import InvalidArgumentError
 
 
@@ -73,5 +74,7 @@ def warn_if_useless(regex: re.Pattern[str], paths: Iterable[str], role: str) -> 
     """Warns where a regular expression that should select something does not: it is a typo more often than not."""
     paths = list(paths)
     if paths and regex.pattern and not any(map(regex.search, paths)):
-        hint = did_you_mean(regex.pattern, paths)
+        # With the parts of paths, too: most expressions are shorter than a path.
+        known = {each for path in paths for each in (path, *_path.parts(path))}
+        hint = did_you_mean(regex.pattern.strip("^$"), known)
         warnings.warn(f"{role}{regex.pattern!r} does not match any of {len(paths)} paths.{hint}", stacklevel=4)

@@ -151,7 +151,7 @@ def _find_stored(scope: Scope, path: str, shape: Any) -> Any:
     found = _stored(scope, path)
     if found is _ABSENT:
         # The core says so, and says what else may be wrong with the name.
-        found = _read.find("", path, {}, {})
+        found = _read.find("", path, {}, {}, None)
     if shape is not None and getattr(found, "shape", None) != shape:
         _read.check_shape(path, found, shape)
     return found
