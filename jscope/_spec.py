@@ -34,6 +34,10 @@ class StackAxis:
 class VariableSpec:
     """What was asked for in the `get_variable` call that created a variable.
 
+    >>> spec = jscope.specs(lambda scope: (scope / "a").get_variable("w", (2, 3), axes=("in", "out")))["a/w"]
+    >>> spec.path, spec.shape, spec.axes, spec.trainable
+    ('a/w', (2, 3), ('in', 'out'), True)
+
     Attributes:
       path: Full name, such as `encoder/layer_0/w`.
       shape: Shape of the value, stacked axes included.

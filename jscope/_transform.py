@@ -169,7 +169,12 @@ class _Bound:
 class Transformed(
     _Bound, _Pair[Callable[Concatenate[Key, P], Params], Callable[Concatenate[Params, P], R]], Generic[P, R]
 ):
-    """A function of a scope, as `init, apply`. An immutable value, equal only to itself."""
+    """A function of a scope, as `init, apply`. An immutable value, equal only to itself.
+
+    >>> init, apply = jscope.transform(lambda scope, x: x * scope.get_variable("w", initializer=2.0))
+    >>> float(apply(init(jax.random.key(0), 3.0), 3.0))
+    6.0
+    """
 
     def __new__(cls, program: Program) -> Transformed[P, R]:
         def init(key: Key, /, *args: P.args, **kwargs: P.kwargs) -> Params:
@@ -205,7 +210,17 @@ class TransformedWithState(
     ],
     Generic[P, R],
 ):
-    """A function of a scope that has state, as `init, apply`. An immutable value, equal only to itself."""
+    """A function of a scope that has state, as `init, apply`. An immutable value, equal only to itself.
+
+    >>> def count(scope):
+    ...     n = scope.get_variable("n", initializer=0, trainable=False)
+    ...     scope.assign("n", n + 1)
+    >>> init, apply = jscope.transform_with_state(count)
+    >>> params, state = init(jax.random.key(0))
+    >>> out, state = apply(params, state)
+    >>> int(state["n"])
+    1
+    """
 
     def __new__(cls, program: Program) -> TransformedWithState[P, R]:
         def init(key: Key, /, *args: P.args, **kwargs: P.kwargs) -> tuple[Params, State]:
@@ -271,7 +286,12 @@ def transform_with_state(function: Callable[Concatenate[Scope, P], R]) -> Transf
 
 
 def init(function: Callable[Concatenate[Scope, P], Any], key: Key, /, *args: P.args, **kwargs: P.kwargs) -> Params:
-    """`transform(function).init(key, *args, **kwargs)`."""
+    """`transform(function).init(key, *args, **kwargs)`.
+
+    >>> params = jscope.init(lambda scope, x: jscope.nn.bias(scope / "out", x), jax.random.key(0), jnp.ones((1, 3)))
+    >>> jscope.tree.names(params)
+    ['out/bias']
+    """
     return transform(function).init(key, *args, **kwargs)
 
 
@@ -288,7 +308,13 @@ def apply(function: Callable[Concatenate[Scope, P], R], params: Params, /, *args
 
 
 def specs(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Specs:
-    """Returns the specs of all variables that `function(scope, *args, **kwargs)` creates, state included."""
+    """Returns the specs of all variables that `function(scope, *args, **kwargs)` creates, state included.
+
+    >>> print(jscope.specs(lambda scope: (scope / "a").get_variable("w", (2, 3))))
+    name   shape   dtype     kind    initializer
+    a/w    2, 3    float32   param   glorot_uniform()
+    1 variable, 6 elements, 24 bytes
+    """
     return TransformedWithState(Program(_checked_function(function), stateful=True)).specs(*args, **kwargs)
 
 
@@ -313,7 +339,13 @@ def at(path: str, function: Callable[Concatenate[Scope, P], R]) -> Callable[Conc
 
 
 def named(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concatenate[Scope, P], R]:
-    """Returns `function` that enters `jax.named_scope` of its scope's path, so that profiles and HLO carry it."""
+    """Returns `function` that enters `jax.named_scope` of its scope's path, so that profiles and HLO carry it.
+
+    >>> doubled = jscope.named(lambda scope, x: 2 * x)
+    >>> apply = jax.jit(jscope.transform(lambda scope, x: doubled(scope / "a", x)).apply)
+    >>> "jit(apply)/a/mul" in apply.lower({}, 1.0).as_text(debug_info=True)
+    True
+    """
 
     @functools.wraps(function)
     def run(scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> R:

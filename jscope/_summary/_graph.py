@@ -17,6 +17,10 @@ from jscope._util import _plain
 class Graph:
     """A picture of a model: Graphviz text, and an SVG image made of it.
 
+    >>> graph = jscope.summary(lambda scope, x: jscope.nn.dense(scope / "out", x, 2), jnp.ones((4, 3))).graph()
+    >>> graph.dot.startswith("digraph")
+    True
+
     Attributes:
       dot: The text, which any program that reads Graphviz's language draws.
     """

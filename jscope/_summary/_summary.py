@@ -33,6 +33,10 @@ _HEADER = ("scope", "output", "params", "bytes", "state", "FLOPs", "gradient", "
 class Amounts:
     """What a scope has and does.
 
+    >>> amounts = jscope.summary(lambda scope, x: jscope.nn.dense(scope / "out", x, 2), jnp.ones((4, 3))).total
+    >>> amounts.params, amounts.params_bytes, amounts.flops
+    (8, 32, 56)
+
     Attributes:
       params: Elements of its params.
       params_bytes: Their bytes.
@@ -62,6 +66,10 @@ class Amounts:
 class Row:
     """One scope of a summary.
 
+    >>> row = jscope.summary(lambda scope, x: jscope.nn.dense(scope / "out", x, 2), jnp.ones((4, 3)))["out"]
+    >>> row.outputs, row.variables, row.share
+    (('float32[4,2]',), ('out/kernel', 'out/bias'), 1.0)
+
     Attributes:
       path: The path of the scope; `""` for the root itself, and None for what belongs to no scope.
       outputs: The types of the arrays that leave it, such as `float32[8,128]`.
@@ -87,6 +95,10 @@ class Row:
 @dataclass(frozen=True, eq=False)
 class Summary:
     """What `jscope.summary` returns: rows by scope, that print as a table.
+
+    >>> summary = jscope.summary(lambda scope, x: jscope.nn.dense(scope / "out", x, 2), jnp.ones((4, 3)))
+    >>> summary.outputs, summary["out"].total.params, summary.notes
+    (('float32[4,2]',), 8, ())
 
     Attributes:
       rows: A row for each scope, those below a scope after it.

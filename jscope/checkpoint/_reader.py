@@ -15,7 +15,16 @@ import numpy as np
 
 @runtime_checkable
 class Reader(Protocol):
-    """An open checkpoint."""
+    """An open checkpoint.
+
+    >>> import tempfile
+    >>> from jscope import checkpoint
+    >>> path = tempfile.mkdtemp() + "/a.safetensors"
+    >>> checkpoint.safetensors.save(path, {"enc": {"w": np.ones((2, 3), np.float32)}})
+    >>> reader = checkpoint.load_checkpoint(path)
+    >>> isinstance(reader, checkpoint.Reader), reader.get_variable_to_shape_map()
+    (True, {'enc/w': [2, 3]})
+    """
 
     @property
     def path(self) -> str:

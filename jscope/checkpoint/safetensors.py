@@ -69,6 +69,12 @@ def save(
 def load(path: StrPath, *, select: Select = None, rename: Rename = None, verify: bool = True) -> dict[str, Any]:
     r"""Returns the arrays of a file as a nested dict of NumPy arrays, read-only views of the file.
 
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/a.safetensors"
+    >>> save(path, {"enc": {"w": np.ones(2)}, "dec": {"w": np.zeros(2)}})
+    >>> load(path, select="^enc/")["enc"]["w"].tolist()
+    [1.0, 1.0]
+
     They keep the file open. `jax.device_put` uses them, on CPU without a copy where their size is a multiple of 64
     bytes.
 

@@ -161,7 +161,14 @@ def save(
 
 
 def write(prefix: str | os.PathLike[str], items: Iterable[tuple[str, Any]], *, state_file: bool = True) -> None:
-    """Writes a checkpoint of names and values, one value at a time: `save` for what does not fit in memory at once."""
+    """Writes a checkpoint of names and values, one value at a time: `save` for what does not fit in memory at once.
+
+    >>> import tempfile
+    >>> prefix = tempfile.mkdtemp() + "/model.ckpt-1"
+    >>> write(prefix, ((f"layer_{i}/w", np.full(2, i)) for i in range(3)))
+    >>> load(prefix)["layer_2"]["w"].tolist()
+    [2, 2]
+    """
     prefix = os.fspath(prefix)
     if not os.path.basename(prefix):
         raise InvalidArgumentError(

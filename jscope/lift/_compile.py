@@ -110,6 +110,13 @@ def shard_map(
 ) -> Callable[..., Any]:
     """Returns `function(scope, *args)` run on the shards of its arguments: `jax.shard_map` for scoped functions.
 
+    >>> mesh, rows = jax.sharding.Mesh(jax.devices()[:1], ("data",)), jax.P("data")
+    >>> def scaled(scope, x):
+    ...     return x * scope.get_variable("w")
+    >>> split = jscope.shard_map(scaled, mesh=mesh, in_specs=(rows,), out_specs=rows)
+    >>> jscope.apply(split, {"w": jnp.float32(2)}, jnp.arange(3.0)).tolist()
+    [0.0, 2.0, 4.0]
+
     Args:
       function: A function of a scope and arrays.
       mesh: As in `jax.shard_map`.

@@ -52,6 +52,11 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], s
 def switch(index: Any, branches: Sequence[Callable[..., Any]], scope: Scope, *operands: Any) -> Any:
     """Runs `branches[index](scope, *operands)`: `jax.lax.switch` for scoped functions.
 
+    >>> def chosen(scope, i):
+    ...     return jscope.switch(i, [lambda s: s.get_variable("a"), lambda s: s.get_variable("b")], scope)
+    >>> jscope.apply(chosen, {"a": 1.0, "b": 2.0}, 1).item()
+    2.0
+
     Raises:
       StateError: The branches create different state, or sow different values for whoever captures them.
     """
@@ -73,6 +78,11 @@ def while_loop(
     cond_fn: Callable[..., Any], body_fn: Callable[..., Any], scope: Scope, init: Any, *, rng: Rng = "split"
 ) -> Any:
     """Runs `val = body_fn(scope, val)` while `cond_fn(scope, val)`: `jax.lax.while_loop` for scoped functions.
+
+    >>> def until_ten(scope, x):
+    ...     return jscope.while_loop(lambda s, x: x < 10, lambda s, x: x * s.get_variable("w"), scope, x)
+    >>> jscope.apply(until_ten, {"w": 2.0}, 1.0).item()
+    16.0
 
     Variables are shared by all iterations, state is carried, each iteration has random keys of its own, but for what
     `rng` says as in `scan`. The condition may read variables, but neither create nor write any.
@@ -107,6 +117,11 @@ def fori_loop(
     rng: Rng = "split",
 ) -> Any:
     """Runs `val = body_fn(scope, i, val)` for `i` from `lower` to `upper`: `jax.lax.fori_loop` for scoped functions.
+
+    >>> def power(scope, n):
+    ...     return jscope.fori_loop(0, n, lambda scope, i, x: x * scope.get_variable("w"), scope, 1.0)
+    >>> jscope.apply(power, {"w": 2.0}, 3).item()
+    8.0
 
     Variables are shared by all iterations, state is carried, each iteration has random keys of its own, but for what
     `rng` says as in `scan`.

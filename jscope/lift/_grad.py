@@ -92,6 +92,10 @@ def grad(
 ) -> Callable[..., Any]:
     """Returns `(scope, *args) -> grads`, or `(grads, aux)`: `jax.grad` with respect to variables.
 
+    >>> slope = jscope.grad(lambda scope, x: x * scope.get_variable("w") ** 2)
+    >>> jscope.apply(slope, {"w": jnp.float32(3)}, 2.0)["w"].item()
+    12.0
+
     See `value_and_grad`.
     """
     both = value_and_grad(function, wrt, argnums=argnums, has_aux=has_aux)
@@ -150,6 +154,11 @@ def jvp(
     function: Callable[..., Any], scope: Scope, args: tuple[Any, ...], tangents: tuple[Any, ...], variables: Any = None
 ) -> tuple[Any, Any]:
     """Returns `function(scope, *args)` and its tangent: `jax.jvp` with respect to variables and arguments.
+
+    >>> def model(scope, x):
+    ...     return jscope.jvp(lambda scope, x: x * scope.get_variable("w"), scope, (x,), (1.0,), {"w": 1.0})
+    >>> [each.item() for each in jscope.apply(model, {"w": 2.0}, 3.0)]
+    [6.0, 5.0]
 
     `variables` is a nested dict of tangents by name below the scope; variables that it leaves out have none.
     """

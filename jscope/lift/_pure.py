@@ -35,7 +35,14 @@ R = TypeVar("R")
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What a function of a scope wrote, by name below that scope."""
+    """What a function of a scope wrote, by name below that scope.
+
+    >>> def model(scope):
+    ...     out, effects = jscope.pure(lambda scope: scope.assign("n", 5))(scope)
+    ...     return effects.state
+    >>> jscope.transform_with_state(model).apply({}, {"n": 0})[0]["n"].item()
+    5
+    """
 
     state: dict[str, Any]
     sown: dict[str, Any]
@@ -97,7 +104,14 @@ def run_pure(function: Callable[..., Any], all_state: bool, scope: Scope, /, *ar
 
 
 def commit(scope: Scope, effects: Effects) -> None:
-    """Writes what a `pure` function of `scope` wrote."""
+    """Writes what a `pure` function of `scope` wrote.
+
+    >>> def model(scope):
+    ...     out, effects = jscope.pure(lambda scope: scope.assign("n", 5))(scope)
+    ...     jscope.commit(scope, effects)
+    >>> jscope.transform_with_state(model).apply({}, {"n": 0})[1]["n"].item()
+    5
+    """
     for name, value in effects.state.items():
         scope.assign(name, value)
     reduce = dict(effects.reduce)

@@ -191,6 +191,11 @@ def map(
 ) -> Any:
     """Runs `function(scope, x)` for each slice of `xs`, one after the other: `jax.lax.map` for scoped functions.
 
+    >>> def model(scope, xs):
+    ...     return jscope.map(lambda scope, x: x * scope.get_variable("w"), scope, xs)
+    >>> jscope.apply(model, {"w": 2.0}, jnp.arange(3.0)).tolist()
+    [0.0, 2.0, 4.0]
+
     Variables are shared, unless `shared` is None (all stacked) or a regex for those that are. State is
     carried from one to the next; each has random keys of its own, but for what `rng` says as in `scan`.
     """
@@ -202,6 +207,11 @@ def layers(
     body: Callable[..., Any], n: int, *, scanned: bool = True, unroll: int | bool = 1, axis: str | None = None
 ) -> Callable[..., Any]:
     """Returns `(scope, x, *args, **kwargs) -> x` that runs `x = body(scope, x, *args, **kwargs)` `n` times.
+
+    >>> def block(scope, x):
+    ...     return x * scope.get_variable("w", ())
+    >>> jscope.apply(jscope.layers(block, 3), {"w": jnp.array([1.0, 2.0, 4.0])}, 1.0).item()
+    8.0
 
     Each has variables of its own. Scanned, it compiles in constant time, and variables are stacked; unrolled, they
     stand under `"0"`, `"1"`, ... The numbers are the same; `jscope.tree.unstack(params, at=path)` takes the params of

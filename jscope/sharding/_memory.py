@@ -33,6 +33,12 @@ _MUCH = 0.05
 class Memory:
     """What one device holds while a model trains, in bytes.
 
+    >>> specs = jscope.specs(lambda scope: scope.get_variable("w", (4, 8), axes=("embed", "mlp")))
+    >>> mesh = jax.sharding.AbstractMesh((1, 2), ("data", "model"))
+    >>> found = jscope.sharding.memory(specs, mesh, jscope.sharding.tensor_parallel())
+    >>> found.params, found.gradients, found.devices
+    (64, 64, 2)
+
     Attributes:
       params: Its part of the params.
       state: Its part of the state.

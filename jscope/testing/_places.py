@@ -17,6 +17,10 @@ def shardings_are_legal(
 ) -> None:
     """The rules split every variable over the mesh, which may be a `jax.sharding.AbstractMesh`, without devices.
 
+    >>> model = lambda scope: scope.get_variable("w", (4, 8), axes=("embed", "mlp"))
+    >>> mesh = jax.sharding.AbstractMesh((1, 2), ("data", "model"))
+    >>> shardings_are_legal(model, mesh=mesh, rules=jscope.sharding.tensor_parallel())
+
     Raises:
       LawError: With a line for each variable that they do not fit.
     """
@@ -35,6 +39,12 @@ def keeps_contract(
     model: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, contract: str | Path
 ) -> None:
     """The variables are those in a file that `Specs.to_json` or `python -m jscope specs --out` has written.
+
+    >>> import tempfile
+    >>> contract = Path(tempfile.mkdtemp()) / "specs.json"
+    >>> model = jscope.transform(lambda scope: scope.get_variable("w", (2, 3)))
+    >>> _ = contract.write_text(model.specs().to_json())
+    >>> keeps_contract(model, contract=contract)
 
     Raises:
       LawError: With what differs, and what that means: see `docs/seeing.md`.

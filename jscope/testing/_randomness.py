@@ -16,6 +16,8 @@ def key_decides(
 ) -> None:
     """The same key gives the same output and state, bit by bit.
 
+    >>> key_decides(lambda scope: jax.random.bits(scope.rng()))
+
     Raises:
       LawError: With a line for each array that differs.
     """
@@ -31,6 +33,8 @@ def without_key_nothing_is_random(
     model: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, key: Key | None = None
 ) -> None:
     """Without a key, a model says that it needs one, or gives the same output and state twice.
+
+    >>> without_key_nothing_is_random(lambda scope: jax.random.bits(scope.rng()))
 
     Raises:
       LawError: With a line for each array that differs.

@@ -17,6 +17,8 @@ def init_agrees(
 ) -> None:
     """`init`, `init` under `jax.jit`, and specs have the same variables, of the same shapes, dtypes and values.
 
+    >>> init_agrees(lambda scope: scope.get_variable("w", initializer=2.0))
+
     Raises:
       LawError: With a line for each variable that differs.
     """
@@ -37,6 +39,11 @@ def state_keeps_structure(
     model: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, key: Key | None = None
 ) -> None:
     """The state after a call has the names, shapes and dtypes of the state before it, so that a loop can carry it.
+
+    >>> def count(scope):
+    ...     n = scope.get_variable("n", initializer=0, trainable=False)
+    ...     scope.assign("n", n + 1)
+    >>> state_keeps_structure(count)
 
     Raises:
       LawError: With a line for each variable that differs.

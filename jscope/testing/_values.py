@@ -95,6 +95,8 @@ def eager_equals_jitted(
 ) -> None:
     """Compiled, a model computes what it computes without, and leaves the same state.
 
+    >>> eager_equals_jitted(lambda scope, x: x * scope.get_variable("w", initializer=2.0), (jnp.ones(3),))
+
     Raises:
       LawError: With a line for each array that differs.
     """
@@ -116,6 +118,10 @@ def scanned_equals_unrolled(
     key: Key | None = None,
 ) -> None:
     """A model whose layers are scanned starts with the values of the unrolled one, and computes the same.
+
+    >>> def block(scope, x):
+    ...     return x * scope.get_variable("w", initializer=2.0)
+    >>> scanned_equals_unrolled(jscope.layers(block, 2), jscope.layers(block, 2, scanned=False), (jnp.ones(3),))
 
     Args:
       model: The model with stacked variables.

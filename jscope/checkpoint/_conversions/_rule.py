@@ -30,6 +30,12 @@ INVERSE = ".inverse"
 class Function:
     """What a table can only name: the caller gives it, as `Conversion(..., functions={"name": Function(...)})`.
 
+    >>> from jscope.checkpoint import Conversion, Function, Rule
+    >>> percent = Function(lambda x: x / 100, inverse=lambda x: x * 100)
+    >>> table = Conversion([Rule("rate", "percentage", function="percent")], functions={"percent": percent})
+    >>> jscope.tree.convert({"percentage": jnp.array([25.0])}, table)["rate"].tolist()
+    [0.25]
+
     Attributes:
       forward: From the array as the pattern of the rule leaves it, to ours.
       inverse: From ours back. Without it, the conversion has no inverse.

@@ -18,6 +18,10 @@ _LISTED = 8
 class ProposedRow:
     """Some arrays of ours, all of one kind, and what is proposed for them.
 
+    >>> row = ProposedRow("a", ("a",), "likely", "the only one of its shape", (Rule("a", "b"),), candidates=())
+    >>> row.grade, row.rules[0].theirs
+    ('likely', 'b')
+
     Attributes:
       ours: Their name, with `{}` for numbers that differ.
       names: Their names.
@@ -38,6 +42,13 @@ class ProposedRow:
 @dataclass(frozen=True)
 class Proposal:
     """What `plan` returns: a table that is proposed, row by row.
+
+    >>> proposal = Proposal((), unused=("step",))
+    >>> print(proposal)
+    grade    ours   theirs   axes   reason
+    unused          step
+    >>> proposal.is_decided
+    True
 
     Attributes:
       rows: The rows, in the order of the model.
