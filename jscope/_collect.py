@@ -19,8 +19,8 @@ from jscope._spec import DataDependent, VariableSpec
 from jscope._types import Key
 from jscope._util._compiled import moved
 from jscope._util._gc import gc_paused
-from jscope._util._hints import hint
-from jscope.errors import InvalidArgumentError, noting
+from jscope._util._hints import hint, noting
+from jscope.errors import InvalidArgumentError
 
 CONTROL_FLOW_NOTE = (
     "jscope: `init` and `specs` run the model on abstract inputs (shapes and dtypes, no values), as `jax.jit` does. "

@@ -28,8 +28,9 @@ from jscope._types import Key, Shape
 from jscope._util import _threefry
 from jscope._util._compiled import compiled_together, jitted, lowered, moved
 from jscope._util._gc import gc_paused
+from jscope._util._hints import noting
 from jscope._util._same import Same, same
-from jscope.errors import InitializerError, noting
+from jscope.errors import InitializerError
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,6 @@ Every message says what is wrong, where (the full path), what was found and what
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 
 class JscopeError(Exception):
     """The base of every error that jscope raises on purpose."""
@@ -85,13 +82,3 @@ class ScopeEndedError(JscopeError, RuntimeError):
 
 class NativeTransformError(JscopeError, RuntimeError):
     """Something was written inside a plain JAX transform, where it could only leak."""
-
-
-@contextlib.contextmanager
-def noting(note: str) -> Iterator[None]:
-    """Adds a note that says where it happened to any error that is raised inside."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"jscope: {note}")
-        raise

@@ -6,7 +6,9 @@ says "if" where the message leaves a doubt, and the error stays what it is.
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 _SCOPE_FIRST = (
     "a function of a scope takes the scope first, then its inputs: `def dense(scope, x)`, called as "
@@ -50,6 +52,16 @@ def add(error: Exception, note: str) -> None:
     """Adds a note, once: calls may be nested."""
     if f"jscope: {note}" not in getattr(error, "__notes__", ()):
         error.add_note(f"jscope: {note}")
+
+
+@contextlib.contextmanager
+def noting(note: str) -> Iterator[None]:
+    """Adds a note that says where it happened to any error that is raised inside."""
+    try:
+        yield
+    except Exception as error:
+        add(error, note)
+        raise
 
 
 def _is_raised_by_jax(error: Exception) -> bool:
