@@ -92,12 +92,12 @@ def operands(equation: Any, name: str) -> list[Any]:
             constants = variables[:start] if name == "cond_jaxpr" else variables[start:stop]
             return [*constants, *map(_changing, variables[stop:])]
         case "scan":
-            start, stop = _carried(equation)
+            start, stop = carried(equation)
             return [*variables[:start], *map(_changing, variables[start:stop]), *variables[stop:]]
     return variables
 
 
-def _carried(scan: Any) -> tuple[int, int]:
+def carried(scan: Any) -> tuple[int, int]:
     """Returns where what a scan carries begins and ends among what it reads."""
     body = opened_jaxpr(scan.params["jaxpr"])
 

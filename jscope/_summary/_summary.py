@@ -13,7 +13,7 @@ import importlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from jscope import _path
@@ -22,7 +22,7 @@ from jscope._summary._count import Counter, source
 from jscope._summary._flow import Edges, Flow, str_of
 from jscope._summary._graph import Graph, graph_of
 from jscope._summary._names import Place
-from jscope._summary._trace import checked_depth, needed, traced
+from jscope._summary._trace import Traced, checked_depth, needed, traced
 from jscope._summary._units import short, short_bytes
 from jscope._util import _plain, _text
 
@@ -107,6 +107,8 @@ class Summary:
       specs: Its variables.
       notes: What could not be counted, and what was assumed.
       depth: How many parts of a path are shown.
+      edges: What flows from scope to scope.
+      programs: What was counted; None in a summary that comes from another process.
     """
 
     rows: tuple[Row, ...]
@@ -116,6 +118,11 @@ class Summary:
     notes: tuple[str, ...] = ()
     depth: int | None = None
     edges: Edges = field(default_factory=dict, repr=False)
+    programs: Traced | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # JAX's programs stay in their process.
+        return vars(self) | {"programs": None}
 
     def __getitem__(self, path: str | None) -> Row:
         """Returns the row of a scope."""
@@ -227,7 +234,7 @@ def summary(model: Any, /, *args: Any, depth: int | None = None, **kwargs: Any) 
     notes = list(counter.notes)
     if programs.refusal is not None:
         notes.append(f"no gradient was counted, since JAX has none of this model ({programs.refusal})")
-    return _summed(amounts, flow, programs.specs, outputs, tuple(notes), depth)
+    return replace(_summed(amounts, flow, programs.specs, outputs, tuple(notes), depth), programs=programs)
 
 
 def _summed(

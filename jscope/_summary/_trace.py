@@ -46,6 +46,12 @@ class Traced:
     kept: list[Any]
     refusal: str | None = None
 
+    @property
+    def variables(self) -> list[str]:
+        """The paths of the variables that are the first inputs of both programs, in order."""
+        # JAX sorts dicts.
+        return [path for kind in (self.specs.params, self.specs.state) for path in sorted(kind)]
+
 
 def traced(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
     """Traces a model, or a function of a scope."""

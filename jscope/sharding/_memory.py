@@ -1,7 +1,7 @@
 """Does it fit? What each device holds follows from specs, rules and a mesh, before there is any device.
 
     specs, mesh, rules, optimizer --shapes--> bytes of params, state, optimizer, gradients
-    summary --kept--> bytes of activations
+    summary --what is kept, and how it is split--> bytes of activations
 
 Everything is computed on shapes, so a model for thousands of devices is planned on a laptop.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from jscope import _path
 from jscope._spec import VariableSpec
 from jscope._specs import Specs
 from jscope._summary import Summary
@@ -23,6 +24,7 @@ from jscope._util import _plain
 from jscope.errors import InvalidArgumentError
 from jscope.sharding._rules import AnyMesh, Rules, as_tuple, checked_rules
 from jscope.sharding._shardings import like, shape_dtype, shardings
+from jscope.sharding._spread import Spread
 from jscope.tree import _diff
 
 _MUCH = 0.05
@@ -107,9 +109,12 @@ def memory(
       mesh: A mesh, or a `jax.sharding.AbstractMesh`: there need not be any devices.
       rules: Which name goes where, and what is kept in the memory of the host.
       optimizer: What has `init(params)`, such as an optimizer of optax; or None.
-      summary: What `jscope.summary` returned for the model and the whole batch, for the activations. They are split as
-        the batch is. Where layers are split, too, parts of them are smaller, so this is an upper bound.
-      batch: The inputs, a pytree of arrays or `jax.ShapeDtypeStruct`s with leading axes of the batch.
+      summary: What `jscope.summary` returned for the model and the whole batch, for the activations. How they are split
+        follows from how the batch and the variables are, and from `constrain` and `Gathered` in the model if the
+        summary was made where the mesh and the rules are ambient. Where a mesh axis could split two axes of an array,
+        the batch comes first; a compiler that is not told so may choose otherwise, and keep more.
+      batch: The inputs, a pytree of arrays or `jax.ShapeDtypeStruct`s with leading axes of the batch. Arguments of the
+        model whose first axis is as long as one of these are split as a batch is; without any, all are.
 
     Raises:
       ShardingError: The rules do not fit a variable or the mesh.
@@ -126,13 +131,13 @@ def memory(
         )
     plan = _Plan(specs, mesh, optimizer)
     parts, host = plan.parts(rules)
-    copies = math.prod(mesh.shape[axis] for axis in _batch_axes(rules, mesh))
-    kept = summary.total.kept_bytes if summary is not None else 0
-    inputs = _inputs(batch)
-    whole = Memory(*parts, -(-kept // copies), -(-inputs // copies), host, {}, (), mesh.size)
+    copies = math.prod(mesh.shape[axis] for axis in _batch_axes(rules))
+    inputs = -(-_inputs(batch) // copies)
+    kept = _kept(summary, mesh, rules, batch) if summary is not None else 0
+    whole = Memory(*parts, kept, inputs, host, {}, (), mesh.size)
     # Of all that a rule moves: with a param, its gradient and what the optimizer keeps beside it.
     without = {str(name): sum(plan.parts(other)[0]) - sum(parts) for name, other in _without(rules)}
-    advice = tuple(_advice(plan, rules, whole, kept > 0 and copies == 1))
+    advice = tuple(_advice(plan, rules, whole, copies == 1))
     return replace(whole, rules={name: more for name, more in without.items() if more > 0}, advice=advice)
 
 
@@ -191,7 +196,25 @@ def _bytes(struct: Any) -> int:
     return math.prod(struct.sharding.shard_shape(struct.shape)) * struct.dtype.itemsize
 
 
-def _batch_axes(rules: Rules, mesh: AnyMesh) -> tuple[str, ...]:
+def _kept(summary: Summary, mesh: AnyMesh, rules: Rules, batch: Any) -> int:
+    """Returns the bytes that one device keeps for the gradient."""
+    programs, sizes = summary.programs, {each.shape[0] for each in jax.tree.leaves(batch) if each.shape}
+    if programs is None:
+        raise InvalidArgumentError(
+            "memory: this summary was pickled or copied, and its programs are left behind. Make it again here: "
+            "`jscope.summary(model, *inputs)`."
+        )
+    if programs.gradient is None:
+        return 0
+    places, split = dict(_path.items(shardings(programs.specs, mesh, rules))), (_batch_axes(rules),)
+    variables = {i: places[path].spec for i, path in enumerate(programs.variables)}
+    arguments = enumerate(programs.forward.in_avals[len(variables) :], len(variables))
+    batches = {i: split for i, aval in arguments if aval.shape and (not sizes or aval.shape[0] in sizes)}
+    spread = Spread(programs.gradient, mesh, batches, variables)
+    return sum(map(spread.nbytes, programs.kept))
+
+
+def _batch_axes(rules: Rules) -> tuple[str, ...]:
     """Returns the mesh axes that batches are split over, by the rule for `"batch"`."""
     return next((as_tuple(target) for name, target in rules.names if name == "batch"), ())
 
@@ -214,7 +237,7 @@ def _advice(plan: _Plan, rules: Rules, found: Memory, batch_is_whole: bool) -> I
         if size > much:
             yield f"`{spec.path}` takes {short_bytes(size)} of each device, and could be split more: {how}."
     if batch_is_whole and found.activations > much:
-        yield 'Activations are whole on each device: split the batch by a rule for "batch".'
+        yield 'The batch is whole on each device, and so is what comes of it: split it by a rule for "batch".'
     elif found.activations > found.total / 2:
         yield "Activations take more than half: `jscope.remat` keeps less of them, and computes them again."
     if found.optimizer > found.total / 4 and not found.host:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,6 +79,30 @@ def test_activations_are_those_that_live_between_the_passes(name):
     assert plan.activations == pytest.approx(program.memory_analysis().output_size_in_bytes, rel=0.1)
 
 
+def test_constraints_are_heeded_where_a_summary_knows_them():
+    """It is made where the mesh and the rules are ambient; elsewhere `constrain` does nothing."""
+
+    def function(scope, x):
+        w = scope.get_variable("w", (32, 128), axes=("embed", "mlp"))
+        return jnp.sin(sharding.constrain(jnp.sin(x) @ w, ("batch", None))).sum()
+
+    rules, specs = RULES["tensor_parallel"], jscope.specs(function, X)
+    with jax.sharding.use_abstract_mesh(mesh().abstract_mesh), sharding.using(rules):
+        inside = jscope.summary(function, X)
+    plans = [sharding.memory(specs, mesh(), rules, summary=each) for each in (jscope.summary(function, X), inside)]
+    # The cosine of the product is kept, and the sine of the inputs.
+    assert [plan.activations for plan in plans] == [16 * 64 * 4 + 16 * 32 * 4, 16 * 128 * 4 + 16 * 32 * 4]
+
+
+def test_what_is_not_as_long_as_a_batch_is_not_split():
+    """Arguments beside the batch, of which `batch` says how long it is."""
+    table = jax.ShapeDtypeStruct((32, 8), jnp.float32)
+    function = lambda s, x, table: (x @ (s.get_variable("w", (32, 8)) * jnp.sin(table))).sum()  # noqa: E731
+    summary = jscope.summary(function, X, table)
+    plan = sharding.memory(summary.specs, mesh(), sharding.Rules({"batch": "data"}), summary=summary, batch=X)
+    assert plan.activations == summary.total.kept_bytes == 32 * 8 * 4
+
+
 def test_a_plan_needs_no_devices():
     """A decoder of 406 billion params on 64 x 128 devices."""
     config = llama.Config(layers=126, dim=16384, heads=128, kv_heads=8, hidden=53248, vocab=128256)
@@ -86,8 +112,12 @@ def test_a_plan_needs_no_devices():
     rules = sharding.Rules(
         {"heads": "model", "kv_heads": None, "mlp": "model", "vocab": "model", "batch": "data", ...: None}
     )
-    plan = sharding.memory(specs, big, rules | sharding.fsdp(), optimizer=optax.adam(1e-3), batch=ids)
+    options = {"optimizer": optax.adam(1e-3), "summary": jscope.summary(llama.llama, ids, config), "batch": ids}
+    plan = sharding.memory(specs, big, rules | sharding.fsdp(), **options)
     assert plan.devices == 8192
+    # What is as long as the model is wide is whole: of 8 heads of keys, groups of 16 queries, all else is split.
+    kept = options["summary"].total.kept_bytes
+    assert kept / 8192 < plan.activations < kept / 64 / 8
     whole = jscope.tree.bytes(specs.shape_dtype())
     assert whole / 8192 <= plan.params < 4 * whole / 8192
     assert plan.optimizer == pytest.approx(2 * plan.params, rel=0.01)
@@ -137,6 +167,9 @@ def test_rules_choose_the_kind_of_memory():
     assert "on the host" in str(plan)
 
 
+COPY = copy.copy(jscope.summary(lambda s, x: x @ s.get_variable("w", (32, 4)), X))
+
+
 @pytest.mark.parametrize(
     ("message", "call"),
     [
@@ -144,6 +177,7 @@ def test_rules_choose_the_kind_of_memory():
         ("must have `init", lambda: sharding.memory(jscope.specs(model, X), mesh(), RULES["fsdp"], optimizer=3)),
         ("a batch is arrays", lambda: sharding.memory(jscope.specs(model, X), mesh(), RULES["fsdp"], batch={"x": "y"})),
         ("must be what `jscope", lambda: sharding.memory(jscope.specs(model, X), mesh(), RULES["fsdp"], summary=3)),
+        ("was pickled or copied", lambda: sharding.memory(jscope.specs(model, X), mesh(), RULES["fsdp"], summary=COPY)),
         ("not the name of one", lambda: sharding.Rules(memory={"w": 3})),
         ("not a regular expression", lambda: sharding.Rules(memory={"(": "pinned_host"})),
         ("memory must be a mapping", lambda: sharding.Rules(memory=3)),
