@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -15,17 +17,21 @@ pytestmark = pytest.mark.filterwarnings("ignore:The chararray class is deprecate
 X = jnp.ones((2, 4))
 
 
-def seen(within):
-    """What treescope makes of the scope in which a layer is, while collecting and in `apply`."""
+def seen(within, render=treescope.render_to_text):
+    """What treescope makes of the scope around layers: while collecting, and in `apply` with a key and without."""
     texts = []
 
     def model(scope, x):
         y = nn.dense(scope / "block" / "hidden", x, 3)
-        texts.append(treescope.render_to_text(scope / within if within else scope))
+        y = nn.batch_norm(scope / "block" / "norm", y, training=False)
+        scope.get_variable("beside", ())
+        texts.append(render(scope / within if within else scope))
         return y
 
-    params = jscope.init(model, jax.random.key(0), X)
-    jscope.transform(model).with_rng(jax.random.key(0)).apply(params, X)
+    transformed = jscope.transform_with_state(model)
+    params, state = transformed.init(jax.random.key(0), X)
+    transformed.with_rng(jax.random.key(0)).apply(params, state, X)
+    transformed.apply(params, state, X)
     return texts
 
 
@@ -37,22 +43,31 @@ def test_specs_are_a_mapping_of_specs():
     assert "'hidden/kernel':" in text
     assert "VariableSpec(" in text
     assert "shape=(4, 3)" in text
+    assert "'hidden/bias':" in text
     assert "object at 0x" not in text
+    assert """data-copy="['hidden/bias']\"""" in treescope.render_to_html(specs, compressed=False)
 
 
 def test_a_scope_shows_its_path_and_what_is_below_it():
     """Specs while collecting, arrays in `apply`, by their names in this scope; nothing of how it works inside."""
-    collected, applied = seen("block")
+    collected, applied, without_a_key = seen("block")
     assert "path='block'" in collected
     assert "'hidden/kernel': VariableSpec(" in collected.replace("\n", "").replace("  ", "")
     assert "'hidden/bias':" in applied
+    assert "'norm/moving_mean':" in applied
     assert "has_rng=True" in applied
-    assert not any("GetAttrKey" in text for text in (collected, applied))
+    assert "has_rng=False" in without_a_key
+    assert not any("beside" in text or "None:" in text for text in (collected, applied))
+
+
+def test_there_is_no_path_to_a_variable_of_a_scope_that_could_be_copied():
+    """It is not an attribute."""
+    assert all("data-copy" not in page for page in seen("block", partial(treescope.render_to_html, compressed=False)))
 
 
 def test_the_root_has_full_names():
     """They are those of the params."""
-    _, applied = seen("")
+    _, applied, _ = seen("")
     assert "path=''" in applied
     assert "'block/hidden/kernel':" in applied
 
