@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
+from jax.experimental import pallas
 
 import jscope
 
@@ -107,3 +108,15 @@ def test_shards_are_counted_on_all_devices():
     spec = jax.sharding.PartitionSpec("data")
     halved = jax.shard_map(lambda x: x * 0.5, mesh=mesh, in_specs=spec, out_specs=spec)
     assert counted(halved, X).flops == pytest.approx(400, rel=0.02)
+
+
+def test_a_kernel_costs_its_steps():
+    """A `pallas_call` is its body, times the grid."""
+
+    def kernel(x_ref, y_ref):
+        y_ref[...] = x_ref[...] * 0.5
+
+    block = pallas.BlockSpec((8, 128), lambda i: (i, 0))
+    out = jax.ShapeDtypeStruct((32, 128), jnp.float32)
+    halved = pallas.pallas_call(kernel, out, grid=(4,), in_specs=[block], out_specs=block)
+    assert counted(halved, jnp.ones(out.shape)).flops == 32 * 128

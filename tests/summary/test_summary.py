@@ -88,7 +88,8 @@ def test_unnamed_code_belongs_to_the_scope_whose_variable_it_reads():
     def plain(scope, x):
         for name in ("a", "b"):
             s = scope / name
-            x = jnp.tanh(x @ s.get_variable("w", (32, 32)).astype(jnp.float32))
+            # JAX names what comes of a formula by it, which is not the name of a scope.
+            x = jnp.tanh(jnp.einsum("bd,df->bf", x, s.get_variable("w", (32, 32)).astype(jnp.float32)))
         return x
 
     summary = jscope.summary(plain, X)
@@ -102,6 +103,18 @@ def test_unnamed_code_belongs_to_the_scope_whose_variable_it_reads():
     assert summary["b"].outputs == ("float32[64,32]",)
 
 
+def test_a_branch_belongs_to_the_scope_whose_variable_it_reads():
+    """Not to that around all variables that any branch reads."""
+
+    def model(scope, x):
+        a, b = ((scope / "in" / name).get_variable("w", (32, 32)) for name in "ab")
+        return jax.lax.cond(x.sum() > 0, lambda x: x @ a, lambda x: (x @ b) @ b, x)
+
+    summary = jscope.summary(model, X)
+    assert summary["in"].own.flops == summary["in/a"].total.flops == 0
+    assert summary["in/b"].total.flops == 2 * 2 * 64 * 32 * 32
+
+
 def test_names_of_functions_count():
     """`named`, `with scope:` and `jax.named_scope` say where code belongs that reads no variable."""
 
@@ -109,12 +122,15 @@ def test_names_of_functions_count():
     def activation(scope, x):
         return jnp.tanh(x)
 
+    # One program of JAX, called in two scopes.
+    halve = jax.jit(lambda x: x * 0.5)
+
     def model(scope, x):
         x = activation(scope / "tanh", x)
         with scope / "half" as s:
-            x = x * 0.5
+            x = halve(x)
             with s / "quarter":
-                x = x * 0.5
+                x = halve(x)
         with jax.named_scope("end"):
             return x + 1.0
 
@@ -164,11 +180,43 @@ def test_what_is_kept_is_what_jax_keeps(name):
     assert 0.5 * total <= jscope.summary(function, x).total.kept_bytes <= total
 
 
+def test_views_of_an_array_are_kept_once():
+    """The exponential for its own gradient, and turned around for that of the last weight."""
+
+    def model(scope, x):
+        y = jnp.exp(x @ scope.get_variable("in", (32, 16)))
+        return y.T.reshape(32, 32) @ scope.get_variable("out", (32, 3))
+
+    assert jscope.summary(model, X).total.kept_bytes == 64 * 16 * 4
+
+
 def test_outputs_are_what_leaves_a_scope():
-    """Their types, and those of the model."""
+    """Their types, and those of the model. What a loop's body gives is not what leaves the loop."""
     summary = jscope.summary(mlp, X)
     assert summary["hidden"].outputs == ("float32[64,64]",)
     assert summary["out"].outputs == summary.outputs == ("float32[64,10]",)
+
+    def scanned(scope, x):
+        w = (scope / "other").get_variable("w", (5, 3))
+        body = lambda s, x, _: (x, nn.dense(s / "dense", x, 5) @ w)  # noqa: E731
+        return jscope.scan(body, scope / "layers", x, length=2)[1]
+
+    summary = jscope.summary(scanned, X)
+    assert summary["layers/dense"].outputs == ("float32[64,5]",)
+    assert summary["layers"].outputs == ("float32[2,64,3]",)
+
+
+def test_a_table_shows_two_outputs_of_a_scope():
+    """And says how many more there are."""
+    summary = jscope.summary(lambda s, x: jscope.named(lambda s, x: [x[:i] * 2.0 for i in (1, 2, 3)])(s / "a", x), X)
+    assert summary["a"].outputs == ("float32[1,32]", "float32[2,32]", "float32[3,32]")
+    assert "float32[1,32], float32[2,32], 1 more" in str(summary)
+
+
+def test_shares_are_of_bytes_where_nothing_is_computed():
+    """Elsewhere they are of operations."""
+    summary = jscope.summary(lambda s: [(s / name).get_variable("w", (n,)) for name, n in (("a", 3), ("b", 1))])
+    assert [row.share for row in summary] == [0.75, 0.25]
 
 
 def test_state_and_keys():
