@@ -198,15 +198,14 @@ def _reduce(equation: Any) -> list[Labels]:
 
 
 def _broadcast(equation: Any) -> list[Labels]:
-    array, *others, made = _shapes(equation)
-    to = zip(array, equation.params["broadcast_dimensions"], strict=True)
-    return [[i if size == made[i] else None for size, i in to], *([()] * len(others)), range(len(made))]
+    _, *others, made = _shapes(equation)
+    return [equation.params["broadcast_dimensions"], *([()] * len(others)), range(len(made))]
 
 
 def _reshape(equation: Any) -> list[Labels]:
     array, *others, made = _shapes(equation)
     labels: tuple[list[Hashable], list[Hashable]] = ([None] * len(array), [None] * len(made))
-    left = [[i for i, size in enumerate(each) if size != 1] for each in (array, made)]
+    left = [list(range(len(each))) for each in (array, made)]
     # Axes of both are taken until there are as many elements on either side: these are the same.
     counts, label = [1, 1], 0
     while left[0] or left[1]:
@@ -229,14 +228,12 @@ def _dot(equation: Any) -> list[Labels]:
 
 
 def _convolution(equation: Any) -> list[Labels]:
-    numbers, (x, kernel, made) = equation.params["dimension_numbers"], _shapes(equation)
-    if equation.params["batch_group_count"] > 1:
-        return [()] * 3
+    numbers, (x, _, made) = equation.params["dimension_numbers"], _shapes(equation)
     # The numbers name the batch or the features made, the features, and then the axes of space, which are left whole.
     (batch, read, *_), (new, old, *_), (batches, news, *_) = numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec
     by_itself = equation.params["feature_group_count"] > 1 and x[read] == made[news]
     of_x = {batch: "batch", read: "made" if by_itself else "read"}
-    of_kernel = {new: "made", old: "read" if kernel[old] == x[read] else None}
+    of_kernel = {new: "made", old: "read"}
     of_made = {batches: "batch", news: "made"}
     return [[of.get(i) for i in range(len(x))] for of in (of_x, of_kernel, of_made)]
 

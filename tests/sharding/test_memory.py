@@ -94,6 +94,18 @@ def test_constraints_are_heeded_where_a_summary_knows_them():
     assert [plan.activations for plan in plans] == [16 * 64 * 4 + 16 * 32 * 4, 16 * 128 * 4 + 16 * 32 * 4]
 
 
+def test_a_mesh_axis_splits_the_batch_first():
+    """Where a variable asks for the same: sums over its axis are split, too."""
+
+    def function(scope, x):
+        w = scope.get_variable("w", (32, 128), axes=("embed", "mlp"))
+        return jnp.exp(jnp.exp(x @ w).sum(1)).sum()
+
+    rules, summary = sharding.Rules({"batch": "data", "mlp": "data", ...: None}), jscope.summary(function, X)
+    plan = sharding.memory(summary.specs, mesh(), rules, summary=summary)
+    assert plan.activations == summary.total.kept_bytes / 4 == (64 * 128 + 64) * 4 / 4
+
+
 def test_what_is_not_as_long_as_a_batch_is_not_split():
     """Arguments beside the batch, of which `batch` says how long it is."""
     table = jax.ShapeDtypeStruct((32, 8), jnp.float32)

@@ -39,6 +39,7 @@ CASES = {
     "elementwise": (lambda x, y: (jnp.tanh(x) + 1.0, x * y, jnp.where(x > 0, y, 0.0)), X, struct((8, 16))),
     "backward": (lambda x: (jnp.sin(m := jnp.arange(128.0).reshape(8, 16) * x[0, 0]) * x, m), X),
     "broadcast": (lambda x, b: (x[:, None] + b[None, None], jnp.broadcast_to(b, (8, 16))), X, struct((16,), "model")),
+    "conflict": (lambda x, b: (x + b[None], x[:, None] * b[None, None]), X, struct((16,), "data")),
     "reduce": (lambda x: (x.sum(0), x.max(1, keepdims=True), x.argmax(1)), struct((8, 16), "data", "model")),
     "transpose": (lambda x: (x.T, jnp.moveaxis(x[None], 1, 2)), X),
     "merge": (lambda x: (x.reshape(8, 2, 8), x.reshape(128)), X),
@@ -75,11 +76,21 @@ CASES = {
     "embedding": (lambda table, ids: table[ids], struct((20, 16), None, "model"), IDS),
     "embedding, split": (lambda table, ids: jnp.take(table, ids, axis=0), struct((20, 16), "model"), IDS),
     "along": (lambda x, ids: jnp.take_along_axis(x, ids, axis=1), X, IDS),
+    "along, from the array": (lambda x, ids: jnp.take_along_axis(x, ids, axis=1), X, struct((8, 3), dtype=jnp.int32)),
+    "scatter": (lambda x, ids: jnp.zeros((8, 16)).at[ids[:, 0]].add(x), X, struct((8, 3), dtype=jnp.int32)),
     "slices": (lambda x: (x[:, :4], jnp.pad(x, ((0, 0), (1, 1))), jnp.concatenate([x, x], 1)), X),
     "scan": (lambda x, ws: jax.lax.scan(lambda c, w: (jnp.tanh(c @ w), c), x, ws), X, struct((3, 16, 16))),
     "scan, from nothing": (
         lambda x: jax.lax.scan(lambda c, x: (c + x, c.sum(1)), jnp.zeros((8, 16)), x),
         struct((3, 8, 16), None, "data"),
+    ),
+    "scan, crosswise": (
+        lambda x: jax.lax.scan(lambda c, _: ((c[1], c[0] * 2.0), None), (x, jnp.ones((8, 16))), length=3),
+        X,
+    ),
+    "while, crosswise": (
+        lambda x: jax.lax.while_loop(lambda c: c[0][0, 0] < 9, lambda c: (c[1], c[0] * 2.0), (x, jnp.ones((8, 16)))),
+        X,
     ),
     "while": (
         lambda x: jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * x), (0, jnp.ones((8, 16)))),
@@ -107,6 +118,14 @@ def test_results_are_split_as_a_compiler_splits_them(name):
     spread = Spread(program, MESH, {i: each.sharding.spec for i, each in enumerate(inputs)})
     found = [spread.nbytes(variable) for variable in program.jaxpr.outvars]
     assert found == [on_a_device(v.aval, place) for v, place in zip(program.jaxpr.outvars, places, strict=True)]
+
+
+def test_the_batch_comes_first():
+    """Where variables would split other axes; and what is settled is not split by what it meets."""
+    inputs = map(jnp.ones, [(16, 32), (8,), (8, 16)])
+    program = jax.make_jaxpr(lambda w, b, x: ((x @ w + b[:, None]).sum(1), jnp.sin(b)))(*inputs).jaxpr
+    spread = Spread(program, MESH, {2: P("data")}, {0: P(None, "data"), 1: P()})
+    assert list(map(spread.nbytes, program.outvars)) == [4 * 8 // 4, 4 * 8]
 
 
 def test_two_axes_share_one_of_the_mesh():
@@ -221,6 +240,6 @@ def some_of_all():
 
 @pytest.mark.parametrize(("model", "form", "shape", "name"), list(some_of_all()))
 def test_what_is_planned_is_what_a_compiler_keeps(model, form, shape, name):
-    """Within 10 %, for networks whose layers are split as well as the batch."""
+    """Within 2 %, for networks whose layers are split as well as the batch."""
     planned, compiled = planned_and_compiled(model, form, shape, name)
-    assert planned == pytest.approx(compiled, rel=0.1)
+    assert planned == pytest.approx(compiled, rel=0.02)
