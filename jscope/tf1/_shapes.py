@@ -53,6 +53,15 @@ class TensorShape(tuple[Any, ...]):
         found = tuple.__getitem__(self, index)
         return tuple.__new__(TensorShape, found) if isinstance(index, slice) else found
 
+    # Old code compares with lists (`assert x.get_shape() == [2, 3]`), which no tuple is equal to.
+    def __eq__(self, other: object) -> bool:
+        return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
     def __add__(self, other: Any) -> TensorShape:
         return self.concatenate(other)
 

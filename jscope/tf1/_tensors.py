@@ -224,6 +224,13 @@ def _constant(given: Any, value: Any, other: Any) -> Any:
         dtype = getattr(other, "dtype", value.dtype)
         fits = jnp.issubdtype(dtype, jnp.inexact) or jnp.issubdtype(value.dtype, jnp.integer)
         value = np.asarray(value, dtype) if fits and value.dtype != bool else value
+    elif (
+        value.__class__ is int
+        and not -(2**31) <= value < 2**31
+        and jnp.issubdtype(getattr(other, "dtype", int), jnp.inexact)
+    ):
+        # The mask of many an attention (`-2 ** 32 + 1`): JAX takes an int for one of 32 bits whatever it meets.
+        value = float(value)
     # JAX's arrays do not mix with static ones of any dtype that NumPy has.
     return jnp.asarray(value) if isinstance(value, Static) and isinstance(other, jax.Array) else value
 
