@@ -68,11 +68,13 @@ class Ambient:
       written: The names of variables that are state whatever TensorFlow says of them; None for none.
       watch: In which trace the code runs.
       in_branch: In how many branches, of which perhaps only the other one counts, the code runs.
+      in_idle_branch: In how many branches that are known not to count, whose writes have no effect.
     """
 
     __slots__ = (
         *("__weakref__", "_token", "collecting", "core_scope"),
-        *("creators", "handles", "in_branch", "make_variable", "memory", "params", "watch", "written"),
+        *("creators", "handles", "in_branch", "in_idle_branch", "make_variable", "memory"),
+        *("params", "watch", "written"),
     )
 
     def __init__(
@@ -87,7 +89,7 @@ class Ambient:
         self.handles: dict[Any, Any] = {}
         self.params: dict[str, Any] = {}
         self.creators: list[Any] = []
-        self.in_branch = 0
+        self.in_branch = self.in_idle_branch = 0
         self.watch = TraceWatch(collecting=core_scope.collecting)
         self.collecting = core_scope.collecting
         self.make_variable = make_variable

@@ -70,12 +70,21 @@ class ExponentialMovingAverage:
         """Moves the averages of `var_list` (of all trainable variables, if None), and creates those that are new."""
         ambient = current("ExponentialMovingAverage.apply")
         variables = trainable_variables() if var_list is None else list(var_list)
+        named: dict[Any, Any] = {}
         for each in variables:
             if not isinstance(each, TensorLike):
                 raise ArgumentTypeError(f"Only variables and tensors have averages, not {each!r}.")
             if not jnp.issubdtype(np.dtype(each.dtype), jnp.floating):
                 raise ArgumentTypeError(
                     f"The variables must be half, float, or double: {each.name} has dtype {each.dtype.name}."
+                )
+            # By their names they are found again, and TensorFlow, but not `jscope.tf1`, numbers those of tensors.
+            if named.setdefault(_key(each), each) is not each and not isinstance(each, Variable):
+                raise ArgumentError(
+                    advised(
+                        f"Two of the tensors whose averages are to be kept are both called `{each.name}`.",
+                        "Give each the name that it has in TensorFlow: `tf.identity(x, name='Mean_1')`.",
+                    )
                 )
             if self.average(each) is None:
                 self._create(ambient, each)

@@ -15,6 +15,7 @@ PACKAGE = __name__.rpartition(".")[0]
 NAMESPACES = (
     "app",
     "compat",
+    "errors",
     "flags",
     "gfile",
     "image",

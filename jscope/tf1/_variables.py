@@ -164,6 +164,8 @@ class Variable(TensorLike):
         """
         # First of all whether it may be written at all: what follows reads the variable, and would blame the reading.
         ambient = self._running("assigned")
+        if ambient.in_idle_branch:
+            return tensor(unwrap(value), name or "Assign")
         write = _bridge.writer(ambient.core_scope, self._facts.path)
         new, dtype = unwrap(value), np.dtype(self.dtype)
         if isinstance(new, np.ndarray | np.generic | list | tuple):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+
 from jscope.errors import JscopeError
 from jscope.tf1._errors import advised
 
@@ -39,38 +41,95 @@ _SPARSE = (
     "JAX computes with dense arrays. Pass a dense one, for which `tf.sparse_tensor_dense_matmul` is `tf.matmul`; or a "
     "`jax.experimental.sparse.BCOO`, which has `@`."
 )
+_STRING = "JAX has no arrays of strings: keep them in Python."
+_RECORDS = (
+    "Read records with a library for that, such as `grain` or `tfds`, and pass arrays to `model.apply(params, x)`."
+)
+_METRICS = (
+    "A metric adds up over batches, in variables of a session. Compute the value of a batch in the model, such as "
+    "`tf.reduce_mean(tf.cast(tf.equal(predictions, labels), tf.float32))`, and add up outside."
+)
+_TRAINING = "Write the loop of training yourself: `jax.jit(jax.value_and_grad(model.apply))`, and `optax`."
+_TPU = "JAX runs on TPUs as it does elsewhere: `jax.jit(model.apply)`, and `jscope.sharding` for several of them."
+_DECODING = (
+    "Cells are in `tf.nn.rnn_cell`. Write the decoder as a loop over its steps: a cell that attends is called by "
+    "`tf.nn.dynamic_rnn`, one that is fed its own output by `tf.while_loop` with a `tf.TensorArray`."
+)
+_EAGER = "There is one mode: an `apply` that is not under `jax.jit` computes at once. Leave the call out."
 _QUEUES = "JAX needs no queues or threads: " + _INPUT
 
 ADVICE: dict[str, str] = {
+    "AggregationMethod": _GRADIENTS,
     "ConfigProto": _SESSION,
+    "Example": _RECORDS,
     "FIFOQueue": _QUEUES,
+    "FixedLenFeature": _RECORDS,
+    "FixedLenSequenceFeature": _RECORDS,
     "GPUOptions": _SESSION,
     "Graph": _GRAPH,
+    "GraphDef": _GRAPH,
+    "GraphOptions": _SESSION,
+    "IndexedSlices": "Gradients are dense arrays here, which XLA adds up without making them.",
     "InteractiveSession": _SESSION,
+    "OptimizerOptions": _SESSION,
+    "RandomShuffleQueue": _QUEUES,
+    "RegisterGradient": "Use `tf.custom_gradient`.",
+    "RunMetadata": _SESSION,
+    "RunOptions": _SESSION,
+    "SequenceExample": _RECORDS,
     "Session": _SESSION,
     "SparseTensor": _SPARSE,
     "SparseTensorValue": _SPARSE,
-    "TensorArray": "Use `tf.scan` or `tf.map_fn`, which stack what each step returns.",
+    "Summary": "Write what the model returns with a library for that, such as `clu` or `tensorboardX`.",
+    "TFRecordReader": _RECORDS,
+    "VarLenFeature": _RECORDS,
+    "as_string": _STRING,
+    "contrib.cluster_resolver": _TPU,
+    "contrib.cudnn_rnn": "Use the cells of `tf.nn.rnn_cell` with `tf.nn.dynamic_rnn`.",
+    "contrib.data": _INPUT,
+    "contrib.distributions": "Use `distrax`, `tensorflow_probability.substrates.jax` or `jax.scipy.stats`.",
+    "contrib.learn": _TRAINING,
+    "contrib.lookup": _STRING,
+    "contrib.losses": "Use `tf.losses`, whose functions take the labels first.",
+    "contrib.metrics": _METRICS,
+    "contrib.seq2seq": _DECODING,
+    "contrib.summary": "Write what the model returns with a library for that, such as `clu` or `tensorboardX`.",
+    "contrib.tpu": _TPU,
     "data": _INPUT,
-    "estimator": "Write the loop of training yourself: `jax.jit(jax.value_and_grad(model.apply))`, and `optax`.",
+    "decode_raw": _INPUT,
+    "distributions": "Use `distrax`, `tensorflow_probability.substrates.jax` or `jax.scipy.stats`.",
+    "enable_eager_execution": _EAGER,
+    "enable_v2_behavior": _EAGER,
+    "estimator": _TRAINING,
+    "function": "`jax.jit(model.apply)` compiles; a function that a model calls needs nothing around it.",
     "get_default_graph": _GRAPH,
     "get_default_session": _SESSION,
     "global_variables_initializer": "`params = model.init(key, x)` runs the initializers.",
     "gradients": _GRADIENTS,
     "hessians": _GRADIENTS.replace("jax.grad", "jax.hessian"),
+    "image.decode_image": _INPUT,
     "image.decode_jpeg": _INPUT,
     "image.decode_png": _INPUT,
-    "image.resize_area": "Use `jax.image.resize(images, shape, 'linear', antialias=True)`.",
-    "image.resize_bicubic": "Use `jax.image.resize(images, shape, 'cubic')`; its pixels are centered.",
+    "image.encode_jpeg": _INPUT,
+    "image.encode_png": _INPUT,
+    "image.non_max_suppression": (
+        "How many boxes it keeps depends on values, so it cannot be compiled. Return boxes and scores from the model, "
+        "and choose outside, with NumPy."
+    ),
+    "image.sample_distorted_bounding_box": _INPUT,
+    "import_graph_def": _GRAPH,
     "initialize_all_variables": "`params = model.init(key, x)` runs the initializers.",
+    "io": _RECORDS,
     "keras": _KERAS,
     "load_op_library": "Write the operation with `jax.numpy`, or call C++ through `jax.ffi`.",
     "local_variables_initializer": "`params, state = model.init(key, x)` runs the initializers.",
+    "metrics": _METRICS,
     "nn.ctc_loss": "Use `optax.ctc_loss`.",
     "nn.nce_loss": "Draw the samples with `tf.random_uniform`, and use `tf.nn.sigmoid_cross_entropy_with_logits`.",
     "nn.sampled_softmax_loss": "Use `tf.nn.sparse_softmax_cross_entropy_with_logits` over all classes.",
     "parse_example": _INPUT,
     "parse_single_example": _INPUT,
+    "parse_single_sequence_example": _INPUT,
     "placeholder": (
         "A placeholder is an argument: write a function, `def f({name}): ...`, and pass the array to "
         "`tf1.transform(f).apply(params, {name})` in the place of `feed_dict`."
@@ -78,36 +137,62 @@ ADVICE: dict[str, str] = {
     "placeholder_with_default": "A placeholder is an argument: write `def f({name}=value): ...`.",
     "profiler": "`jscope.summary` counts parameters, `jax.profiler` measures time.",
     "py_function": "Use `jax.pure_callback(func, jax.ShapeDtypeStruct(shape, dtype), *inputs)`.",
+    "python_io": _RECORDS,
+    "read_file": _INPUT,
+    "report_uninitialized_variables": "`params = model.init(key, x)` gives a value to each.",
     "reset_default_graph": _GRAPH,
+    "saved_model": "`jax.export` writes a model as a file; `jscope.checkpoint.save(path, params)` writes its params.",
     "sparse": _SPARSE,
     "sparse_placeholder": _SPARSE,
     "sparse_retain": _SPARSE,
     "sparse_tensor_dense_matmul": _SPARSE,
     "sparse_tensor_to_dense": _SPARSE,
-    "string": "JAX has no arrays of strings: keep them in Python.",
+    "string": _STRING,
+    "string_join": _STRING,
+    "string_split": _STRING,
+    "strings": _STRING,
     "summary.FileWriter": "Write what the model returns with a library for that, such as `clu` or `tensorboardX`.",
     "tables_initializer": _INPUT,
+    "test": "Use `pytest`, and compare with `numpy.testing`.",
     "train.AdadeltaOptimizer": _OPTIMIZER,
     "train.AdagradOptimizer": _OPTIMIZER,
     "train.AdamOptimizer": _OPTIMIZER,
+    "train.BytesList": _RECORDS,
     "train.Coordinator": _QUEUES,
+    "train.Example": _RECORDS,
+    "train.Feature": _RECORDS,
+    "train.Features": _RECORDS,
+    "train.FloatList": _RECORDS,
     "train.FtrlOptimizer": _OPTIMIZER,
     "train.GradientDescentOptimizer": _OPTIMIZER,
+    "train.Int64List": _RECORDS,
     "train.MomentumOptimizer": _OPTIMIZER,
     "train.MonitoredTrainingSession": _SESSION,
+    "train.NewCheckpointReader": "Use `jscope.checkpoint.load_checkpoint`.",
     "train.Optimizer": _OPTIMIZER,
     "train.RMSPropOptimizer": _OPTIMIZER,
     "train.Saver": _SAVER,
+    "train.Scaffold": _SESSION,
     "train.SessionRunHook": _SESSION,
     "train.Supervisor": _SESSION,
     "train.batch": _INPUT,
     "train.cosine_decay": "Use `optax.cosine_decay_schedule`.",
     "train.exponential_decay": "Use `optax.exponential_decay`.",
+    "train.get_checkpoint_state": _SAVER,
+    "train.global_step": "`model.apply` returns the state, which has `global_step`.",
+    "train.import_meta_graph": _GRAPH,
     "train.latest_checkpoint": _SAVER,
+    "train.list_variables": "Use `jscope.checkpoint.list_variables`.",
+    "train.load_checkpoint": "Use `jscope.checkpoint.load_checkpoint`.",
+    "train.load_variable": "Use `jscope.checkpoint.load_variable`.",
     "train.piecewise_constant": "Use `optax.piecewise_constant_schedule`.",
     "train.polynomial_decay": "Use `optax.polynomial_schedule`.",
+    "train.replica_device_setter": "`jscope.sharding` says where params are.",
     "train.shuffle_batch": _INPUT,
+    "train.slice_input_producer": _INPUT,
     "train.start_queue_runners": _QUEUES,
+    "train.string_input_producer": _INPUT,
+    "variables_initializer": "`params = model.init(key, x)` runs the initializers.",
 }
 """What to use in the place of a name, or of all names below it."""
 
@@ -118,7 +203,15 @@ class ModeKeys:
     TRAIN, EVAL, PREDICT = "train", "eval", "infer"
 
 
-PRESENT: dict[str, dict[str, Any]] = {"estimator": {"ModeKeys": ModeKeys}}
+def _has_gpu(*_: Any, **__: Any) -> bool:
+    return jax.default_backend() == "gpu"
+
+
+PRESENT: dict[str, dict[str, Any]] = {
+    "estimator": {"ModeKeys": ModeKeys},
+    # By which models choose the order of the axes.
+    "test": {"is_built_with_cuda": staticmethod(_has_gpu), "is_gpu_available": staticmethod(_has_gpu)},
+}
 """What is there of that which is not."""
 
 
@@ -140,7 +233,9 @@ class _Absent(type):
 
 def stand_in(full: str) -> Any:
     """Returns a class that says what to use when it is called, or None if nobody knows."""
-    return _made(full, ADVICE[full]) if full in ADVICE else None
+    home = full.rpartition(".")[0]
+    known = next((name for name in (full, home) if name in ADVICE), None)
+    return None if known is None else _made(full, ADVICE[known])
 
 
 def _made(full: str, advice: str) -> Any:

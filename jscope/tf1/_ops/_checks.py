@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jscope.errors import JscopeError
 from jscope.tf1 import _dtypes
 from jscope.tf1._arrays import ArrayLike
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError
@@ -18,8 +19,22 @@ from jscope.tf1._ops._call import plain, takes_tensors
 from jscope.tf1._tensors import is_static, operands, tensor
 
 
-class InvalidArgumentError(ArgumentError):
+class OpError(JscopeError):
+    """`tf.errors.OpError`: what TensorFlow raises when a session runs. Here only an assertion does."""
+
+
+class InvalidArgumentError(OpError, ArgumentError):
     """`tf.errors.InvalidArgumentError`: a value is not what an assertion says."""
+
+
+_OTHERS = (
+    *("AbortedError", "AlreadyExistsError", "CancelledError", "DataLossError", "DeadlineExceededError"),
+    *("FailedPreconditionError", "InternalError", "NotFoundError", "OutOfRangeError", "PermissionDeniedError"),
+    *("ResourceExhaustedError", "UnauthenticatedError", "UnavailableError", "UnimplementedError", "UnknownError"),
+)
+# Nobody raises them here, but old loops of training have an `except` for them.
+ERRORS = (OpError, InvalidArgumentError, *(type(name, (OpError,), {}) for name in _OTHERS))
+"""The classes of `tf.errors`."""
 
 
 def comparison(function: Callable[[Any, Any], Any], relation: str) -> Callable[..., Any]:
@@ -101,6 +116,15 @@ def print_(*inputs: Any, **_: Any) -> None:
 def is_tensor(x: Any) -> bool:
     """Whether `x` is a tensor or a variable."""
     return isinstance(x, ArrayLike)
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    """What chooses, when a program begins, between TensorFlow 1 and 2: here there is only the one."""
+
+
+def executing_eagerly() -> bool:
+    """TensorFlow's `tf.executing_eagerly`: a function that `tf1.transform` runs is written as if it made a graph."""
+    return False
 
 
 def get_static_value(x: Any, partial: bool = False) -> Any:

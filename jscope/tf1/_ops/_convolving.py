@@ -6,12 +6,13 @@ takes what belongs to the spatial axes, which stand in the middle or, in a forma
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jscope.tf1 import _dtypes
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._ops._shaping import sizes_of
 from jscope.tf1._tensors import as_array, of_one_rank
@@ -147,6 +148,40 @@ def max_pool(x: Any, ksize: Any, strides: Any, padding: Any, data_format: Any) -
     # By the identity of the maximum, and no other number, JAX recognises a pool that it can differentiate.
     low = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
     return _reduce(x, low, jax.lax.max, *_windows(x, ksize, strides, padding, data_format, None))
+
+
+class Pooled(NamedTuple):
+    """The largest numbers, and where they were."""
+
+    output: Any
+    argmax: Any
+
+
+def max_pool_with_argmax(
+    x: Any, ksize: Any, strides: Any, padding: Any, targmax: Any, dtype: Any, include_batch: bool
+) -> Pooled:
+    """The largest number in each window, and its place in the flattened image (or batch)."""
+    x = as_array(x)
+    spans, steps, how, _ = _windows(x, ksize, strides, padding, "NHWC", None)
+    outputs = jax.eval_shape(lambda x: max_pool(x, ksize, strides, padding, "NHWC"), x).shape
+    rows, columns = (_pixels_of(x.shape[i], outputs[i], spans[i], steps[i], how) for i in (1, 2))
+    pixels = (rows[:, None, :, None] * x.shape[2] + columns[None, :, None, :]).reshape(*outputs[1:3], -1)
+    inside = ((rows >= 0)[:, None, :, None] & (columns >= 0)[None, :, None, :]).reshape(*outputs[1:3], -1, 1)
+    # One axis of all pixels of a window, of which the first that is the largest counts.
+    seen = x.reshape((len(x), -1, x.shape[-1]))[:, np.where(inside[..., 0], pixels, 0)]
+    best = jnp.argmax(jnp.where(inside[None], seen, -jnp.inf), -2, keepdims=True)
+    found = jnp.take_along_axis(seen, best, -2)[..., 0, :]
+    places = np.arange(x.size).reshape(x.shape).reshape((len(x), -1, x.shape[-1]))
+    at = jnp.take_along_axis(places[slice(None if include_batch else 1)][:, np.maximum(pixels, 0)], best, -2)[..., 0, :]
+    return Pooled(found, at.astype(_dtypes.canonical(_dtypes.as_dtype(targmax or dtype or _dtypes.int64))))
+
+
+def _pixels_of(size: int, new: int, span: int, step: int, how: Any) -> np.ndarray:
+    """Returns the pixels of each window along one axis, negative outside of the image."""
+    # What `SAME` adds, TensorFlow puts half before the image, or less than half.
+    before = max((new - 1) * step + span - size, 0) // 2 if how == "SAME" else 0
+    found = np.arange(new)[:, None] * step + np.arange(span) - before
+    return np.where(found < size, found, -1)
 
 
 def avg_pool(x: Any, ksize: Any, strides: Any, padding: Any, data_format: Any, dilations: Any = None) -> Any:

@@ -7,6 +7,7 @@ would compile each of them anew.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from jscope.tf1._arrays import ArrayLike
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError
 from jscope.tf1._ops._call import as_tensors, never_static, plain, takes_tensors
 from jscope.tf1._ops._drawing import key_for_loop, loop_key
+from jscope.tf1._ops._tensor_array import is_unwritten, made_like
 from jscope.tf1._tensors import Tensor, as_array, tensor
 
 _UNROLLED = 64
@@ -73,7 +75,7 @@ def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
         raise ArgumentTypeError(f"true_fn and false_fn must be callable, but are {true_fn!r} and {false_fn!r}.")
     pred = plain(pred)
     if not isinstance(pred, jax.Array):
-        return true_fn() if bool(pred) else false_fn()
+        return _known_branch(true_fn, false_fn) if bool(pred) else _known_branch(false_fn, true_fn, after=True)
     if not isinstance(pred, Tracer):
         return _both_branches(true_fn, false_fn)[0 if bool(pred) else 1]
     key = key_for_loop()
@@ -84,6 +86,31 @@ def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
 
     # Two functions, because JAX would take one function for one branch.
     return tensors_of(jax.lax.cond(jnp.reshape(pred, ()), lambda: run(true_fn), lambda: run(false_fn)))
+
+
+def _known_branch(taken: Callable[[], Any], other: Callable[[], Any], *, after: bool = False) -> Any:
+    """Returns what the branch that is taken returns; the other one runs for the variables that it creates.
+
+    In a graph there are both: a batch norm that is written with `tf.cond` creates its averages where it trains, and
+    reads them where it does not.
+    """
+    ambient = current_or_none()
+
+    def run_other() -> None:
+        if ambient is None:
+            return
+        ambient.in_idle_branch += 1
+        # It may not fit to the shapes of this call at all. TensorFlow, which does not know them, does not notice.
+        with contextlib.suppress(Exception):
+            other()
+        ambient.in_idle_branch -= 1
+
+    if after:
+        run_other()
+    found = taken()
+    if not after:
+        run_other()
+    return found
 
 
 def _both_branches(true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> tuple[Any, Any]:
@@ -154,6 +181,12 @@ def _changes_shapes(invariants: Any) -> bool:
 
 def _lax_while(condition: Any, body: Any, state: list[Any], limit: int | None) -> Any:
     start, key = arrays_of(state), key_for_loop()
+    if any(map(is_unwritten, jax.tree.leaves(start, is_leaf=is_unwritten))):
+        # Of which shape they will be JAX wants to know before the first step.
+        after = jax.eval_shape(lambda values: arrays_of(_next(body, tensors_of(values))), start)
+        start = jax.tree.map(
+            lambda old, new: made_like(old, new) if is_unwritten(old) else old, start, after, is_leaf=is_unwritten
+        )
 
     def going(carry: Any) -> Any:
         step, values = carry

@@ -88,8 +88,51 @@ def resize_nearest(images: Any, size: Any, align_corners: bool, half_pixel_cente
     return images
 
 
+def resize_bicubic(images: Any, size: Any, align_corners: bool, half_pixel_centers: bool) -> Any:
+    """Images of another size; each pixel is a mean of the sixteen around it. Always float32."""
+    # TensorFlow has another curve where the centers stay, and looks it up at one of 1024 places.
+    a = -0.5 if half_pixel_centers else -0.75
+
+    def mix(old: int, new: int) -> np.ndarray:
+        places = _places(old, new, align_corners, half_pixel_centers)
+        low = np.floor(places).astype(int)
+        near = np.rint((places - low) * np.float32(1024)) / 1024
+        weights = np.zeros((new, old), np.float32)
+        for tap, far in enumerate((1 + near, near, 1 - near, 2 - near)):
+            inner, outer = ((a + 2) * far - (a + 3)) * far**2 + 1, ((a * far - 5 * a) * far + 8 * a) * far - 4 * a
+            at = low - 1 + tap
+            inside = np.clip(at, 0, old - 1)
+            weight = np.where(far <= 1, inner, outer)
+            np.add.at(weights, (np.arange(new), inside), weight if not half_pixel_centers else weight * (at == inside))
+        return weights / weights.sum(1, keepdims=True) if half_pixel_centers else weights
+
+    return _mixed(images, size, mix)
+
+
+def resize_area(images: Any, size: Any, align_corners: bool) -> Any:
+    """Images of another size; each pixel is the mean of the area that it covers. Always float32."""
+
+    def mix(old: int, new: int) -> np.ndarray:
+        scale = (old - 1) / (new - 1) if align_corners and new > 1 else old / new
+        weights = np.zeros((new, old), np.float32)
+        for i, start in enumerate(np.arange(new) * scale):
+            for j in range(int(np.floor(start)), int(np.ceil(start + scale))):
+                weights[i, min(j, old - 1)] += (min(j + 1, start + scale) - max(j, start)) / scale
+        return weights
+
+    return _mixed(images, size, mix)
+
+
+def _mixed(images: Any, size: Any, mix: Callable[[int, int], np.ndarray]) -> Any:
+    """Returns images whose rows and columns are sums of the old ones, with the weights `mix(old, new)`."""
+    images, (height, width) = as_array(images).astype(jnp.float32), sizes_of(size)
+    rows, columns = mix(images.shape[-3], height), mix(images.shape[-2], width)
+    # Accelerators would round the products.
+    return jnp.einsum("...hwc,yh,xw->...yxc", images, rows, columns, precision="highest")
+
+
 def resize_images(images: Any, size: Any, method: Any, align_corners: bool, preserve_aspect_ratio: bool) -> Any:
-    """Images of another size: bilinear (0) or the nearest pixel (1)."""
+    """Images of another size: bilinear (0), the nearest pixel (1), bicubic (2) or means of areas (3)."""
     images, new = as_array(images), sizes_of(size)
     if preserve_aspect_ratio:
         height, width = images.shape[-3:-1]
@@ -97,13 +140,12 @@ def resize_images(images: Any, size: Any, method: Any, align_corners: bool, pres
         new = round(height * scale), round(width * scale)
     if new == images.shape[-3:-1]:
         return images
-    methods: dict[Any, Callable[..., Any]] = {0: resize_bilinear, 1: resize_nearest}
-    methods |= {"bilinear": resize_bilinear, "nearest": resize_nearest}
+    if method in (ResizeMethod.AREA, "area"):
+        return resize_area(images, new, align_corners)
+    methods: dict[Any, Callable[..., Any]] = {0: resize_bilinear, 1: resize_nearest, 2: resize_bicubic}
+    methods |= {"bilinear": resize_bilinear, "nearest": resize_nearest, "bicubic": resize_bicubic}
     if method not in methods:
-        raise ArgumentError(
-            f"method={method!r} is not one that `jscope.tf1` has: bilinear (0) and nearest (1).\n"
-            "`jax.image.resize(images, shape, 'cubic')` has others; its pixels are centered."
-        )
+        raise ArgumentError(f"method={method!r} is none of bilinear (0), nearest (1), bicubic (2) and area (3).")
     return methods[method](images, new, align_corners, False)
 
 

@@ -255,10 +255,23 @@ def unique(x: Any, out_idx: Any) -> UniqueResult:
     return UniqueResult(values[order], ranks)
 
 
+def dynamic_stitch(indices: Any, data: Any) -> Any:
+    """The rows of several arrays as one, in which each has its index; of two with one index the later counts."""
+    pairs = list(zip(indices, data, strict=True))
+    places = [known(index, "`tf.dynamic_stitch`") for index, _ in pairs]
+    rows = [as_array(v).reshape((-1, *np.shape(v)[at.ndim :])) for at, (_, v) in zip(places, pairs, strict=True)]
+    flat = np.concatenate([at.reshape(-1) for at in places])
+    # The last of each index, since JAX does not say which of several writes to one place counts.
+    _, last = np.unique(flat[::-1], return_index=True)
+    kept, whole = len(flat) - 1 - last, jnp.concatenate(rows)
+    return jnp.zeros((int(flat.max(initial=-1)) + 1, *whole.shape[1:]), whole.dtype).at[flat[kept]].set(whole[kept])
+
+
 def confusion_matrix(labels: Any, predictions: Any, num_classes: Any, dtype: Any, weights: Any) -> Any:
     """How often each label was predicted as each class."""
     if num_classes is None:
-        num_classes = max(int(np.max(known(v, "`tf.confusion_matrix`"))) for v in (labels, predictions)) + 1
+        what = "`tf.confusion_matrix` without `num_classes`"
+        num_classes = max(int(np.max(known(v, what))) for v in (labels, predictions)) + 1
     dtype = _dtypes.canonical(_dtypes.as_dtype(dtype))
     counts = jnp.ones(np.shape(labels), dtype) if weights is None else jnp.asarray(weights, dtype)
     return jnp.zeros((int(num_classes),) * 2, dtype).at[as_array(labels), as_array(predictions)].add(counts)

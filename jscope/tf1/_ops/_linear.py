@@ -10,7 +10,7 @@ import numpy as np
 
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._ops._call import call, takes_tensors
-from jscope.tf1._tensors import as_array, operands
+from jscope.tf1._tensors import as_array, operands, tensor
 
 
 @takes_tensors
@@ -162,3 +162,21 @@ def polyval(coeffs: Any, x: Any) -> Any:
     for each in coeffs:
         value = value * x + each
     return value
+
+
+class LinearOperatorLowerTriangular:
+    """TensorFlow's `tf.linalg.LinearOperatorLowerTriangular`: the lower triangle of matrices, diagonal included.
+
+    Transformers make their masks of it. It has no more than `to_dense` and `matmul`.
+    """
+
+    def __init__(self, tril: Any, *_: Any, **__: Any) -> None:
+        self._tril = tril
+
+    def to_dense(self, name: str | None = None) -> Any:
+        """Returns the matrices, with zeros above the diagonal."""
+        return call(jnp.tril, (self._tril,), name or "LinearOperatorLowerTriangular")
+
+    def matmul(self, x: Any, name: str | None = None) -> Any:
+        """Returns the product with other matrices."""
+        return tensor(self.to_dense(), name) @ x

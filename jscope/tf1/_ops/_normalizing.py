@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jscope.tf1._ambient import current_or_none
+from jscope.tf1._name_scopes import name_scope
+from jscope.tf1._ops._call import call
 from jscope.tf1._ops._reductions import moments
-from jscope.tf1._tensors import as_array
+from jscope.tf1._tensors import as_array, tensor
+
+
+def named_moments(
+    x: Any, axes: Any, shift: Any = None, name: Any = None, keep_dims: Any = None, keepdims: Any = None
+) -> tuple[Any, Any]:
+    """TensorFlow's `tf.nn.moments`: mean and variance."""
+    keep = keepdims if keep_dims is None else keep_dims
+    # The averages that batch norms written by hand keep of the two are named after them, in checkpoints.
+    with contextlib.nullcontext() if current_or_none() is None else name_scope(name, "moments"):
+        mean, variance = call(moments, (x, axes, keep), None)
+        return tensor(mean, "mean" if keep else "Squeeze"), tensor(variance, "variance" if keep else "Squeeze_1")
 
 
 def batch_normalization(x: Any, mean: Any, variance: Any, offset: Any, scale: Any, epsilon: Any) -> Any:
@@ -21,6 +36,11 @@ def batch_normalization(x: Any, mean: Any, variance: Any, offset: Any, scale: An
     factor = factor if scale is None else factor * scale
     moved = -mean * factor if offset is None else offset - mean * factor
     return x * factor.astype(x.dtype) + moved.astype(x.dtype)
+
+
+def global_normalization(x: Any, mean: Any, variance: Any, beta: Any, gamma: Any, epsilon: Any, scaled: bool) -> Any:
+    """`batch_normalization`, with its arguments as in `tf.nn.batch_norm_with_global_normalization`."""
+    return batch_normalization(x, mean, variance, beta, gamma if scaled else None, epsilon)
 
 
 def fused_batch_norm(

@@ -65,7 +65,18 @@ ROWS: tuple[tuple[str, dict[str, Kernel]], ...] = (
             "space_to_depth": _shaping.space_to_depth,
         },
     ),
+    ("input, block_shape, paddings, name=None", {"space_to_batch_nd": _shaping.space_to_batch}),
+    ("input, block_shape, crops, name=None", {"batch_to_space_nd": _shaping.batch_to_space}),
+    (
+        "input, paddings, block_size=None, name=None, block_shape=None",
+        {"space_to_batch": lambda x, pads, size, blocks: _shaping.space_to_batch(x, blocks or (size, size), pads)},
+    ),
+    (
+        "input, crops, block_size, name=None, block_shape=None",
+        {"batch_to_space": lambda x, crops, size, blocks: _shaping.batch_to_space(x, blocks or (size, size), crops)},
+    ),
     # --- Indices ---
+    ("indices, data, name=None", {"dynamic_stitch": _indexing.dynamic_stitch}),
     (
         "params, indices, -validate_indices=None, name=None, axis=None, batch_dims=0",
         {"gather": _indexing.gather},

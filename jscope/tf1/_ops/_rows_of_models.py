@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jscope.tf1._ops import _checks, _drawing, _flow, _images, _weighing
+from jscope.tf1._ops import _checks, _colors, _drawing, _flow, _images, _weighing
 from jscope.tf1._ops._call import Kernel
 
 DRAW = "shape, mean=0.0, stddev=1.0, dtype=float32, seed=None, name=None"
@@ -93,6 +93,7 @@ ROWS: tuple[tuple[str, dict[str, Kernel]], ...] = (
     (
         "images, size, align_corners=False, name=None, half_pixel_centers=False",
         {
+            "image.resize_bicubic": _images.resize_bicubic,
             "image.resize_bilinear": _images.resize_bilinear,
             "image.resize_nearest_neighbor": _images.resize_nearest,
         },
@@ -118,12 +119,31 @@ ROWS: tuple[tuple[str, dict[str, Kernel]], ...] = (
     ),
     ("image, name=None", {"image.transpose_image": _images.transpose}),
     ("image, k=1, name=None", {"image.rot90": _images.rot90}),
+    ("images, size, align_corners=False, name=None", {"image.resize_area": _images.resize_area}),
     ("image, delta", {"image.adjust_brightness": _images.adjust_brightness}),
+    ("image, delta, name=None", {"image.adjust_hue": _colors.adjust_hue}),
+    ("image, saturation_factor, name=None", {"image.adjust_saturation": _colors.adjust_saturation}),
+    (
+        "image, max_delta, seed=None",
+        {
+            "image.random_brightness": _colors.by_a_random(_images.adjust_brightness),
+            "image.random_hue": _colors.by_a_random(_colors.adjust_hue, 0.5),
+        },
+    ),
+    (
+        "image, lower, upper, seed=None",
+        {
+            "image.random_contrast": _colors.by_a_random(_images.adjust_contrast),
+            "image.random_saturation": _colors.by_a_random(_colors.adjust_saturation),
+        },
+    ),
     ("images, contrast_factor", {"image.adjust_contrast": _images.adjust_contrast}),
     (
         "images, name=None",
         {
             "image.grayscale_to_rgb": _images.grayscale_to_rgb,
+            "image.hsv_to_rgb": _colors.hsv_to_rgb,
+            "image.rgb_to_hsv": _colors.rgb_to_hsv,
             "image.rgb_to_grayscale": _images.rgb_to_grayscale,
             "image.total_variation": _images.total_variation,
         },

@@ -102,6 +102,13 @@ ROWS: tuple[tuple[str, dict[str, Kernel]], ...] = (
         {"nn.max_pool2d": _convolving.max_pool},
     ),
     (
+        (
+            "input, ksize, strides, padding, -data_format='NHWC', Targmax=None, name=None, output_dtype=None, "
+            "include_batch_in_index=False"
+        ),
+        {"nn.max_pool_with_argmax": _convolving.max_pool_with_argmax},
+    ),
+    (
         POOLED.format("NWC"),
         {"nn.avg_pool1d": _convolving.avg_pool, "nn.max_pool1d": _convolving.max_pool},
     ),
@@ -132,6 +139,13 @@ ROWS: tuple[tuple[str, dict[str, Kernel]], ...] = (
     (
         "x, mean, variance, offset, scale, variance_epsilon, name=None",
         {"nn.batch_normalization": _normalizing.batch_normalization},
+    ),
+    (
+        (
+            "t=None, m=None, v=None, beta=None, gamma=None, variance_epsilon=None, scale_after_normalization=None, "
+            "name=None, ~input:t, ~mean:m, ~variance:v"
+        ),
+        {"nn.batch_norm_with_global_normalization": _normalizing.global_normalization},
     ),
     (
         (

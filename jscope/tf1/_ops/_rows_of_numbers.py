@@ -198,16 +198,16 @@ ROWS: tuple[tuple[str, dict[str, Kernel]], ...] = (
         {"count_nonzero": _reductions.count_nonzero},
     ),
     (ARG, {"argmax": _reductions.arg(jnp.argmax), "argmin": _reductions.arg(jnp.argmin)}),
+    (
+        "input, dimension, output_type=int64, name=None",
+        {"arg_max": _reductions.arg(jnp.argmax), "arg_min": _reductions.arg(jnp.argmin)},
+    ),
     (CUMULATIVE, {"cumprod": _reductions.cumulative(jnp.cumprod, 1), "cumsum": _reductions.cumulative(jnp.cumsum, 0)}),
     (
         "tensor, ord='euclidean', axis=None, keepdims=None, name=None, ~keep_dims:keepdims",
         {"linalg.norm": _reductions.norm, "norm": _reductions.norm},
     ),
     ("value, name=None", {"nn.zero_fraction": _reductions.zero_fraction}),
-    (
-        "x, axes, -shift=None, name=None, ~keep_dims:keepdims, keepdims=None",
-        {"nn.moments": _reductions.moments},
-    ),
     (
         "x, axes, frequency_weights, name=None, ~keep_dims:keepdims, keepdims=None",
         {"nn.weighted_moments": _reductions.weighted_moments},

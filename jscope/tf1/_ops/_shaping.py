@@ -306,3 +306,25 @@ def depth_to_space(x: Any, block_size: Any, data_format: str) -> Any:
     n, h, w, c = x.shape
     x = x.reshape(n, h, w, b, b, c // (b * b)).transpose(0, 1, 3, 2, 4, 5).reshape(n, h * b, w * b, c // (b * b))
     return jnp.moveaxis(x, -1, 1) if data_format == "NCHW" else x
+
+
+def space_to_batch(x: Any, block_shape: Any, paddings: Any) -> Any:
+    """Blocks of places as examples: of each block the first place of all, then the second of all, and so on."""
+    x, blocks = as_array(x), sizes_of(block_shape)
+    x = jnp.pad(x, [(0, 0), *(sizes_of(pair) for pair in paddings), *[(0, 0)] * (x.ndim - 1 - len(blocks))])
+    rank, rest = len(blocks), x.shape[1 + len(blocks) :]
+    outer = [size // block for size, block in zip(x.shape[1:], blocks, strict=False)]
+    split = x.reshape((x.shape[0], *(n for pair in zip(outer, blocks, strict=True) for n in pair), *rest))
+    order = [*range(2, 2 * rank + 1, 2), 0, *range(1, 2 * rank, 2), *range(2 * rank + 1, split.ndim)]
+    return split.transpose(order).reshape((-1, *outer, *rest))
+
+
+def batch_to_space(x: Any, block_shape: Any, crops: Any) -> Any:
+    """What `space_to_batch` was given, less `crops` on each side."""
+    x, blocks = as_array(x), sizes_of(block_shape)
+    rank, outer, rest = len(blocks), x.shape[1 : 1 + len(blocks)], x.shape[1 + len(blocks) :]
+    split = x.reshape((*blocks, -1, *outer, *rest))
+    order = [rank, *(axis for i in range(rank) for axis in (rank + 1 + i, i)), *range(2 * rank + 1, split.ndim)]
+    whole = split.transpose(order).reshape((-1, *(n * block for n, block in zip(outer, blocks, strict=True)), *rest))
+    cuts = (sizes_of(pair) for pair in crops)
+    return whole[(slice(None), *(slice(a, n - b) for n, (a, b) in zip(whole.shape[1:], cuts, strict=False)))]

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from jscope.tf1 import _dtypes
+from jscope.tf1._collections import global_variables
 from jscope.tf1._ops import (
     _checks,
     _flow,
     _images,
     _linear,
+    _normalizing,
     _recurrent,
     _rows_of_arrays,
     _rows_of_models,
@@ -24,13 +26,19 @@ from jscope.tf1._ops import (
     rnn_cell,
 )
 from jscope.tf1._ops._call import Kernel
+from jscope.tf1._ops._tensor_array import TensorArray
 from jscope.tf1._tensors import Tensor
 
 CELLS = {name: value for name, value in vars(rnn_cell).items() if not name.startswith("_")}
+SWITCHES = (
+    *("disable_control_flow_v2", "disable_eager_execution", "disable_resource_variables", "disable_tensor_equality"),
+    *("disable_v2_behavior", "disable_v2_tensorshape", "enable_control_flow_v2", "enable_resource_variables"),
+)
 WHOLE: dict[str, Any] = {
     **{f"contrib.rnn.{name}": value for name, value in CELLS.items()},
     "__version__": "1.15.0",  # Old files ask; the names here are those of that version.
     "Tensor": Tensor,
+    "TensorArray": TensorArray,
     "as_dtype": _checks.as_dtype,
     "bool": _dtypes.bool_,
     "colocate_with": _checks.anywhere,
@@ -38,15 +46,20 @@ WHOLE: dict[str, Any] = {
     "device": _checks.anywhere,
     "custom_gradient": _flow.custom_gradient,
     "einsum": _linear.einsum,
-    "errors.InvalidArgumentError": _checks.InvalidArgumentError,
+    **dict.fromkeys(SWITCHES, _checks.nothing),
+    **{f"errors.{each.__name__}": each for each in _checks.ERRORS},
+    "executing_eagerly": _checks.executing_eagerly,
+    "all_variables": global_variables,
     "get_static_value": _checks.get_static_value,
     "image.ResizeMethod": _images.ResizeMethod,
     "is_tensor": _checks.is_tensor,
+    "linalg.LinearOperatorLowerTriangular": _linear.LinearOperatorLowerTriangular,
     "losses.Reduction": _weighing.Reduction,
     "newaxis": None,
     "meshgrid": _linear.meshgrid,
     "nn.bidirectional_dynamic_rnn": _recurrent.bidirectional_dynamic_rnn,
     "nn.dynamic_rnn": _recurrent.dynamic_rnn,
+    "nn.moments": _normalizing.named_moments,
     "nn.rnn_cell": rnn_cell,
     "nn.static_bidirectional_rnn": _recurrent.static_bidirectional_rnn,
     "nn.static_rnn": _recurrent.static_rnn,

@@ -6,13 +6,18 @@ import importlib
 from typing import Any
 
 PACKAGE = __name__.rpartition(".")[0]
-NAMESPACES = ("framework", "layers", "rnn", "slim", "training")
+NAMESPACES = ("data", "framework", "layers", "rnn", "seq2seq", "slim", "training")
 
 
 def __getattr__(name: str) -> Any:
     """Imports `tf1.contrib.<name>`; afterwards it is an attribute like any other."""
     if name in NAMESPACES:
         return importlib.import_module(f"{PACKAGE}.{name}")
+    # Python asks for names of its own (`__path__`); that is no reason to import the operations.
+    if not name.startswith("_"):
+        found = importlib.import_module("jscope.tf1._ops._absent").stand_in(f"contrib.{name}")
+        if found is not None:
+            return found
     known = ", ".join(f"`{each}`" for each in NAMESPACES)
     raise AttributeError(f"`tf1.contrib` has no `{name}`; it has {known}.")
 

@@ -1,0 +1,5 @@
+"""`tf.contrib.seq2seq`: decoders, all of which say what to do instead."""
+
+from jscope.tf1._lazy import finder
+
+__getattr__, __dir__ = finder("contrib.seq2seq")

@@ -1,0 +1,175 @@
+"""What old model files do that no single operation shows: batch norms by hand, lists that loops write, absent parts."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jscope
+from jscope import tf1 as tf
+from tests.tf1.tools import KEY
+
+X = jnp.arange(8.0).reshape(4, 2)
+
+
+def batch_norm(x, training):
+    """As hundreds of files have it: averages of two tensors, moved in one branch and read in the other."""
+    with tf.variable_scope("bn"):
+        mean, variance = tf.nn.moments(x, [0])
+        average = tf.train.ExponentialMovingAverage(0.5)
+        moved = tf.cond(training, lambda: average.apply([mean, variance]), lambda: tf.no_op())
+        with tf.control_dependencies([moved]):
+            use = tf.cond(
+                training, lambda: (mean, variance), lambda: (average.average(mean), average.average(variance))
+            )
+        return tf.nn.batch_normalization(x, *use, None, None, 1e-3)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("training", [True, False])
+def test_of_a_known_cond_both_branches_create_and_one_writes(training, compiled):
+    """The averages are called as TensorFlow calls them, and stay as they are where nothing trains."""
+    model = tf.transform_with_state(lambda x: batch_norm(x, tf.constant(training)))
+    _, state = model.init(KEY, X)
+    home = "bn/bn/moments/Squeeze"
+    ends = ["/ExponentialMovingAverage", "_1/ExponentialMovingAverage"]
+    assert jscope.tree.names(state) == [home + end for end in ends]
+    out, after = (jax.jit(model.apply) if compiled else model.apply)({}, state, X)
+    mean, variance = (jscope.tree.flatten(after)[home + end] for end in ends)
+    np.testing.assert_allclose(mean, X.mean(0) / 2 if training else 0.0)
+    np.testing.assert_allclose(variance, X.var(0) / 2 if training else 0.0)
+    x = np.asarray(X)
+    shown = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3) if training else x / np.sqrt(1e-3)
+    np.testing.assert_allclose(out, shown, rtol=1e-5)
+
+
+def test_the_branch_that_is_not_taken_may_not_fit():
+    """Shapes are known here, so it may fail where TensorFlow's would not be run."""
+    model = tf.transform(lambda x: tf.cond(tf.equal(tf.shape(x)[0], 1), lambda: tf.squeeze(x, [0]), lambda: x[0]))
+    assert model.apply({}, X).tolist() == [0.0, 1.0]
+
+
+def test_two_tensors_of_one_name_have_no_averages():
+    """They would share one."""
+
+    def model(x):
+        tf.train.ExponentialMovingAverage(0.5).apply([tf.reduce_mean(x), tf.reduce_mean(x * x)])
+
+    with pytest.raises(ValueError, match=r"both called `Mean:0`.\nGive each the name that it has in TensorFlow"):
+        tf.transform_with_state(model).init(KEY, X)
+
+
+def test_a_shape_equals_a_list():
+    """As it equals a tuple, on either side, and it has one hash."""
+    shape = tf.TensorShape([2, 3])
+    assert shape == [2, 3] == shape
+    assert shape != [2, 4]
+    assert shape.__ne__([2, 3]) is False
+    assert {shape: 1}[(2, 3)] == 1
+
+
+def powers(x, steps, **options):
+    """The powers of `x` in a `TensorArray`, and how many there are."""
+    array = tf.TensorArray(tf.float32, name="powers", **options)
+    start = [tf.constant(0), tf.ones_like(x), array]
+    body = lambda i, power, array: (i + 1, power * x, array.write(i, power))  # noqa: E731
+    array = tf.while_loop(lambda i, *_: i < steps, body, start)[2]
+    return array.stack(), array.size()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_loop_writes_a_tensor_array(known):
+    """Compiled or not, and whether or not it is known how often the loop runs."""
+    model = tf.transform(lambda x, steps: powers(x, 3 if known else steps, size=4))
+    for apply in (model.apply, jax.jit(model.apply)):
+        stacked, size = apply({}, jnp.array([2.0, 3.0]), 3)
+        assert stacked.tolist() == [[1, 1], [2, 3], [4, 9], [0, 0]]
+        assert size == 4
+
+
+def test_a_tensor_array_grows_where_the_index_is_known():
+    """Also under `jit` and `grad`; where it is not known it says what to do, as JAX would write nothing."""
+    model = tf.transform(lambda x, steps: powers(x, steps, size=0, dynamic_size=True)[0])
+    assert model.apply({}, jnp.array([2.0]), 3).shape == (3, 1)
+    fixed = jax.jit(lambda x: model.apply({}, x, 3).sum())
+    np.testing.assert_allclose(jax.grad(fixed)(jnp.array([2.0])), [1 + 2 * 2.0])
+    with pytest.raises(ValueError, match=r"not known at which index\.\nGive it the `size`"):
+        jax.jit(model.apply)({}, jnp.array([2.0]), 3)
+
+
+def test_a_tensor_array_says_what_it_cannot_hold():
+    """Beyond its end, of another shape, or nothing at all."""
+    array = tf.TensorArray(tf.float32, 2)
+    with pytest.raises(ValueError, match="write to index 2 but array is not resizeable and size is: 2"):
+        array.write(2, [1.0])
+    with pytest.raises(ValueError, match=r"have shape \(1,\) cannot take one of shape \(2,\)"):
+        array.write(0, [1.0]).write(1, [1.0, 2.0])
+    with pytest.raises(ValueError, match="`stack` of a TensorArray to which nothing was written"):
+        array.stack()
+    with pytest.raises(ValueError, match="size 2 cannot hold the 3 rows"):
+        array.unstack([1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"must have one shape here, but `lengths` is \(1, 2\)"):
+        array.split([1.0, 2.0, 3.0], [1, 2])
+    assert np.asarray(tf.TensorArray(tf.int32, 2, element_shape=[1]).write(1, [5]).stack()).tolist() == [[0], [5]]
+
+
+@pytest.mark.parametrize(
+    ("draw", "bounds"),
+    [
+        (lambda x: tf.image.random_brightness(x, 0.1) - x, (-0.1, 0.1)),
+        (lambda x: tf.image.random_contrast(x, 0.5, 0.9) - tf.image.adjust_contrast(x, 0.9), (-0.4, 0.4)),
+        (lambda x: tf.image.rgb_to_hsv(tf.image.random_saturation(x, 0.5, 0.9))[..., 1], (0.2, 0.5)),
+        (lambda x: tf.image.rgb_to_hsv(tf.image.random_hue(x, 0.2))[..., 0] - 0.25, (-0.2, 0.2)),
+    ],
+)
+def test_colors_change_at_random_within_bounds(draw, bounds):
+    """Others with another key, and as far as one says."""
+    image = tf.image.hsv_to_rgb(jnp.array([[[0.25, 0.5, 0.8], [0.25, 0.5, 0.7]]]))
+    model = tf.transform(lambda: draw(tf.identity(image)))
+    one, again, other = (np.asarray(model.with_rng(jax.random.key(seed)).apply({})) for seed in (0, 0, 1))
+    assert (one == again).all()
+    assert not np.allclose(one, other, atol=1e-5)
+    assert (one > bounds[0] - 1e-5).all()
+    assert (one < bounds[1] + 1e-5).all()
+
+
+def test_colors_cannot_change_between_bounds_in_the_wrong_order():
+    """As in TensorFlow."""
+    with pytest.raises(ValueError, match=r"between 0\.9 and 0\.5"):
+        tf.transform(lambda: tf.image.random_contrast(jnp.ones((2, 2, 3)), 0.9, 0.5)).apply({})
+
+
+def test_what_old_loops_catch_is_there():
+    """The classes of `tf.errors`, of which an assertion raises one."""
+    with pytest.raises(tf.errors.OpError) as caught:
+        tf.transform(lambda: tf.assert_equal(1, 2)).apply({})
+    assert isinstance(caught.value, tf.errors.InvalidArgumentError)
+    assert not isinstance(caught.value, tf.errors.OutOfRangeError)
+
+
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (lambda: tf.contrib.seq2seq.dynamic_decode(None), "a loop over its steps"),
+        (lambda: tf.metrics.accuracy([1], [1]), "Compute the value of a batch"),
+        (lambda: tf.train.list_variables("x"), r"`jscope\.checkpoint\.list_variables`"),
+        (lambda: tf.enable_eager_execution(), "Leave the call out"),
+        (lambda: tf.image.non_max_suppression(None, None, 1), "choose outside"),
+        (lambda: tf.contrib.data.map_and_batch(None), "pass arrays to"),
+    ],
+)
+def test_what_is_not_there_says_what_to_use(call, advice):
+    """When it is called: to name it, or to import it, is no error."""
+    from jscope.tf1.contrib.data import prefetch_to_device
+
+    assert "does not have" in repr(prefetch_to_device)
+    with pytest.raises(AttributeError, match=rf"is not in `jscope\.tf1`.\n.*{advice}"):
+        call()
+
+
+def test_switches_between_the_versions_of_tensorflow_do_nothing():
+    """Old programs begin with them."""
+    assert tf.disable_v2_behavior() is tf.disable_eager_execution() is None
+    assert tf.executing_eagerly() is tf.test.is_gpu_available() is False
