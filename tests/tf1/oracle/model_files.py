@@ -3,11 +3,12 @@
     pip install "tensorflow-cpu==2.21.*" tf_keras tf_slim six chex "jax>=0.10"
     python -m tests.tf1.oracle.model_files FOLDER [NAME ...]
 
-FOLDER holds a checkout of each repository of `checkouts.py`, as `owner+name`. Their files are read as they are; only
-the import of TensorFlow is another one. Variables get values that follow from their names. Compared are the names and
-shapes of all variables in the order of their creation, whether they are trained, outputs, gradients, and what three
-steps of batch normalization leave behind. Where gradients are more than 1e-5 apart, it says how far TensorFlow's are
-from those in double precision: no two ways of rounding can be nearer to each other than to the truth.
+FOLDER holds a checkout of each repository of `checkouts.py` and `further_checkouts.py`, as `owner+name`. Their files
+are read as they are; only the import of TensorFlow is another one. Variables get values that follow from their names.
+Compared are the names and shapes of all variables in the order of their creation, whether they are trained, outputs,
+gradients, and what three steps of batch normalization leave behind. Where gradients are more than 1e-5 apart, it says
+how far TensorFlow's are from those in double precision: no two ways of rounding can be nearer to each other than to
+the truth.
 """
 
 # ruff: noqa: T201 - a program prints.
@@ -33,10 +34,13 @@ import numpy as np
 import jscope
 from jscope import tf1
 from tests.tf1.oracle.checkouts import CASES
+from tests.tf1.oracle.further_checkouts import FURTHER
 from tests.tf1.oracle.shim import build
 
 IMPORTS = [
-    (r"^(\s*)import tensorflow(\.compat\.v1)? as tf\b", r"\1from {package} import {name} as tf"),
+    (r"^(\s*)import tensorflow(\.compat\.v1)? as tf\b(?!,)", r"\1from {package} import {name} as tf"),
+    (r"^(\s*)import tensorflow as tf, (.+)", r"\1from {package} import {name} as tf\n\1import \2"),
+    (r"^(\s*)import tensorflow\.contrib as (\w+)", r"\1from {root} import contrib as \2"),
     (r"^(\s*)import tf_slim as slim\b", r"\1from {root}.contrib import slim"),
     (r"^(\s*)from tensorflow\.contrib\.(framework|layers)\.python\.\S+ import", r"\1from {root}.contrib.\2 import"),
     (r"^(\s*)from tensorflow\.contrib(\S*) import", r"\1from {root}.contrib\2 import"),
@@ -55,7 +59,7 @@ class Code:
     def __call__(self, path, argv=None):
         if path in self.loaded:
             return self.loaded[path]
-        source = (self.folder / f"{path}.py").read_text(encoding="utf8")
+        source = (self.folder / f"{path}.py").read_text(encoding="utf-8-sig")
         # A program that would begin to train when it is imported.
         source = re.sub(r"^main\(\)$", "", source, flags=re.MULTILINE)
         for old, new in IMPORTS:
@@ -99,7 +103,12 @@ def missing_modules(own):
 
 
 def find_mock(name, path=None, target=None):
-    if name.partition(".")[0] in ("jax", "jscope", "tensorflow", "numpy", "tf_slim", "tf_keras", "keras", "absl"):
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    # Libraries that are installed ask for others, of which they do without.
+    asker, ours = frame.f_code.co_filename, ("jax", "jscope", "tensorflow", "numpy", "tf_slim", "tf_keras", "absl")
+    if "site-packages" in asker or asker.startswith(sys.base_prefix) or name.partition(".")[0] in ours:
         return None
     spec = importlib.machinery.ModuleSpec(name, None)
     made = unittest.mock.MagicMock(__path__=[], __spec__=spec, __all__=[])
@@ -260,8 +269,9 @@ def main():
     tf = build()
     print("| model file | variables | names equal | outputs | gradients | of double | penalty | state | seconds |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for name in options.names or CASES:
-        repository, case, inputs = CASES[name]
+    cases = CASES | FURTHER
+    for name in options.names or cases:
+        repository, case, inputs = cases[name]
         folder = options.folder / repository.replace("/", "+")
         try:
             theirs = on_tensorflow(tf, case, Code(folder, "tests.tf1.oracle.shim", "tf"), inputs)
