@@ -197,6 +197,22 @@ ADVICE: dict[str, str] = {
 """What to use in the place of a name, or of all names below it."""
 
 
+IMPORTED: dict[str, tuple[str, ...]] = {
+    "contrib.data": (
+        *("AUTOTUNE", "batch_and_drop_remainder", "group_by_window", "ignore_errors", "map_and_batch"),
+        *("parallel_interleave", "prefetch_to_device", "shuffle_and_repeat", "unbatch"),
+    ),
+    "contrib.seq2seq": (
+        *("AttentionMechanism", "AttentionWrapper", "AttentionWrapperState", "BahdanauAttention", "BasicDecoder"),
+        *("BasicDecoderOutput", "BeamSearchDecoder", "CustomHelper", "Decoder", "GreedyEmbeddingHelper", "Helper"),
+        *("InferenceHelper", "LuongAttention", "LuongMonotonicAttention", "BahdanauMonotonicAttention"),
+        *("SampleEmbeddingHelper", "ScheduledEmbeddingTrainingHelper", "TrainingHelper", "dynamic_decode"),
+        *("hardmax", "safe_cumprod", "sequence_loss", "tile_batch"),
+    ),
+}
+"""What old files import by name from a module of which nothing is there."""
+
+
 class ModeKeys:
     """`tf.estimator.ModeKeys`, which models compare with."""
 
@@ -233,8 +249,8 @@ class _Absent(type):
 
 def stand_in(full: str) -> Any:
     """Returns a class that says what to use when it is called, or None if nobody knows."""
-    home = full.rpartition(".")[0]
-    known = next((name for name in (full, home) if name in ADVICE), None)
+    home, _, last = full.rpartition(".")
+    known = full if full in ADVICE else home if last in IMPORTED.get(home, ()) else None
     return None if known is None else _made(full, ADVICE[known])
 
 
