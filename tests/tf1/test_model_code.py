@@ -51,6 +51,19 @@ def test_the_branch_that_is_not_taken_may_not_fit():
     assert model.apply({}, X).tolist() == [0.0, 1.0]
 
 
+def test_the_branch_that_is_not_taken_may_not_create_twice():
+    """Whatever the shapes are, in TensorFlow's graph there would be both."""
+
+    def twice():
+        return tf.get_variable("w", [2]) + tf.get_variable("w", [2])
+
+    model = tf.transform(lambda x: tf.cond(tf.constant(True), lambda: x, twice))
+    with pytest.raises(ValueError, match="Variable w already exists"):
+        model.init(KEY, X)
+    fine = tf.transform(lambda x: x * tf.get_variable("v", [2]))
+    assert jscope.tree.names(fine.init(KEY, X)) == ["v"]
+
+
 def test_two_tensors_of_one_name_have_no_averages():
     """They would share one."""
 

@@ -7,7 +7,6 @@ would compile each of them anew.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jscope.errors import DuplicateVariableError, NameConflictError
 from jscope.tf1._ambient import current_or_none
 from jscope.tf1._arrays import ArrayLike
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError
@@ -100,10 +100,15 @@ def _known_branch(taken: Callable[[], Any], other: Callable[[], Any], *, after: 
         if ambient is None:
             return
         ambient.in_idle_branch += 1
-        # It may not fit to the shapes of this call at all. TensorFlow, which does not know them, does not notice.
-        with contextlib.suppress(Exception):
+        try:
             other()
-        ambient.in_idle_branch -= 1
+        except (DuplicateVariableError, NameConflictError):
+            raise
+        except Exception:
+            # It may not fit to the shapes of this call at all. TensorFlow, which does not know them, does not notice.
+            pass
+        finally:
+            ambient.in_idle_branch -= 1
 
     if after:
         run_other()
