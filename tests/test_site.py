@@ -46,7 +46,7 @@ def test_links_within_the_site_lead_somewhere():
     broken = []
     # Not those in sources, which go back to the page where something would be documented by the name that it has there.
     for page in PAGES:
-        for link in re.findall(r'(?:href|src)="([^"]+)"', texts[page]):
+        for link in re.findall(r"""(?:href|src)=["']([^"']+)["']""", texts[page]):
             target, _, place = unquote(unescape(link)).partition("#")
             if re.match(r"[a-z]+:", target):
                 continue
@@ -62,6 +62,7 @@ def test_pages_fit_and_need_no_network(browser, width, scheme):
     """Nothing is wider than the screen, nothing is asked of another place, and no script fails."""
     page, bad = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme), []
     page.on("pageerror", lambda error: bad.append(str(error)))
+    page.on("console", lambda message: bad.append(message.text) if message.type == "error" else None)
     page.on("request", lambda request: bad.append(request.url) if not request.url.startswith(("file:", "data:")) else 0)
     for path in PAGES:
         page.goto(path.as_uri())

@@ -91,10 +91,10 @@ def test_random_tables_are_taken_back_from_files(tmp_path_factory, case):
 
 
 @pytest.mark.slow
-@settings(max_examples=400)
+@settings(max_examples=int(os.environ.get("JSCOPE_TABLES", "400")))
 @given(conversions(rules=2))
 def test_many_random_tables_are_taken_back_from_files(tmp_path_factory, case):
-    """The same, of more tables."""
+    """The same, of as many tables as `JSCOPE_TABLES` says."""
     check_files(case, tmp_path_factory.mktemp("files"))
 
 
@@ -117,10 +117,10 @@ def test_random_tables_on_eight_devices(tmp_path_factory, case):
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@settings(max_examples=int(os.environ.get("JSCOPE_TABLES", "200")))
 @given(conversions(rules=1))
 def test_more_random_tables_on_eight_devices(tmp_path_factory, case):
-    """The same, of more tables."""
+    """The same, of as many tables as `JSCOPE_TABLES` says."""
     check_devices(case, tmp_path_factory.mktemp("devices"))
 
 
