@@ -64,6 +64,13 @@ def inputs(model, small=False):
 
 def run(model, library, training, **sizes):
     """Makes a model and calls it; returns the number of its parameters, and the output."""
+    init, count_params, apply = made(model, library, training, **sizes)
+    variables = init()
+    return count_params(variables), apply(variables, inputs(model, bool(sizes)))
+
+
+def made(model, library, training, **sizes):
+    """Returns functions of a model: `init()`, the number of parameters of `variables`, and `apply(variables, x)`."""
     name = f"benchmarks.written.{model}_{library}"
     return globals()[f"_{library}"](import_module(name), model, inputs(model, bool(sizes)), training, sizes)
 
@@ -77,44 +84,58 @@ def _jscope(module, model, x, training, sizes):
     import jscope
 
     bound = jscope.transform_with_state(partial(getattr(module, model), **sizes))
-    params, state = bound.init(jax.random.key(0), x, training=training)
-    return size(params), bound.with_rng(jax.random.key(1)).apply(params, state, x, training=training)[0]
+    return (
+        lambda: bound.init(jax.random.key(0), x, training=training),
+        lambda variables: size(variables[0]),
+        lambda variables, x: bound.with_rng(jax.random.key(1)).apply(*variables, x, training=training)[0],
+    )
 
 
 def _haiku(module, model, x, training, sizes):
     import haiku as hk
 
     transformed = hk.transform_with_state(partial(getattr(module, model), **sizes))
-    params, state = transformed.init(jax.random.key(0), x, training=True)
-    return size(params), transformed.apply(params, state, jax.random.key(1), x, training=training)[0]
+    return (
+        lambda: transformed.init(jax.random.key(0), x, training=True),
+        lambda variables: size(variables[0]),
+        lambda variables, x: transformed.apply(*variables, jax.random.key(1), x, training=training)[0],
+    )
 
 
 def _linen(module, model, x, training, sizes):
     network, key = getattr(module, CLASSES[model])(**sizes), jax.random.key(0)
-    variables = network.init(key, x, training=False)
-    out = network.apply(variables, x, training, rngs={"dropout": key}, mutable=["batch_stats"])[0]
-    return size(variables["params"]), out
+    return (
+        lambda: network.init(key, x, training=False),
+        lambda variables: size(variables["params"]),
+        lambda variables, x: network.apply(variables, x, training, rngs={"dropout": key}, mutable=["batch_stats"])[0],
+    )
 
 
 def _nnx(module, model, x, training, sizes):
     from flax import nnx
 
-    network = getattr(module, CLASSES[model])(nnx.Rngs(0), **sizes)
-    network.train() if training else network.eval()
-    return size(nnx.state(network, nnx.Param)), network(x)
+    def init():
+        network = getattr(module, CLASSES[model])(nnx.Rngs(0), **sizes)
+        network.train() if training else network.eval()
+        return nnx.split(network)
+
+    return init, lambda made: size(nnx.split_state(made[1], nnx.Param, ...)[0]), lambda made, x: nnx.merge(*made)(x)
 
 
 def _equinox(module, model, x, training, sizes):
     import equinox as eqx
 
-    network, state = eqx.nn.make_with_state(getattr(module, CLASSES[model]))(jax.random.key(0), **sizes)
-    called = eqx.nn.inference_mode(network, not training)
-    params = size(eqx.filter(network, eqx.is_inexact_array))
-    if model != "resnet":
-        keys = jax.random.split(jax.random.key(1), len(x)) if training else None
-        return params, jax.vmap(called)(x, keys)
-    images = jnp.moveaxis(x, -1, 1)
-    return params, jax.vmap(called, (0, None), (0, None), axis_name="batch")(images, state)[0]
+    def init():
+        return eqx.nn.make_with_state(getattr(module, CLASSES[model]))(jax.random.key(0), **sizes)
+
+    def apply(made, x):
+        network, state = eqx.nn.inference_mode(made[0], not training), made[1]
+        if model == "resnet":
+            images = jnp.moveaxis(x, -1, 1)
+            return jax.vmap(network, (0, None), (0, None), axis_name="batch")(images, state)[0]
+        return jax.vmap(network)(x, jax.random.split(jax.random.key(1), len(x)) if training else None)
+
+    return init, lambda made: size(eqx.filter(made[0], eqx.is_inexact_array)), apply
 
 
 if __name__ == "__main__":

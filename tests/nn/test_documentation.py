@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jscope
-from benchmarks import lines
+from benchmarks import lines, times
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "layers.md").read_text("utf8")
@@ -91,6 +91,13 @@ def test_models_whose_lines_are_counted_run(model, library):
         assert found == expected
         assert out.shape == logits.shape
         assert np.isfinite(out).all()
+
+
+@pytest.mark.slow
+def test_models_whose_lines_are_counted_are_timed():
+    """By the program that printed the table on the page."""
+    assert all(0 < seconds < 100 for seconds in times.measure("mlp", "jscope"))
+    assert all(f"| first `init` of a {name} |" in COMPARED for name in lines.MODELS.values())
 
 
 @pytest.mark.slow
