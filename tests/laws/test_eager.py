@@ -391,6 +391,26 @@ def test_what_is_traced_and_compiled_is_counted(counted):
     assert counted["entered"]
 
 
+@pytest.mark.parametrize("lift", ["scan", "cond", "switch", "while_loop", "fori_loop"])
+def test_what_a_lift_passes_on_is_not_copied(lift):
+    """Variables that a loop shares and state that nobody writes stay where they are, as a number becomes an array."""
+    keep = lambda s, v: (sizes(s, v[0]) + 0 * s.get_variable("n", trainable=False), *v[1:])  # noqa: E731
+    lifts = LIFTS | {
+        "scan": lambda f, s, v: jscope.scan(lambda s, v, _: (f(s, v), None), s, v, length=2, shared="")[0],
+        "cond": lambda f, s, v: jscope.cond(True, f, lambda s, v: v, s, v),
+        "switch": lambda f, s, v: jscope.switch(1, [lambda s, v: v, f], s, v),
+        "while_loop": lambda f, s, v: jscope.while_loop(lambda s, v: v[0][0, 0] < 2, f, s, v),
+        "fori_loop": lambda f, s, v: jscope.fori_loop(0, 2, lambda s, i, v: f(s, v), s, v),
+    }
+    model = jscope.transform_with_state(lambda s, v: lifts[lift](keep, s, v))
+    big, n = jnp.ones(1000), jnp.float32(0.0)
+    for _ in range(2):
+        out, after = model.apply({"w": jnp.float32(2.0)}, {"n": n}, (X, big, 3))
+        assert out[1].unsafe_buffer_pointer() == big.unsafe_buffer_pointer()
+        assert after["n"].unsafe_buffer_pointer() == n.unsafe_buffer_pointer()
+        assert isinstance(out[2], jax.Array)
+
+
 def test_errors_of_jax_name_the_function_and_its_file():
     """Not the body that it is run by."""
     choosing = lambda s, x, _: (x if x[0, 0] > 0 else -x, None)  # noqa: E731
