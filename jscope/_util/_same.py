@@ -157,10 +157,8 @@ def _says_nothing(name: str, item: Any) -> bool:
     if name.startswith("__"):
         code = getattr(getattr(item, "__wrapped__", item), "__code__", None)
         return not callable(item) or (code is not None and code.co_filename == "<string>")
-    return name in _OF_PYTHON or type(item).__name__ in ("member_descriptor", "_tuplegetter")
-
-
-_OF_PYTHON = ("_abc_impl", "_asdict", "_make", "_replace")
+    of_named_tuples = isinstance(item, types.FunctionType | classmethod) and item.__module__ == "collections"
+    return name == "_abc_impl" or of_named_tuples or type(item).__name__ in ("member_descriptor", "_tuplegetter")
 
 
 def _reads_of(function: types.FunctionType) -> tuple[tuple[str, ...], ...] | None:

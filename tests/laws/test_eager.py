@@ -255,6 +255,16 @@ def a_name_in_a_namespace():
     return lambda s, x: sizes(s, x) * settings.scale, lambda: setattr(settings, "scale", 3.0)
 
 
+def a_method_called_like_one_of_named_tuples():
+    @dataclass
+    class Settings:
+        def _make(self, x):
+            return x
+
+    settings = Settings()
+    return lambda s, x: settings._make(sizes(s, x)), lambda: setattr(Settings, "_make", lambda self, x: 3.0 * x)
+
+
 def a_method_of_a_named_tuple():
     class Settings(NamedTuple):
         scale: float
@@ -275,7 +285,7 @@ CHANGES = {
         *(an_attribute_of_a_base_class, a_method_of_a_dataclass, a_field_that_is_not_compared),
         *(an_attribute_of_an_object, a_property_of_a_class, an_array, an_argument_of_a_partial),
         *(what_a_library_object_calls, a_builtin_that_is_shadowed, the_kind_of_a_number),
-        *(a_name_in_a_namespace, a_method_of_a_named_tuple),
+        *(a_name_in_a_namespace, a_method_of_a_named_tuple, a_method_called_like_one_of_named_tuples),
     )
 }
 """What a function depends on beside its arguments: each makes a function, and what changes it from `x` to `3 * x`."""
