@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import sys
+import time
 import zipfile
 
 import chex
@@ -227,6 +228,7 @@ def test_it_is_a_checkpoint_as_any_other(tmp_path):
     assert isinstance(found["norm"]["0"], jax.Array)
 
 
+ONE = np.ones(2, np.float32)
 SHAPED = {"float32": (2, 3), "bfloat16": (3,), "int64": (), "bool": (2,), "float16": (0, 3), "complex64": (1,)}
 NAMES = (
     "0", "1", "hidden/0", "encoder/hidden/0", "encoder/0", "encoder/layers/dense/0", "layers/dense/0",
@@ -246,6 +248,14 @@ def test_what_is_saved_is_read_under_the_same_names(tmp_path):
     assert {found[name].dtype for name in NAMES} == {*map(jnp.dtype, SHAPED)}
     with h5py.File(tmp_path / "a.weights.h5") as file:
         assert file["hidden/vars/2"].dtype == np.dtype("=f4")  # JAX, in Keras, has no other order of bytes.
+
+
+def test_the_same_arrays_make_the_same_file(tmp_path):
+    """HDF5 would write into it when each array was made."""
+    begin = int(time.time())
+    checkpoint.keras.save(tmp_path / "a.weights.h5", {"a": [ONE]})
+    written, seconds = (tmp_path / "a.weights.h5").read_bytes(), range(begin, int(time.time()) + 1)
+    assert not [each for each in seconds if each.to_bytes(4, "little") in written]
 
 
 def outline(path):
@@ -301,7 +311,6 @@ def test_layers_that_are_stacked_are_counted_there(tmp_path, monkeypatch):
     assert not jscope.tree.diff(checkpoint.restore(specs, tmp_path / "a.weights.h5", conversion=table), params)
 
 
-ONE = np.ones(2, np.float32)
 REFUSED = [
     ({"hidden": {"kernel": ONE}}, r"`hidden/kernel` .* must end in the position .*\n.*tables.keras\(specs\).inverse"),
     ({"hidden": {"0": ONE, "2": ONE}}, r"`hidden/2` .* positions count from 0, and there are 2 in its layer"),
