@@ -76,7 +76,8 @@ def write(path: StrPath, arrays: Mapping[str, Any], *, like: StrPath | None = No
     if not Path(path).name.endswith(_SUFFIX):
         raise InvalidArgumentError(f"`{path}` must end in `{_SUFFIX}`, or Keras does not load it.")
     for name, array in arrays.items():
-        if array.dtype != jnp.bfloat16 and array.dtype.kind not in "biufc":
+        # JAX's `float8_e5m2` has the kind of NumPy's floats, but is defined elsewhere (2), as bfloat16 is.
+        if array.dtype != jnp.bfloat16 and (array.dtype.kind not in "biufc" or array.dtype.isbuiltin == 2):
             raise UnsupportedCheckpointError(
                 f"`{name}` is {array.dtype}{list(array.shape)}, which Keras's weights cannot hold. Cast it before."
             )

@@ -324,6 +324,7 @@ REFUSED = [
     ({"optimizer": [ONE]}, r"`optimizer/0` .* `optimizer` is where Keras has something else"),
     ({"a": [jax.random.key(0)]}, r"`a/0` is a random key, which Keras's weights cannot hold"),
     ({"a": [jnp.ones(2, "int4")]}, r"`a/0` is int4\[2\], which Keras's weights cannot hold"),
+    ({"a": [jnp.ones(2, "float8_e5m2")]}, r"`a/0` is float8_e5m2\[2\], which Keras's weights cannot hold"),
     ({"a": ["text"]}, r"`a/0` cannot be saved: it is a `str`"),
 ]
 
