@@ -45,7 +45,7 @@ def places_of(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str | Non
     counts = Counter(map(_path.parent, places))
     for name in places:
         if int(_path.basename(name)) >= counts[_path.parent(name)]:
-            raise _refused(name, f"positions count from 0, and there are {counts[_path.parent(name)]} in its layer")
+            raise _refused(name, f"positions count from 0, and its layer has {counts[_path.parent(name)]}")
     # In a list, what reads goes by the names of layers. A class is none, but this is what they were saved by.
     groups = {group for name in places for group in _path.prefixes(name)}
     return places, {

@@ -184,15 +184,14 @@ def _prefix(target: str) -> str:
 
 def _write_tensorflow(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:
     """Writes one array after the other."""
-    _note_metadata(reader, "TensorFlow")
     tensorbundle.write(_prefix(target), _values(reader, new, advance))
+    _note_metadata(reader, "TensorFlow")
 
 
 def _write_keras(
     target: str, reader: Reader, new: Mapping[str, Item], advance: Advance, like: str | None = None
 ) -> None:
     """Writes one array after the other, each read only then."""
-    _note_metadata(reader, "Keras")
 
     def later(item: Item) -> Blocks:
         whole = Blocks(item.shape, item.dtype, lambda ranges: reader.get_tensor(item.key), at_once=True)
@@ -206,6 +205,7 @@ def _write_keras(
         return replace(blocks, read=read)
 
     keras.write(target, {name: later(item) for name, item in new.items()}, like=like)
+    _note_metadata(reader, "Keras")
 
 
 def _write_safetensors(target: str, reader: Reader, new: Mapping[str, Item], advance: Advance) -> None:

@@ -313,7 +313,7 @@ def test_layers_that_are_stacked_are_counted_there(tmp_path, monkeypatch):
 
 REFUSED = [
     ({"hidden": {"kernel": ONE}}, r"`hidden/kernel` .* must end in the position .*\n.*tables.keras\(specs\).inverse"),
-    ({"hidden": {"0": ONE, "2": ONE}}, r"`hidden/2` .* positions count from 0, and there are 2 in its layer"),
+    ({"hidden": {"0": ONE, "2": ONE}}, r"`hidden/2` .* positions count from 0, and its layer has 2"),
     ({"hidden": {"00": ONE}}, r"`hidden/00` .* must end in the position"),
     ({"hidden": {"9" * 30: ONE}}, r"`hidden/9{30}` .* must end in the position"),
     ({"blocks": [[ONE]]}, r"`blocks/0/0` .* `0` is neither a public attribute nor a class"),
@@ -394,6 +394,8 @@ def test_the_command_writes_them(tmp_path, capsys):
     assert "is there already" in capsys.readouterr().err
     assert main(["convert", like, str(a), "--like", like]) == 2
     assert "--like is for weights of Keras, and" in capsys.readouterr().err
+    assert main(["convert", str(a), str(tmp_path / "d.weights.h5"), "--like", like]) == 2
+    assert "left out" not in capsys.readouterr().err
 
 
 def test_without_h5py_the_package_is_named(tmp_path, monkeypatch):
