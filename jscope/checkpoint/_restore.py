@@ -150,7 +150,7 @@ def _found(reader: Reader, leaves: Mapping[str, Any], options: _Options) -> tupl
 
 def _advice(like: Any, taken: Iterable[str], found: Mapping[str, Any]) -> str:
     missing = [name for name in taken if name not in found]
-    if missing and isinstance(like, Specs) and not any(like[name].trainable for name in missing):
+    if missing and isinstance(like, Specs) and like.params and not any(like[name].trainable for name in missing):
         return f"What is missing is state: to restore the params only, ask for `specs.params`.\n{_ADVICE}"
     return _ADVICE
 

@@ -113,9 +113,10 @@ def test_a_checkpoint_without_the_state_is_told_from_another_models(path):
         checkpoint.restore(SPECS, path)
     chex.assert_trees_all_equal(checkpoint.restore(SPECS.params, path), {"enc": SAVED["enc"], "dec": SAVED["dec"]})
     files.save(path, {"enc": SAVED["enc"]})
-    with pytest.raises(errors.StructureMismatchError) as caught:
-        checkpoint.restore(SPECS, path)
-    assert "is state" not in str(caught.value)
+    for specs in (SPECS, SPECS.state):
+        with pytest.raises(errors.StructureMismatchError) as caught:
+            checkpoint.restore(specs, path)
+        assert "is state" not in str(caught.value)
 
 
 def test_what_the_checkpoint_lacks_is_initialized(path):
