@@ -14,7 +14,8 @@ import numpy as np
 from jax.core import Tracer
 
 from jscope.tf1 import _dtypes
-from jscope.tf1._errors import ArgumentError, advised
+from jscope.tf1._arrays import ArrayLike
+from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
 from jscope.tf1._ops._call import plain
 from jscope.tf1._ops._shaping import sizes_of
 from jscope.tf1._shapes import TensorShape, as_shape
@@ -85,7 +86,7 @@ class TensorArray:
     def unstack(self, value: Any, name: str | None = None) -> TensorArray:
         """Returns a list of the rows of `value`."""
         value = self._element(value)
-        if self._length and not self.dynamic_size and self._length != value.shape[0]:
+        if not self.dynamic_size and self._length != value.shape[0]:
             raise ArgumentError(
                 f"A TensorArray of size {self._length} cannot hold the {value.shape[0]} rows of `value`."
             )
@@ -100,11 +101,12 @@ class TensorArray:
 
     def read(self, index: Any, name: str | None = None) -> Any:
         """Returns the element at `index`."""
-        return tensor(self._written("read")[plain(index)], name or "TensorArrayRead")
+        return tensor(self._written("read")[self._inside(plain(index))], name or "TensorArrayRead")
 
     def gather(self, indices: Any, name: str | None = None) -> Any:
         """Returns the elements at `indices`, stacked."""
-        return tensor(self._written("gather")[as_array(plain(indices))], name or "TensorArrayGather")
+        at = self._inside(as_array(plain(indices)))
+        return tensor(self._written("gather")[at], name or "TensorArrayGather")
 
     def stack(self, name: str | None = None) -> Any:
         """Returns all elements, stacked."""
@@ -123,11 +125,25 @@ class TensorArray:
         """Does nothing."""
 
     def _element(self, value: Any) -> Any:
-        return as_array(plain(value)).astype(_dtypes.canonical(self.dtype))
+        dtype, found = _dtypes.canonical(self.dtype), as_array(plain(value))
+        # Numbers of Python's are what the array is. To cast a tensor, TensorFlow wants to be told.
+        if isinstance(value, ArrayLike | jax.Array) and found.dtype != dtype:
+            raise ArgumentTypeError(
+                f"A TensorArray of dtype {self.dtype.name} cannot take a tensor of dtype {found.dtype}: `tf.cast` it."
+            )
+        return found.astype(dtype)
+
+    def _inside(self, at: Any) -> Any:
+        # JAX would count from the end, or read the last.
+        if not isinstance(at, Tracer) and np.size(at) and not 0 <= np.min(at) <= np.max(at) < self._length:
+            raise ArgumentError(f"Tried to read from index {at} but array size is: {self._length}")
+        return at
 
     def _set(self, at: Any, value: Any, shape: tuple[int, ...]) -> TensorArray:
         base = self._of_elements(shape)
         if not isinstance(at, Tracer):
+            if np.min(at, initial=0) < 0:
+                raise ArgumentError(f"Tried to write to index {at}, which is negative.")
             base = base._grown(int(np.max(at, initial=-1)) + 1)
         elif self.dynamic_size:
             # JAX would write nothing, and say nothing, beyond the end.
