@@ -68,7 +68,7 @@ class Ambient:
       written: The names of variables that are state whatever TensorFlow says of them; None for none.
       watch: In which trace the code runs.
       in_branch: In how many branches, of which perhaps only the other one counts, the code runs.
-      in_idle_branch: In how many branches that are known not to count, whose writes have no effect.
+      in_idle_branch: In how many branches that are known not to count, where only creating has an effect.
     """
 
     __slots__ = (
@@ -140,3 +140,9 @@ def current(asker: str) -> Ambient:
 def current_or_none() -> Ambient | None:
     """Returns the state of the running call, or None."""
     return _current.get()
+
+
+def is_idle() -> bool:
+    """Whether the code runs in a branch that is known not to count."""
+    ambient = _current.get()
+    return ambient is not None and ambient.in_idle_branch > 0

@@ -6,8 +6,9 @@ names. So the facade never enters one: it asks the scope that it runs under for 
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +115,23 @@ def writer(scope: Scope, path: str) -> Callable[[Any], None]:
     """Returns the function that writes a state variable, or raises where what is written could not get out."""
     _write.writable(scope._context, f"assigned `{path}`")
     return functools.partial(_write.assign, scope._context, path)
+
+
+@contextlib.contextmanager
+def undone() -> Iterator[None]:
+    """Takes back what explicit code writes and sows inside."""
+    frame = Frame.current()
+    if frame is None:
+        yield
+        return
+    state: Any = frame.crossing.state
+    before, sown, reduce = list(_path.items(state)), dict(frame.sown), dict(frame.reduce)
+    try:
+        yield
+    finally:
+        frame.sown, frame.reduce = sown, reduce
+        for path, value in before:
+            _path.insert(state, _path.parts(path), value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

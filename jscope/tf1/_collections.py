@@ -52,6 +52,9 @@ def add_to_collection(name: Any, value: Any) -> None:
     """
     ambient = current("add_to_collection")
     ambient.note_use("The collection {!r} was used", name)
+    # A value of a branch that does not count is none of the model's. TensorFlow would refuse to compute it.
+    if ambient.in_idle_branch and not isinstance(value, Variable):
+        return
     # A handle has a tracer for a leaf here, but wherever it is used it reads the variable anew.
     values = [] if isinstance(value, Variable) else jax.tree.leaves(value)
     if not ambient.watch.outside and any(isinstance(leaf, Tracer) for leaf in values):

@@ -13,6 +13,7 @@ from jax.core import Tracer
 
 from jscope.errors import JscopeError
 from jscope.tf1 import _dtypes
+from jscope.tf1._ambient import is_idle
 from jscope.tf1._arrays import ArrayLike
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError
 from jscope.tf1._ops._call import plain, takes_tensors
@@ -103,14 +104,16 @@ def print_through(value: Any, data: Any, message: Any) -> Any:
     """`tf.Print`: the value; where it is computed, the data is printed."""
     arrays = [jnp.asarray(plain(each)) for each in data]
     # TensorFlow's message is text as it stands, that of `jax.debug.print` is a format.
-    jax.debug.print((message or "").replace("{", "{{").replace("}", "}}") + "{}" * len(arrays), *arrays)
+    if not is_idle():
+        jax.debug.print((message or "").replace("{", "{{").replace("}", "}}") + "{}" * len(arrays), *arrays)
     return plain(value)
 
 
 def print_(*inputs: Any, **_: Any) -> None:
     """TensorFlow's `tf.print`."""
     parts = [str(each).replace("{", "{{") if isinstance(each, str) else "{}" for each in inputs]
-    jax.debug.print(" ".join(parts), *[plain(each) for each in inputs if not isinstance(each, str)])
+    if not is_idle():
+        jax.debug.print(" ".join(parts), *[plain(each) for each in inputs if not isinstance(each, str)])
 
 
 def is_tensor(x: Any) -> bool:

@@ -17,7 +17,8 @@ import numpy as np
 from jax.core import Tracer
 
 from jscope.errors import DuplicateVariableError, NameConflictError
-from jscope.tf1._ambient import current_or_none
+from jscope.tf1 import _bridge
+from jscope.tf1._ambient import current_or_none, is_idle
 from jscope.tf1._arrays import ArrayLike
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError
 from jscope.tf1._ops._call import as_tensors, never_static, plain, takes_tensors
@@ -74,18 +75,20 @@ def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
     if not (callable(true_fn) and callable(false_fn)):
         raise ArgumentTypeError(f"true_fn and false_fn must be callable, but are {true_fn!r} and {false_fn!r}.")
     pred = plain(pred)
-    if not isinstance(pred, jax.Array):
-        return _known_branch(true_fn, false_fn) if bool(pred) else _known_branch(false_fn, true_fn, after=True)
-    if not isinstance(pred, Tracer):
-        return _both_branches(true_fn, false_fn)[0 if bool(pred) else 1]
+    # Whoever decides, and whichever branch is taken: the same is drawn, here and afterwards.
     key = key_for_loop()
 
     def run(branch: Callable[[], Any]) -> Any:
         with loop_key(key):
-            return arrays_of(branch())
+            return branch()
 
+    if_true, if_false = functools.partial(run, true_fn), functools.partial(run, false_fn)
+    if not isinstance(pred, jax.Array):
+        return _known_branch(if_true, if_false) if bool(pred) else _known_branch(if_false, if_true, after=True)
+    if not isinstance(pred, Tracer):
+        return _both_branches(if_true, if_false)[0 if bool(pred) else 1]
     # Two functions, because JAX would take one function for one branch.
-    return tensors_of(jax.lax.cond(jnp.reshape(pred, ()), lambda: run(true_fn), lambda: run(false_fn)))
+    return tensors_of(jax.lax.cond(jnp.reshape(pred, ()), lambda: arrays_of(if_true()), lambda: arrays_of(if_false())))
 
 
 def _known_branch(taken: Callable[[], Any], other: Callable[[], Any], *, after: bool = False) -> Any:
@@ -101,7 +104,8 @@ def _known_branch(taken: Callable[[], Any], other: Callable[[], Any], *, after: 
             return
         ambient.in_idle_branch += 1
         try:
-            other()
+            with _bridge.undone():
+                other()
         except (DuplicateVariableError, NameConflictError):
             raise
         except Exception:
@@ -149,6 +153,9 @@ def while_loop(condition: Any, body: Any, loop_vars: Any, invariants: Any, maxim
     """The loop variables, after `body` ran as long as `condition` holds."""
     state = list(loop_vars) if isinstance(loop_vars, list | tuple) else [loop_vars]
     limit = None if maximum is None else int(plain(maximum))
+    if is_idle():
+        # Once, as it is in a graph: what would end the loop may be written in it, which has no effect here.
+        limit = 1
     state, steps, done = _unroll(condition, body, tensors_of(state), limit, _changes_shapes(invariants))
     if not done:
         state = _lax_while(condition, body, state, None if limit is None else limit - steps)
