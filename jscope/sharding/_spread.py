@@ -52,10 +52,10 @@ class _Array:
                 break
         return found
 
-    def take(self, axes: Sequence[int], parts: Parts) -> bool:
-        """Splits these axes as one axis, if they are whole. Returns whether that has changed something."""
+    def take(self, axes: Sequence[int], parts: Parts) -> None:
+        """Splits these axes as one axis, if they are whole."""
         if self.settled or any(self.split[i] for i in axes):
-            return False
+            return
         used, left = {part for each in self.split for part in each}, list(axes)
         for part in parts:
             while left and _size(self.split[left[0]]) == self.shape[left[0]]:
@@ -64,7 +64,10 @@ class _Array:
             if not left or part in used or self.shape[left[0]] // _size(self.split[left[0]]) % part[2]:
                 break
             self.split[left[0]] += (part,)
-        return any(self.split[i] for i in axes)
+
+
+_Same: TypeAlias = list[list[tuple[_Array, list[int]]]]
+"""For each axis that arrays share: these arrays, and which axes of theirs it is."""
 
 
 class Spread:
@@ -72,7 +75,8 @@ class Spread:
 
     def __init__(self, jaxpr: Any, mesh: AnyMesh, *inputs: Mapping[int, Iterable[Any]]) -> None:
         """Splits the arrays, given the partitions of inputs, by number: those that come first, then others."""
-        self._mesh, self._same = mesh, list[list[tuple[_Array, list[int]]]]()
+        self._mesh = mesh
+        self._same: _Same = []
         opened = opened_jaxpr(jaxpr)
         self._arrays = {variable: _Array(variable) for variable in (*opened.constvars, *opened.invars)}
         self._walk(opened, self._arrays)
@@ -82,9 +86,11 @@ class Spread:
         for given in inputs:
             for i, partition in given.items():
                 self._settle(arrays[i], partition)
-            # What computes an array says more of it than what uses it.
-            while any([self._pass(self._same), self._pass(self._same[::-1])]):
-                pass
+            found, step = True, 1
+            while found:
+                # What computes an array says more of it than what uses it: forward first, and then backward.
+                left = _undecided(self._same[::step])[::step]
+                found, step, self._same = len(left) < len(self._same), -step, left
 
     def nbytes(self, variable: Any) -> int:
         """Returns the bytes of one of the program's own arrays on one device."""
@@ -100,14 +106,6 @@ class Spread:
                 parts = (_factors(axis, self._mesh.shape[axis]) for axis in as_tuple(axes))
                 array.take([i], tuple(itertools.chain(*parts)))
         array.settled = PartitionSpec.UNCONSTRAINED not in entries
-
-    def _pass(self, same: Iterable[list[tuple[_Array, list[int]]]]) -> bool:
-        changed = False
-        for places in same:
-            parts = next(filter(None, (array.parts(axes) for array, axes in places)), ())
-            for array, axes in places if parts else ():
-                changed |= array.take(axes, parts)
-        return changed
 
     def _walk(self, jaxpr: Any, arrays: dict[Any, _Array]) -> None:
         """Says which axes are the same in a jaxpr, and adds what it computes to its inputs in `arrays`."""
@@ -156,6 +154,18 @@ class Spread:
             for i, label in enumerate(labels):
                 places.setdefault(label, {}).setdefault(number, (array, []))[1].append(i)
         self._same += [list(each.values()) for label, each in places.items() if label is not None and len(each) > 1]
+
+
+def _undecided(same: _Same) -> _Same:
+    """Splits axes as the first of those that are the same is split. Returns what is left: those of which none is."""
+    left: _Same = []
+    for places in same:
+        if parts := next(filter(None, (array.parts(axes) for array, axes in places)), ()):
+            for array, axes in places:
+                array.take(axes, parts)
+        else:
+            left.append(places)
+    return left
 
 
 def _asked(equation: Any) -> Iterable[Any]:
