@@ -5,6 +5,7 @@ Nothing is run and nothing is compiled: both are traced on shapes.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -69,8 +70,9 @@ def traced(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
 
 def _is_of_user(error: BaseException) -> bool:
     """Whether a rule of the user's, as of a `custom_vjp`, has raised an error, rather than JAX or jscope."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return not (is_of(frame, "jax") or is_of(frame, "jscope"))
+    # Not only the last frame: a rule goes wrong in `jnp.stack`, too. And `contextlib` stands between frames of JAX.
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return not all(is_of(frame, "jax", "jscope", *sys.stdlib_module_names) for frame in frames)
 
 
 def equations_of(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Place, Any]]:

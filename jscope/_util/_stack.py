@@ -22,9 +22,9 @@ def call_site() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def is_of(frame: types.FrameType, package: str) -> bool:
-    """Whether a frame runs code of a package."""
-    return frame.f_globals.get("__name__", "").partition(".")[0] == package
+def is_of(frame: types.FrameType, *packages: str) -> bool:
+    """Whether a frame runs code of one of these packages."""
+    return frame.f_globals.get("__name__", "").partition(".")[0] in packages
 
 
 # JAX's functions by the names that they have on the stack: inside `jax.vmap(f)` that is `vmap_f`, for example.
@@ -112,10 +112,10 @@ def standing_here() -> Standing:
     while frame is not None and is_of(frame, "jscope"):
         frame = frame.f_back
     way, branch, rule = [], False, False
-    while frame is not None and not is_of(frame, "jax") and not is_of(frame, "jscope"):
+    while frame is not None and not is_of(frame, "jax", "jscope"):
         way.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back
-    while frame is not None and (is_of(frame, "jax") or is_of(frame, "jscope")):
+    while frame is not None and is_of(frame, "jax", "jscope"):
         if is_of(frame, "jax"):
             branch |= frame.f_code.co_name in ("cond", "switch")
             rule |= frame.f_globals["__name__"].endswith(".custom_derivatives")
@@ -159,7 +159,7 @@ def _users(frame: types.FrameType | None) -> Iterator[types.FrameType]:
     """Yields the frames of the user's functions, innermost first; comprehensions are parts of theirs."""
     while frame is not None:
         code = frame.f_code
-        ours = is_of(frame, "jscope") or is_of(frame, "jax")
+        ours = is_of(frame, "jax", "jscope")
         # What is not a function has its globals for locals.
         if not ours and code.co_flags & inspect.CO_OPTIMIZED and code.co_name not in _COMPREHENSIONS:
             yield frame
