@@ -26,6 +26,7 @@ class Counter:
     def __init__(self) -> None:
         self.notes: dict[str, None] = {}
         self._done: dict[Any, Any] = {}
+        self._makers: dict[int, Any] = {}
 
     def costs(self, jaxpr: Any, place: Place = None) -> Costs:
         """Returns the cost of a tagged jaxpr that is called at `place`, by scope."""
@@ -35,6 +36,22 @@ class Counter:
             each = (self._equation(equation, place) for equation in opened_jaxpr(jaxpr).eqns)
             self._done[key] = jaxpr, _total(each)
         return self._done[key][1]
+
+    def source(self, jaxpr: Any, variable: Any, place: Place = None) -> Place:
+        """Returns where a result of a tagged jaxpr was computed, be it inside of a function that the jaxpr calls."""
+        # Found once for each jaxpr, as large ones keep thousands of results.
+        if id(jaxpr) not in self._makers:
+            self._makers[id(jaxpr)] = jaxpr, makers(jaxpr)
+        equation = self._makers[id(jaxpr)][1].get(variable)
+        if equation is None:
+            return place
+        where, inner = place_of(equation, place), jaxprs_of(equation)
+        results = opened_jaxpr(inner[0]).outvars if inner else ()
+        # Most functions return what their jaxpr returns; the others keep their secret.
+        if len(results) != len(equation.outvars):
+            return where
+        result = results[equation.outvars.index(variable)]
+        return where if hasattr(result, "val") else self.source(inner[0], result, where)
 
     def _equation(self, equation: Any, outer: Place) -> Costs:
         place, name, params = place_of(equation, outer), equation.primitive.name, equation.params
@@ -60,6 +77,11 @@ class Counter:
         return _total(every)
 
 
+def makers(jaxpr: Any) -> dict[Any, Any]:
+    """Returns the equation that each variable of a jaxpr comes from."""
+    return {variable: equation for equation in opened_jaxpr(jaxpr).eqns for variable in equation.outvars}
+
+
 def jaxprs_of(equation: Any) -> list[Any]:
     """Returns the jaxprs that an equation runs."""
     found = []
@@ -79,17 +101,3 @@ def _total(every: Iterable[Costs]) -> Costs:
 
 def _times(costs: Costs, number: int) -> Costs:
     return {place: each.times(number) for place, each in costs.items()}
-
-
-def source(jaxpr: Any, variable: Any, place: Place = None) -> Place:
-    """Returns where a result of a tagged jaxpr was computed, be it inside of a function that the jaxpr calls."""
-    for equation in opened_jaxpr(jaxpr).eqns:
-        if variable in equation.outvars:
-            where, inner = place_of(equation, place), jaxprs_of(equation)
-            results = opened_jaxpr(inner[0]).outvars if inner else ()
-            # Most functions return what their jaxpr returns; the others keep their secret.
-            if len(results) != len(equation.outvars):
-                return where
-            result = results[equation.outvars.index(variable)]
-            return where if hasattr(result, "val") else source(inner[0], result, where)
-    return place

@@ -18,7 +18,7 @@ from typing import Any
 
 from jscope import _path
 from jscope._specs import Specs
-from jscope._summary._count import Counter, source
+from jscope._summary._count import Counter
 from jscope._summary._flow import Edges, Flow, str_of
 from jscope._summary._graph import Graph, graph_of
 from jscope._summary._names import Place
@@ -228,7 +228,7 @@ def summary(model: Any, /, *args: Any, depth: int | None = None, **kwargs: Any) 
             # The program with the gradient computes what `apply` does as well.
             add(place, gradient_flops=-cost.flops)
         for variable in programs.kept:
-            add(source(programs.gradient, variable), kept_bytes=_nbytes(variable.aval))
+            add(counter.source(programs.gradient, variable), kept_bytes=_nbytes(variable.aval))
     flow = Flow(programs.forward, programs.outputs)
     outputs = tuple(str_of(aval) for aval in programs.forward.out_avals[: programs.outputs])
     notes = list(counter.notes)

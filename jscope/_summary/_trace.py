@@ -20,7 +20,7 @@ from jax.interpreters import partial_eval
 from jscope import _path
 from jscope._collect import split_arrays, under_axes
 from jscope._specs import Specs
-from jscope._summary._count import jaxprs_of
+from jscope._summary._count import jaxprs_of, makers
 from jscope._summary._names import Names, Place, opened_jaxpr, place_of
 from jscope._transform import Program, Transformed, TransformedWithState, transform_with_state
 from jscope._util._stack import is_of
@@ -163,12 +163,12 @@ def needed(program: Any) -> Any:
 
 def _computed(program: Any, kept: list[Any]) -> list[Any]:
     """Returns what of the kept values was computed: no inputs, and none that only looks at another in another way."""
-    makers = {variable: equation for equation in program.eqns for variable in equation.outvars}
+    made_by = makers(program)
     found: dict[Any, None] = {}
     for variable in kept:
-        while not hasattr(variable, "val") and variable in makers and makers[variable].primitive.name in _VIEWS:
-            variable = makers[variable].invars[0]
-        if not hasattr(variable, "val") and variable in makers:
+        while not hasattr(variable, "val") and variable in made_by and made_by[variable].primitive.name in _VIEWS:
+            variable = made_by[variable].invars[0]
+        if not hasattr(variable, "val") and variable in made_by:
             found[variable] = None
     return list(found)
 
