@@ -50,8 +50,7 @@ class Traced:
     @property
     def variables(self) -> list[str]:
         """The paths of the variables that are the first inputs of both programs, in order."""
-        # JAX sorts dicts.
-        return [path for kind in (self.specs.params, self.specs.state) for path in sorted(kind)]
+        return _variables(self.specs)
 
 
 def traced(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
@@ -122,9 +121,13 @@ def _forward(program: Program, specs: Specs, args: Any, kwargs: Any, key: Any) -
     # Where it is switched off, JAX runs loops in Python, step by step: many equations, and no loop to be counted.
     with jax.disable_jit(False):
         made = jax.make_jaxpr(under_axes(run, program.axes))(params, state, key, arrays)
-    # JAX sorts dicts.
-    places: list[Place] = [_path.parent(path) for kind in (params, state) for path in sorted(kind)]
+    places = [_path.parent(path) for path in _variables(specs)]
     return made, [*places, *[None] * (len(made.in_avals) - len(places))], outputs
+
+
+def _variables(specs: Specs) -> list[str]:
+    # JAX sorts dicts.
+    return [path for kind in (specs.params, specs.state) for path in sorted(kind)]
 
 
 def _gradient(forward: Any, params: int, outputs: int) -> tuple[Any, list[Any]]:
