@@ -108,7 +108,7 @@ class Summary:
       notes: What could not be counted, and what was assumed.
       depth: How many parts of a path are shown.
       edges: What flows from scope to scope.
-      programs: What was counted; None in a summary that comes from another process.
+      programs: What was counted; None in a summary that was pickled or copied.
     """
 
     rows: tuple[Row, ...]

@@ -19,6 +19,7 @@ from jscope import _path
 from jscope._spec import VariableSpec
 from jscope._specs import Specs
 from jscope._summary import Summary
+from jscope._summary._trace import Traced
 from jscope._summary._units import short_bytes
 from jscope._util import _plain
 from jscope.errors import InvalidArgumentError
@@ -118,7 +119,7 @@ def memory(
 
     Raises:
       ShardingError: The rules do not fit a variable or the mesh.
-      InvalidArgumentError: An argument is of the wrong kind.
+      InvalidArgumentError: An argument is of the wrong kind, or the summary was made with another batch.
     """
     checked_rules(rules).check(mesh)
     if not isinstance(specs, Specs):
@@ -133,11 +134,14 @@ def memory(
     parts, host = plan.parts(rules)
     copies = math.prod(mesh.shape[axis] for axis in _batch_axes(rules))
     inputs = -(-_inputs(batch) // copies)
-    kept = _kept(summary, mesh, rules, batch) if summary is not None else 0
+    programs = None if summary is None else _programs(summary)
+    kept = 0 if programs is None else _kept(programs, mesh, rules, batch)
     whole = Memory(*parts, kept, inputs, host, {}, (), mesh.size)
     # Of all that a rule moves: with a param, its gradient and what the optimizer keeps beside it.
     without = {str(name): sum(plan.parts(other)[0]) - sum(parts) for name, other in _without(rules)}
     advice = tuple(_advice(plan, rules, whole, copies == 1))
+    if programs is not None and programs.refusal is not None:
+        advice += (f"No activations are counted, since JAX has no gradient of this model ({programs.refusal}).",)
     return replace(whole, rules={name: more for name, more in without.items() if more > 0}, advice=advice)
 
 
@@ -196,20 +200,30 @@ def _bytes(struct: Any) -> int:
     return math.prod(struct.sharding.shard_shape(struct.shape)) * struct.dtype.itemsize
 
 
-def _kept(summary: Summary, mesh: AnyMesh, rules: Rules, batch: Any) -> int:
-    """Returns the bytes that one device keeps for the gradient."""
-    programs, sizes = summary.programs, {each.shape[0] for each in jax.tree.leaves(batch) if each.shape}
-    if programs is None:
+def _programs(summary: Summary) -> Traced:
+    if summary.programs is None:
         raise InvalidArgumentError(
             "memory: this summary was pickled or copied, and its programs are left behind. Make it again here: "
             "`jscope.summary(model, *inputs)`."
         )
+    return summary.programs
+
+
+def _kept(programs: Traced, mesh: AnyMesh, rules: Rules, batch: Any) -> int:
+    """Returns the bytes that one device keeps for the gradient."""
     if programs.gradient is None:
         return 0
+    sizes = {each.shape[0] for each in jax.tree.leaves(batch) if each.shape}
     places, split = dict(_path.items(shardings(programs.specs, mesh, rules))), (_batch_axes(rules),)
     variables = {i: places[path].spec for i, path in enumerate(programs.variables)}
-    arguments = enumerate(programs.forward.in_avals[len(variables) :], len(variables))
-    batches = {i: split for i, aval in arguments if aval.shape and (not sizes or aval.shape[0] in sizes)}
+    inputs = enumerate(programs.forward.in_avals)
+    lengths = {i: aval.shape[0] for i, aval in inputs if i not in variables and aval.shape}
+    if sizes and lengths and not sizes & {*lengths.values()}:
+        raise InvalidArgumentError(
+            f"memory: the first axes of the batch are {sorted(sizes)} long, and those of what the summary was made "
+            f"with {sorted({*lengths.values()})}. Give both the whole batch."
+        )
+    batches = {i: split for i, length in lengths.items() if not sizes or length in sizes}
     spread = Spread(programs.gradient, mesh, batches, variables)
     return sum(map(spread.nbytes, programs.kept))
 

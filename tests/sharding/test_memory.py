@@ -164,6 +164,11 @@ def test_advice_for_activations_and_optimizers():
     assert any("jscope.remat" in each for each in split.advice)
     trained = sharding.memory(specs, mesh(), RULES["both"], optimizer=optax.adam(1e-3))
     assert any("pinned_host" in each for each in trained.advice)
+    loop = lambda s, x: jax.lax.while_loop(lambda x: x.sum() < 9, lambda x: x + x, x @ s.get_variable("w", (32, 4)))  # noqa: E731
+    (advice,) = sharding.memory(
+        jscope.specs(lambda _: None), mesh(), RULES["both"], summary=jscope.summary(loop, X)
+    ).advice
+    assert advice.startswith("No activations are counted, since JAX has no gradient of this model (Reverse-mode")
 
 
 def test_rules_choose_the_kind_of_memory():
@@ -179,17 +184,23 @@ def test_rules_choose_the_kind_of_memory():
     assert "on the host" in str(plan)
 
 
-COPY = copy.copy(jscope.summary(lambda s, x: x @ s.get_variable("w", (32, 4)), X))
+def refused(**options):
+    sharding.memory(jscope.specs(model, X), mesh(), RULES["fsdp"], **options)
+
+
+def summarized():
+    return jscope.summary(lambda s, x: x @ s.get_variable("w", (32, 4)), X)
 
 
 @pytest.mark.parametrize(
     ("message", "call"),
     [
         ("needs the specs of a model", lambda: sharding.memory({}, mesh(), RULES["fsdp"])),
-        ("must have `init", lambda: sharding.memory(jscope.specs(model, X), mesh(), RULES["fsdp"], optimizer=3)),
-        ("a batch is arrays", lambda: sharding.memory(jscope.specs(model, X), mesh(), RULES["fsdp"], batch={"x": "y"})),
-        ("must be what `jscope", lambda: sharding.memory(jscope.specs(model, X), mesh(), RULES["fsdp"], summary=3)),
-        ("was pickled or copied", lambda: sharding.memory(jscope.specs(model, X), mesh(), RULES["fsdp"], summary=COPY)),
+        ("must have `init", lambda: refused(optimizer=3)),
+        ("a batch is arrays", lambda: refused(batch={"x": "y"})),
+        ("must be what `jscope", lambda: refused(summary=3)),
+        ("was pickled or copied", lambda: refused(summary=copy.copy(summarized()))),
+        (r"batch are \[8\] long.* with \[64\]", lambda: refused(summary=summarized(), batch=jnp.ones(8))),
         ("not the name of one", lambda: sharding.Rules(memory={"w": 3})),
         ("not a regular expression", lambda: sharding.Rules(memory={"(": "pinned_host"})),
         ("memory must be a mapping", lambda: sharding.Rules(memory=3)),

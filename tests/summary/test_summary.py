@@ -379,5 +379,5 @@ def test_an_error_of_a_rule_of_the_users_comes_as_it_is(backward):
         return 2 * x
 
     double.defvjp(lambda x: (2 * x, None), backward)
-    with pytest.raises(ValueError, match="mine|equal division"):
+    with pytest.raises(ValueError, match=r"mine|equal division"):
         jscope.summary(lambda scope, x: double(x * scope.get_variable("w", (3,))), jnp.ones(3))
