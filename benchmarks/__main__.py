@@ -15,7 +15,7 @@ def arguments(argv=None):
     """Returns what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     size = parser.add_mutually_exclusive_group()
-    told = {"quick": "shallow models: 3 minutes instead of 15", "tiny": "to see that everything runs"}
+    told = {"quick": "shallow models: 3 minutes instead of 20", "tiny": "to see that everything runs"}
     for name, meaning in told.items():
         size.add_argument(f"--{name}", dest="size", action="store_const", const=name, default="full", help=meaning)
     parser.add_argument("--only", type=among(MEASURES), default=list(MEASURES), help=", ".join(MEASURES))
