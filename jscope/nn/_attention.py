@@ -207,14 +207,12 @@ def _check_options(scope: Scope, how: How, training: Any, cache: Any, context: A
     """Raises unless the options are what they should be, and go together."""
     if rotary is not None:
         check_function(scope, "attention", "rotary", rotary, "It should be one, such as `rotary=nn.rotary`.")
-    if how.soft_cap is not None:
-        checked_number(scope, "attention", "soft_cap", how.soft_cap)
+    if how.soft_cap is not None and checked_number(scope, "attention", "soft_cap", how.soft_cap) == 0:
+        advice = "It should be positive, the size that logits approach; None for no cap."
+        refuse(scope, "attention", f"`soft_cap` is {how.soft_cap}", advice)
     checked_number(scope, "attention", "dropout", how.dropout, 0, 1)
     if how.window is not None:
         check_size(scope, "attention", "sliding_window", how.window)
-    if isinstance(how.soft_cap, int | float) and how.soft_cap <= 0:
-        advice = "It should be positive, the size that logits approach; None for no cap."
-        refuse(scope, "attention", f"`soft_cap` is {how.soft_cap}", advice)
     if how.dropout:
         check_training(scope, "attention", training)
     if cache is not None and not isinstance(cache, KVCache):

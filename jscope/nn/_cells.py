@@ -14,11 +14,9 @@ from jscope import initializers
 from jscope._scope import Scope
 from jscope._types import Axes
 from jscope.nn._gates import (
-    Activation,
     Pair,
     Start,
     bias_of,
-    check_activations,
     checked_pair,
     checked_state,
     kernels_of,
@@ -26,7 +24,7 @@ from jscope.nn._gates import (
     masked,
     remember,
 )
-from jscope.nn._layer import cast, in_one_dtype, named, one_operation, plus, times
+from jscope.nn._layer import Activation, cast, check_activations, in_one_dtype, named, one_operation, plus, times
 
 
 @named

@@ -10,22 +10,14 @@ import jax.numpy as jnp
 
 from jscope._scope import Scope
 from jscope._types import Axes
-from jscope.nn._gates import (
-    Activation,
-    Pair,
-    Start,
-    check_activations,
-    checked_pair,
-    lstm_bias,
-    masked,
-    pair_of_zeros,
-    remember,
-)
+from jscope.nn._gates import Pair, Start, checked_pair, lstm_bias, masked, pair_of_zeros, remember
 from jscope.nn._layer import (
     GLOROT,
     ORTHOGONAL,
+    Activation,
     along,
     cast,
+    check_activations,
     check_rank,
     check_size,
     in_one_dtype,
@@ -120,6 +112,7 @@ def conv_lstm(
 
 
 def zero_image(
+    scope: Scope,
     x: Any,
     filters: int,
     kernel_size: tuple[int, ...],
@@ -128,7 +121,7 @@ def zero_image(
     dilation: int | tuple[int, ...] = 1,
 ) -> Pair:
     """Returns a state and a memory to start with: zeros of the shape of the output."""
-    over = _checked(None, x, filters, kernel_size, padding, strides, dilation)
+    over = _checked(scope, x, filters, kernel_size, padding, strides, dilation)
     kernel = jax.ShapeDtypeStruct((*over.size, x.shape[-1], filters), x.dtype)
     image = jax.ShapeDtypeStruct(x.shape, x.dtype)
     # JAX is asked for the size, in the place of a formula that would have to agree with it. Only space counts here: of
@@ -149,7 +142,7 @@ def _conv(
     return jax.lax.conv_general_dilated(x, kernel, strides, padding.upper(), **options)
 
 
-def _checked(scope: Scope | None, x: Any, filters: int, kernel_size: Any, padding: Any, *steps: Any) -> Window:
+def _checked(scope: Scope, x: Any, filters: int, kernel_size: Any, padding: Any, *steps: Any) -> Window:
     """Returns the window of the input, after checking that it fits."""
     check_size(scope, "conv_lstm", "filters", filters)
     if not isinstance(kernel_size, tuple) or len(kernel_size) != x.ndim - 2:

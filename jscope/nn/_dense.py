@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 
@@ -110,7 +110,7 @@ def einsum(
     check_rank(scope, "einsum", x, "as the equation says", least=0)
     said = equation_of(scope, equation)
     known = said.sizes(scope, x.shape)
-    sizes = tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
+    sizes = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
     if len(sizes) != len(said.new):
         problem = f"the kernel of {equation!r} has {len(said.new)} axes that the input lacks ({said.new or 'none'})"
         refuse(scope, "einsum", f"{problem}, but `sizes` is {sizes}", "Give one size for each of them, in that order.")

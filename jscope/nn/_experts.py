@@ -134,12 +134,15 @@ def _route(logits_ne: jax.Array, top_k: int, capacity: int, normalize: bool) -> 
 
 
 def _capacity(scope: Scope, choices: int, tokens: int, experts: int, factor: float | None) -> int:
-    if factor is not None and not 0 < checked_number(scope, "mixture_of_experts", "capacity_factor", factor) < math.inf:
-        problem, advice = f"`capacity_factor` is {factor}", "It should be positive, or None for as much as ever needed."
-        refuse(scope, "mixture_of_experts", problem, advice)
-    # In whole numbers, and by JAX: the number of tokens may be a symbol, where a program is exported for any.
-    share = None if factor is None else Fraction(str(factor)) / experts
-    needed = tokens if share is None else -(-choices * share.numerator // share.denominator)
+    needed = tokens
+    if factor is not None:
+        known = checked_number(scope, "mixture_of_experts", "capacity_factor", factor)
+        if known is None or not 0 < known < math.inf:
+            advice = "It sizes arrays, so it should be known and positive, or None for as much as ever needed."
+            refuse(scope, "mixture_of_experts", f"`capacity_factor` is {factor}", advice)
+        # In whole numbers, and by JAX: the number of tokens may be a symbol, where a program is exported for any.
+        share = Fraction(str(factor)) / experts
+        needed = -(-choices * share.numerator // share.denominator)
     # A token goes to an expert once at most: more room than tokens would stay empty.
     return max_dim(min_dim(needed, tokens), 1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,10 +12,9 @@ from jscope import initializers
 from jscope._defaults import OFF, Off
 from jscope._scope import Scope
 from jscope._types import Axes, DType, Initializer, Key, Shape
-from jscope.nn._layer import GLOROT, ORTHOGONAL, cast, check_activation, check_rank, check_size, refuse, vector, weight
+from jscope.nn._layer import GLOROT, ORTHOGONAL, Activation, cast, check_rank, check_size, refuse, vector, weight
 from jscope.nn._noise import dropped
 
-Activation: TypeAlias = Callable[[jax.Array], jax.Array]
 Start: TypeAlias = Initializer | Off | None
 Pair: TypeAlias = tuple[jax.Array, jax.Array]
 
@@ -31,12 +29,6 @@ class Forgetful:
     def __call__(self, key: Key, shape: Shape, dtype: DType = jnp.float32) -> jax.Array:
         units = shape[0] // 4
         return self.others(key, shape, dtype).at[units : 2 * units].set(1)
-
-
-def check_activations(scope: Scope, layer: str, **activations: Activation) -> None:
-    """Raises unless the activations of a cell are functions."""
-    for name, activation in activations.items():
-        check_activation(scope, layer, name, activation)
 
 
 def kernels_of(

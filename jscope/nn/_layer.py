@@ -184,7 +184,9 @@ def checked_number(
     if isinstance(number, Tracer):
         return None
     # Under `jit`, JAX traces also what is done with arrays that it knows.
-    known: Any = number.item() if isinstance(number, jax.Array | np.ndarray) and number.ndim == 0 else number
+    # And a bfloat16 of NumPy's is not a `Real`.
+    scalar = isinstance(number, jax.Array | np.ndarray | np.generic) and number.ndim == 0
+    known: Any = number.item() if scalar else number
     if not isinstance(known, Real) or not least <= float(known) <= most:
         wanted = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
         refuse(scope, layer, f"`{name}` is {number!r}", f"It should be a number {wanted}.")
@@ -201,21 +203,22 @@ def activated(scope: Scope, layer: str, y: jax.Array, activation: Activation | N
     """Returns the result of a layer with its activation, if it has one."""
     if activation is None:
         return y
-    check_activation(scope, layer, "activation", activation)
+    check_activations(scope, layer, activation=activation)
     return activation(y)
 
 
-def check_activation(scope: Scope, layer: str, name: str, activation: Activation) -> None:
-    """Raises unless an activation is a function; where it is the name of one, as in Keras, the error says which."""
-    known = activation if isinstance(activation, str) and hasattr(jax.nn, activation) else "relu"
-    check_function(scope, layer, name, activation, f"Pass the function itself, such as `{name}=jax.nn.{known}`.")
+def check_activations(scope: Scope, layer: str, **activations: Activation) -> None:
+    """Raises unless activations are functions; where one is the name of one, as in Keras, the error says which."""
+    for name, given in activations.items():
+        known = given if isinstance(given, str) and hasattr(jax.nn, given) else "relu"
+        check_function(scope, layer, name, given, f"Pass the function itself, such as `{name}=jax.nn.{known}`.")
 
 
 def check_shape(scope: Scope, layer: str, role: str, y: Any, shape: tuple[Any, ...], form: str) -> None:
     """Raises unless what a function of the user returned has this shape, in which None stands for any size."""
     found = getattr(y, "shape", None)
     if found is None or len(found) != len(shape) or any(w not in (None, s) for s, w in zip(found, shape, strict=True)):
-        refuse(scope, layer, f"{role} returned {described(y)}", f"It should return an array of shape {form}.")
+        refuse(scope, layer, f"{role} returned {described(y)}", f"That should be an array of shape {form}.")
 
 
 def check_training(scope: Scope, layer: str, training: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -30,7 +30,7 @@ def dropout(
     and `SpatialDropout`; Srivastava et al., 2014, https://jmlr.org/papers/v15/srivastava14a.html)
     """
     check_rank(scope, "dropout", x, "of any number", least=0)
-    if not isinstance(broadcast_axes, Sequence):
+    if not isinstance(broadcast_axes, Iterable):
         advice = "Give a tuple of axes, such as (1, 2)."
         refuse(scope, "dropout", f"`broadcast_axes` is {broadcast_axes!r}", advice)
     shared = {checked_axis(scope, "dropout", axis, x.ndim) for axis in broadcast_axes}

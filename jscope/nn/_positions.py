@@ -16,7 +16,18 @@ import jax.numpy as jnp
 from jscope._defaults import Off
 from jscope._scope import Scope
 from jscope._types import Axes, Initializer
-from jscope.nn._layer import UNIFORM, along, cast, check_rank, check_size, checked_number, named, refuse, weight
+from jscope.nn._layer import (
+    UNIFORM,
+    along,
+    cast,
+    check_rank,
+    check_size,
+    checked_number,
+    described,
+    named,
+    refuse,
+    weight,
+)
 
 
 def rotary(
@@ -191,8 +202,11 @@ def _distances(layer: str, queries: jax.Array | int, keys: jax.Array | int) -> j
 
 def integers(layer: str, positions: Any) -> jax.Array:
     """Returns positions, those up to a length where that is given, after checking that they are integers."""
-    if not hasattr(positions, "dtype"):
+    if isinstance(positions, int):
         return jnp.arange(check_size(None, layer, "positions", positions, 0), dtype=jnp.int32)
-    if not jnp.issubdtype(positions.dtype, jnp.integer):
-        refuse(None, layer, f"the positions have dtype {positions.dtype}", "They should be integers, counted from 0.")
+    dtype = getattr(positions, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.integer):
+        found = f"are {described(positions)}" if dtype is None else f"have dtype {dtype}"
+        advice = "They should be an array of integers, counted from 0, or an int: how many there are."
+        refuse(None, layer, f"the positions {found}", advice)
     return positions

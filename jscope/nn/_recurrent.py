@@ -133,7 +133,12 @@ def bidirectional(
         refuse(scope, "bidirectional", f"`merge_mode` is {merge_mode!r}", f"It should be one of {[*_MERGE, None]}.")
     _check_order("bidirectional", cell, scope)
     if not isinstance(initial, tuple | list) or len(initial) != 2:
-        refuse(scope, "bidirectional", f"`initial` is {initial!r}", "Give a pair, the first carry of each direction.")
+        refuse(
+            scope,
+            "bidirectional",
+            f"`initial` is {described(initial)}",
+            "Give a pair, the first carry of each direction.",
+        )
     run = functools.partial(recurrent, cell, lengths=lengths, unroll=unroll)
     with scope:
         ys, last = run(scope / "forward", xs, *args, initial=initial[0], **options)
@@ -155,24 +160,23 @@ def zero_carry(
             f"nothing says what the carry of `{getattr(cell, '__name__', cell)}` is before the first step",
             "Pass it as `initial=`, arrays of the shapes and dtypes that the cell returns.",
         )
-    make, names = _ZEROS[cell]
-    given = dict(zip(names, args, strict=False)) | options
-    size = names[0]
-    if size not in given:
-        problem = f"`nn.{cell.__name__}` is not told its `{size}`"
-        advice = f"Say it after the inputs: `nn.recurrent(nn.{cell.__name__}, scope, xs, 32)`."
-        refuse(scope, "recurrent", problem, advice)
-    check_size(scope, cell.__name__, size, given[size])
-    return make(x, **{name: given[name] for name in names if name in given})
+    make, sizes, others = _ZEROS[cell]
+    given = dict(zip(sizes, args, strict=False)) | options
+    for name in sizes:
+        if name not in given:
+            advice = f"Say it after the inputs: `nn.recurrent(nn.{cell.__name__}, scope, xs, {', '.join(sizes)})`."
+            refuse(scope, "recurrent", f"`nn.{cell.__name__}` is not told its `{name}`", advice)
+    check_size(scope, cell.__name__, sizes[0], given[sizes[0]])
+    return make(scope, x, **{name: given[name] for name in (*sizes, *others) if name in given})
 
 
-_ZEROS: dict[Callable[..., Any], tuple[Callable[..., Any], tuple[str, ...]]] = {
-    rnn: (zeros_for, ("units",)),
-    gru: (zeros_for, ("units",)),
-    lstm: (pair_of_zeros, ("units",)),
-    conv_lstm: (zero_image, ("filters", "kernel_size", "strides", "padding", "dilation")),
+_ZEROS: dict[Callable[..., Any], tuple[Callable[..., Any], tuple[str, ...], tuple[str, ...]]] = {
+    rnn: (lambda _, x, units: zeros_for(x, units), ("units",), ()),
+    gru: (lambda _, x, units: zeros_for(x, units), ("units",), ()),
+    lstm: (lambda _, x, units: pair_of_zeros(x, units), ("units",), ()),
+    conv_lstm: (zero_image, ("filters", "kernel_size"), ("strides", "padding", "dilation")),
 }
-"""How the carry of each cell starts, and what of the cell's arguments it depends on."""
+"""How the carry of each cell starts, and on which of the cell's arguments it depends: those it needs, and options."""
 
 _MERGE: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "concat": lambda y, z: jnp.concatenate([y, z], axis=-1),

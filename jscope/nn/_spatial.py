@@ -7,7 +7,7 @@ window that is one int has that size along all axes between the first and the la
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -85,7 +85,7 @@ def pairs(
             advice = f"It should be one of {', '.join(map(repr, allowed))}, or a pair of ints for each spatial axis."
             refuse(scope, layer, f"`padding` is {padding!r}", advice)
         return _by_name(x, over, padding)
-    each = padding if isinstance(padding, Sequence) else ()
+    each = padding if isinstance(padding, Iterable) else ()
     given: Any = tuple(tuple(pair) if isinstance(pair, Sequence) else (pair,) for pair in each)
     if len(given) != len(over) or not all(len(pair) == 2 and all(isinstance(n, int) for n in pair) for pair in given):
         advice = f"Give a pair (before, after) for each of the {len(over)} spatial axes, such as ((1, 1), (2, 0))."

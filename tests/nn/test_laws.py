@@ -117,15 +117,18 @@ ACTIVATED = {
     "lstm": lambda s, x, f: nn.lstm(s, None, x, 3, activation=f),
     "gru": lambda s, x, f: nn.gru(s, None, x, 3, recurrent_activation=f),
     "conv_lstm": lambda s, x, f: nn.conv_lstm(s, None, x[:, None], 3, (1,), recurrent_activation=f),
+    "lstm gates": lambda s, x, f: nn.lstm(s, None, x, 3, recurrent_activation=f),
+    "gru candidate": lambda s, x, f: nn.gru(s, None, x, 3, activation=f),
+    "conv_lstm candidate": lambda s, x, f: nn.conv_lstm(s, None, x[:, None], 3, (1,), activation=f),
 }
 
 
-@pytest.mark.parametrize("layer", mostly_slow(ACTIVATED, "dense", "gru", "conv_lstm"))
-def test_an_activation_is_a_function_and_not_its_name(layer):
+@pytest.mark.parametrize("case", mostly_slow(ACTIVATED, "dense", "gru", "conv_lstm"))
+def test_an_activation_is_a_function_and_not_its_name(case):
     """As Keras takes it; the error has the function of that name."""
-    call, x = ACTIVATED[layer], jnp.ones((2, 4))
-    where = rf"`nn.{layer}` in the scope `a`: `\w*activation` is"
-    for given, known in (("gelu", "gelu"), ("lineer", "relu"), (3, "relu"))[: 3 if layer == "dense" else 1]:
+    call, x = ACTIVATED[case], jnp.ones((2, 4))
+    where = rf"`nn.{case.split()[0]}` in the scope `a`: `\w*activation` is"
+    for given, known in (("gelu", "gelu"), ("lineer", "relu"), (3, "relu"))[: 3 if case == "dense" else 1]:
         with pytest.raises(errors.InvalidArgumentError, match=rf"{where} {given!r}, .*\n.*activation=jax.nn.{known}`"):
             jscope.specs(lambda s, given=given: call(s / "a", x, given))
 
@@ -139,6 +142,11 @@ MISTAKES = {
     "a list to pool": (lambda s: nn.avg_pool([[1.0]], (1,)), "avg_pool`: the input is a `list`"),
     "a list of ids": (lambda s: nn.embedding(s, [1, 2], 3, 4), "embedding` .* the input is a `list`"),
     "a list to drop from": (lambda s: nn.dropout(s, [1.0], 0.5, training=False), "dropout` .* the input is a `list`"),
+    "a list for noise": (lambda s: nn.gaussian_noise(s, [1.0], 0.5, training=False), "noise` .* the input is a `list`"),
+    "a list for a mask of pixels": (
+        lambda s: nn.global_avg_pool(IMAGE, mask=[True]),
+        "the mask is a `list`, the input",
+    ),
     "no input of an equation": (lambda s: nn.einsum(s, "bd,du->bu", None, 3), "einsum` .* the input is a `NoneType`"),
     "half a size": (lambda s: nn.einsum(s, "btd,du->btu", XS, 2.5), "einsum` .*`sizes` is 2.5"),
     "no padding": (lambda s: nn.conv(s, IMAGE, 3, (1, 1), padding=None), "conv` .*`padding` is None"),
@@ -147,11 +155,21 @@ MISTAKES = {
         r"dropout` .*`broadcast_axes` is 1.\nGive a tuple",
     ),
     "a rate as text": (lambda s: nn.dropout(s, XS, "0.5", training=True), r"`rate` is '0.5'.\n.* from 0 to 1"),
+    "a rate for each": (
+        lambda s: nn.dropout(s, XS, np.array([0.5, 0.5]), training=True),
+        r"`rate` is array.*\n.*a number from 0 to 1",
+    ),
     "a rate of None": (lambda s: nn.lstm(s, None, XS, 3, dropout=None, training=True), r"`dropout` is None.\n.*to 1"),
     "a negative rate": (lambda s: nn.attention(s, XS, 2, dropout=-0.1, training=True), "`dropout` is -0.1"),
     "a rate that is not a number": (
         lambda s: nn.attention(s, XS, 2, dropout=math.nan, training=True),
         "`dropout` is nan",
+    ),
+    "a rate beyond 1": (lambda s: nn.attention(s, XS, 2, dropout=1.5, training=False), r"`dropout` is 1.5.\n.* to 1"),
+    "a cap as text": (lambda s: nn.attention(s, XS, 2, soft_cap="30"), r"`soft_cap` is '30'.\n.*number"),
+    "a cap without room": (
+        lambda s: nn.attention(s, XS, 2, soft_cap=np.zeros(())),
+        r"`soft_cap` is 0.0.\n.*positive",
     ),
     "a momentum beyond 1": (
         lambda s: nn.batch_norm(s, XS, training=True, momentum=99),
@@ -162,13 +180,22 @@ MISTAKES = {
         r"layer_norm` .*`epsilon` is '1e-5'.\n.*number",
     ),
     "a negative epsilon": (lambda s: nn.rms_norm(s, XS, epsilon=-1e-6), r"`epsilon` is -1e-06.\nIt should .* least 0"),
+    "epsilon of a batch": (
+        lambda s: nn.batch_norm(s, XS, epsilon=None, training=True),
+        "batch_norm` .*`epsilon` is None",
+    ),
+    "an epsilon of lengths": (lambda s: nn.l2_normalize(XS, epsilon=None), "l2_normalize`: `epsilon` is None"),
     "no epsilon": (lambda s: nn.group_norm(s, IMAGE, 2, epsilon=None), "group_norm` .*`epsilon` is None"),
     "a length below 0": (
         lambda s: nn.alibi(2, -1, 3),
         r"alibi`: `positions` is -1.\nIt should be an int of at least 0",
     ),
-    "half a position": (lambda s: nn.sinusoidal(1.5, 4), "sinusoidal`: `positions` is 1.5"),
+    "half a position": (
+        lambda s: nn.sinusoidal(1.5, 4),
+        r"sinusoidal`: the positions are a `float`.\n.* an array of integers",
+    ),
     "a base below 0": (lambda s: nn.rotary(jnp.ones((1, 2, 3, 4)), base=-1.0), "rotary`: `base` is -1.0"),
+    "no base": (lambda s: nn.sinusoidal(3, 4, base=None), "sinusoidal`: `base` is None"),
     "more of the features than all": (lambda s: nn.rotary(jnp.ones((1, 2, 3, 4)), fraction=2.0), "`fraction` is 2.0"),
     "no room for far distances": (
         lambda s: nn.relative_bias(s, 2, 3, 3, max_distance=8),
@@ -197,11 +224,15 @@ MISTAKES = {
     ),
     "an expert that returns too few": (
         lambda s: nn.mixture_of_experts(s, XS, lambda s, x: x[1:], 2, capacity_factor=None),
-        r"the experts returned an array of shape \(2, 11, 8\).\nIt should return an array of shape \(2, 12, units\)",
+        r"the experts returned an array of shape \(2, 11, 8\).\nThat should be an array of shape \(2, 12, units\)",
     ),
     "a capacity as text": (
         lambda s: nn.mixture_of_experts(s, XS, SQUARE, 2, capacity_factor="1.25"),
         "`capacity_factor` is '1.25'",
+    ),
+    "a capacity that is not known": (
+        lambda s: nn.mixture_of_experts(s, XS, SQUARE, 2, capacity_factor=XS.sum()),
+        r"`capacity_factor` is .*\n.*known and positive",
     ),
     "a size for the feed-forward network": (
         lambda s: nn.transformer_block(s, XS, 2, 64),
@@ -209,11 +240,23 @@ MISTAKES = {
     ),
     "a network that returns nothing": (
         lambda s: nn.transformer_block(s, XS, 2, lambda s, x: None),
-        r"`feed_forward` returned a `NoneType`.\nIt should return an array of shape \(2, 6, 8\)",
+        r"`feed_forward` returned a `NoneType`.\nThat should be an array of shape \(2, 6, 8\)",
     ),
     "a network whose output would be broadcast": (
         lambda s: nn.transformer_block(s, XS, 2, lambda s, x: nn.mlp(s, x, 5, units=1)),
         r"`feed_forward` returned an array of shape \(2, 6, 1\)",
+    ),
+    "a token for a batch": (
+        lambda s: nn.transformer_block(s, XS[0], 2, SQUARE),
+        "transformer_block` .*rank 3 is needed",
+    ),
+    "a norm switched off": (
+        lambda s: nn.transformer_block(s, XS, 2, SQUARE, norm=False),
+        "`norm` is False, which is not",
+    ),
+    "a norm of sums that takes a mean": (
+        lambda s: nn.transformer_block(s, XS, 2, SQUARE, norm=lambda s, x: x.mean(-1), norm_first=False),
+        r"`norm` returned an array of shape \(2, 6\)",
     ),
     "a norm that takes a mean": (
         lambda s: nn.transformer_block(s, XS, 2, SQUARE, norm=lambda s, x: x.mean(-1)),
@@ -227,6 +270,10 @@ MISTAKES = {
         lambda s: nn.recurrent(s, nn.lstm, XS, 3),
         r"recurrent`: it is given a `Scope` and a `function` first.\n.*`nn.recurrent\(nn.lstm, scope, xs, 32\)`",
     ),
+    "a cell by its name": (
+        lambda s: nn.recurrent("lstm", s, XS, 3),
+        r"it is given a `str` and a `Scope` first\.\nGive the cell",
+    ),
     "the inputs before the scope": (
         lambda s: nn.bidirectional(nn.lstm, XS, s, 3),
         r"it is given a `function` and an array of shape \(2, 6, 8\) first",
@@ -236,14 +283,30 @@ MISTAKES = {
         "the input is a `tuple`",
     ),
     "no units": (lambda s: nn.recurrent(nn.gru, s, XS), "`nn.gru` is not told its `units`"),
+    "no kernel": (
+        lambda s: nn.recurrent(nn.conv_lstm, s, IMAGE[None], 3),
+        r"not told its `kernel_size`.\n.*nn.conv_lstm, scope, xs, filters, kernel_size\)`",
+    ),
     "half a unit": (lambda s: nn.recurrent(nn.gru, s, XS, 2.5), r"gru` .*`units` is 2.5.\nIt should be an int"),
     "a kernel without axes": (
         lambda s: nn.recurrent(nn.conv_lstm, s, IMAGE[None], 3, 1),
-        "`kernel_size` is 1, and the input has shape",
+        "in the scope `a`: `kernel_size` is 1, and the input has shape",
+    ),
+    "a padding of steps": (
+        lambda s: nn.recurrent(nn.conv_lstm, s, IMAGE[None], 3, (1, 1), padding=None),
+        "conv_lstm` .*`padding` is None",
     ),
     "one first carry for two directions": (
         lambda s: nn.bidirectional(nn.gru, s, XS, 3, initial=jnp.ones((2, 3))),
         "`initial` is .*\nGive a pair",
+    ),
+    "three first carries": (
+        lambda s: nn.bidirectional(nn.gru, s, XS, 3, initial=(None,) * 3),
+        "`initial` is .*\nGive a pair",
+    ),
+    "a cell that returns three": (
+        lambda s: nn.recurrent(lambda s, c, x: (c, x, x), s, XS, initial=XS[:, 0]),
+        r"the cell returned a `tuple`.\nIt should return a pair",
     ),
     "a cell that returns its output only": (
         lambda s: nn.recurrent(lambda s, c, x: x, s, XS, initial=XS[:, 0], lengths=jnp.array([6, 6])),
@@ -276,6 +339,7 @@ def test_numbers_are_taken_from_wherever_they_come():
     for rate in (0, 0.5, np.float32(0.5), np.array(0.5), jnp.float32(0.5)):
         jscope.specs(lambda s, rate=rate: nn.dropout(s, XS, rate, training=True))
         jscope.specs(lambda s, rate=rate: nn.batch_norm(s, XS, training=True, momentum=rate, epsilon=rate))
+    jscope.specs(lambda s: nn.dropout(s, XS, jnp.bfloat16.dtype.type(0.5), training=True))
     jax.eval_shape(
         jscope.transform(lambda s, rate: nn.layer_norm(s, XS, epsilon=rate, scale=False, center=False)).apply, {}, 0.5
     )
