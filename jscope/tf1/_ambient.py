@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import re
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Ambient:
     """The state of one call of a TF1-style function.
 
     Attributes:
+      itself: A weak reference to this object, for what may outlive the call.
       core_scope: The core's scope that the function runs under.
       collecting: Whether variables are being created (in `init` and `specs`) rather than looked up (in `apply`).
       memory: What changes as it runs.
@@ -73,7 +75,7 @@ class Ambient:
 
     __slots__ = (
         *("__weakref__", "_token", "collecting", "core_scope"),
-        *("creators", "handles", "in_branch", "in_idle_branch", "make_variable", "memory"),
+        *("creators", "handles", "in_branch", "in_idle_branch", "itself", "make_variable", "memory"),
         *("params", "watch", "written"),
     )
 
@@ -84,6 +86,7 @@ class Ambient:
         make_variable: Callable[..., Any],
         written: re.Pattern[str] | None = None,
     ) -> None:
+        self.itself = weakref.ref(self)
         self.core_scope = core_scope
         self.memory = Memory(variable_scope)
         self.handles: dict[Any, Any] = {}

@@ -52,7 +52,11 @@ class Counts(Mapping[str, int]):
 
     def add(self, name: str) -> None:
         """Counts one more opening."""
-        self._change(_OPENED, name, (self._valid(_OPENED, name) + 1, len(self._changes)))
+        # As `_change` does, but in one piece: this is done for each scope, of which most are new.
+        opened, changes = self._tables[_OPENED], self._changes
+        before = opened.get(name)
+        opened[name] = (1 if before is None else self._valid(_OPENED, name) + 1, len(changes))
+        changes.append((_OPENED, name, before))
 
     def suffix(self, name: str) -> str:
         """Returns the first of the empty string, `_1`, `_2`, ... that gives `name` another name with the count 0."""

@@ -40,9 +40,9 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
     None means that a `VariableRequest` must take the long way to find out; nothing was changed then. Both ways find the
     same, and remember the same, which `tests/tf1/test_find_at_once.py` proves.
     """
-    core_scope, memory = ambient.core_scope, ambient.memory
-    here = memory.variable_scope
-    if here.custom_getter is not None or here.partitioner is not None or here.regularizer is not None:
+    memory, here = ambient.memory, ambient.memory.variable_scope
+    inherited = here.inherited
+    if not (inherited.custom_getter is inherited.partitioner is inherited.regularizer is None):
         return None
     shape = tuple(shape) if shape.__class__ is list else shape
     # A `TensorShape`, which is what the shape of a tensor is and what is cut from it, has been looked at before.
@@ -50,22 +50,23 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
     if name.__class__ is not str or not (known or (shape.__class__ is tuple and are_sizes(shape))):
         return None
     path = _bridge.join(here.name, name)
-    value = _bridge.param(core_scope, path)
-    # Whatever would be an error, or a reuse, takes the long way, where the checks come in TensorFlow's order.
-    if value is None or getattr(value, "shape", None) != shape or path in memory.store:
+    value = _bridge.param(ambient.core_scope, path)
+    # Whatever would be an error, or a reuse, takes the long way, where the checks come in TensorFlow's order. Compared
+    # as tuples, which a `TensorShape` is, but it would do it in Python.
+    if tuple.__eq__(shape, getattr(value, "shape", None)) is not True or path in memory.store:
         return None
     if (Variable, path) in memory.templates:
         return None
-    if _initial.is_constant(here.initializer if initializer is None else initializer):
+    if _initial.is_constant(inherited.initializer if initializer is None else initializer):
         return None
-    found = _dtypes.as_dtype(here.dtype if dtype is None else dtype)
+    found = _dtypes.as_dtype(inherited.dtype if dtype is None else dtype)
     _name_scopes.check_root_name(path)
     _name_scopes.take_variable_name(ambient, path)
-    constraint = here.constraint if constraint is None else constraint
     variable = ambient.handles.get(path)
     if not isinstance(variable, Variable):
+        constraint = here.constraint if constraint is None else constraint
         # Two frames up, who has called `get_variable`.
-        facts = Facts(path, shape, found, True, constraint, here.caching_device, None, site_above(3))
+        facts = Facts(path, shape, found, True, constraint, inherited.caching_device, None, site_above(3))
         variable = new_handle(ambient, facts)
     memory.store[path] = ambient.handles[path] = variable
     ambient.params[path] = value

@@ -132,8 +132,9 @@ def as_dtype(dtype: Any) -> np.dtype[Any]:
     >>> as_dtype("float64"), as_dtype(float), as_dtype(jnp.bfloat16).name
     (dtype('float64'), dtype('float32'), 'bfloat16')
     """
-    if isinstance(dtype, np.dtype) and dtype.kind not in "OSU":
-        return dtype  # Scopes hand down dtypes that were converted before; what follows is slow.
+    # Scopes hand down dtypes that were converted before, this one nearly always; what follows is slow.
+    if dtype is FLOAT32 or (isinstance(dtype, np.dtype) and dtype.kind not in "OSU"):
+        return dtype
     if isinstance(dtype, DType):
         return dtype.dtype
     try:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from jscope import _path
 from jscope._util._stack import call_site
 from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, Memory, current
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, NestingError, advised
-from jscope.tf1._name_scopes import Entry, NameScope, check_scope_name, profiled_below, unique_name
+from jscope.tf1._name_scopes import Entry, NameScope, check_scope_name, leave, profiled_below, unique_name
 from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse, derive_scope
 
 _NO_OVERRIDES: dict[str, Any] = {}
@@ -54,9 +54,13 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
     """
 
     __slots__ = (
-        *("_ambient", "_auxiliary", "_change", "_default_name", "_names", "_overrides", "_reuse", "_site", "_target"),
-        *("_entry", "_name"),
+        *("_ambient", "_auxiliary", "_change", "_default_name", "_entry", "_name", "_names", "_overrides", "_reuse"),
+        *("_site", "_target"),
     )
+    # What the object remembers of the call in which it was entered last; `__enter__` says so if that was another one.
+    _change: ScopeChange | None
+    _names: NameScope | None
+    _entry: _Entry | None
 
     def __init__(
         self,
@@ -74,19 +78,15 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         constraint: Any = None,
         auxiliary_name_scope: bool = True,
     ) -> None:
-        self._target, self._default_name, self._auxiliary = name_or_scope, default_name, auxiliary_name_scope
         self._ambient: weakref.ref[Ambient] | None = None
-        self._change: ScopeChange | None = None
-        self._names: NameScope | None = None
-        self._entry: _Entry | None = None
         # A name and nothing else, which is what nearly every scope is: there is nothing to check, and nothing to keep.
         plain = initializer is regularizer is caching_device is partitioner is custom_getter is dtype is reuse is None
         plain = plain and use_resource is constraint is None and auxiliary_name_scope is True
         named = plain and isinstance(name_or_scope, str) and name_or_scope[-1:] not in ("", _path.SEPARATOR)
-        self._name: Any = name_or_scope if named else None
-        self._reuse, self._site, self._overrides = None, "", _NO_OVERRIDES
+        self._name: Any = name_or_scope if named else None  # Of a scope that is nothing else.
         if named:
             return
+        self._target, self._default_name, self._auxiliary = name_or_scope, default_name, auxiliary_name_scope
         if default_name is None and name_or_scope is None:
             raise ArgumentTypeError("If default_name is None then name_or_scope is required")
         self._reuse = reuse_flag(reuse)
@@ -103,12 +103,12 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         ambient = current("variable_scope")
         ambient.note_use("A variable scope was entered")
         # An object that was entered in an earlier call begins anew: what it remembers belongs to that call.
-        if self._ambient is None or self._ambient() is not ambient:
-            self._ambient, self._change, self._names, self._entry = weakref.ref(ambient), None, None, None
-            if self._name is not None:
+        if self._ambient is not ambient.itself:
+            self._ambient, self._change, self._names, self._entry = ambient.itself, None, None, None
+        if self._name is not None and self._change is None:
+            if self._entry is None:
                 return self._enter_name(ambient, self._name)
-        if self._entry is not None:
-            self._change, self._names = self._entry.as_objects()
+            self._change, self._names = _as_objects(self._name, self._entry)
             self._entry = None
         if self._change is None:
             return self._enter_first(ambient)
@@ -121,13 +121,15 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         # Also where scopes are left in the wrong order: the name scope has an order of its own.
         try:
             if entry is not None:
-                leave_name(ambient.memory, entry.scope, entry.outer)
+                leave_name(ambient.memory, entry[0], entry[1])
             else:
                 assert change is not None
                 change.leave(ambient)
         finally:
             if entry is not None:
-                entry.leave_name_scope()
+                self._entry = (*entry[:3], None)
+                if entry[3] is not None:
+                    leave(entry[3])
             elif self._names is not None:
                 self._names.__exit__(*error)
 
@@ -143,7 +145,7 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         scope = derive_scope(outer, name, reuse, _path.child(now, ""), _NO_OVERRIDES, "")
         memory.counts.add(name)
         memory.variable_scope = scope
-        self._entry = _Entry(target, scope, outer, reuse, (ambient, before, profiled_below(before, now)))
+        self._entry = scope, outer, reuse, (ambient, before, profiled_below(ambient, before))
         return scope
 
     def _enter_first(self, ambient: Ambient) -> VariableScope:
@@ -199,27 +201,17 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         return target, self._reuse, opened
 
 
-class _Entry:
-    """The first entry of a scope that is a name and nothing else."""
+_Entry: TypeAlias = tuple[VariableScope, VariableScope, Any, Entry | None]
+"""The first entry of a scope that is a name: the scope, the one around it, what it inherited of reuse, and how to leave
+the name scope unless that was done."""
 
-    __slots__ = ("names", "outer", "reuse", "scope", "target")
 
-    def __init__(self, target: str, scope: VariableScope, outer: VariableScope, reuse: Any, names: Entry) -> None:
-        self.target, self.scope, self.outer, self.reuse = target, scope, outer, reuse
-        self.names: Entry | None = names
-
-    def leave_name_scope(self) -> None:
-        """Leaves the name scope, unless that was done."""
-        if self.names is not None:
-            (ambient, before, profiled), self.names = self.names, None
-            profiled.__exit__(None, None, None)
-            ambient.memory.name_stack = before
-
-    def as_objects(self) -> tuple[ScopeChange, NameScope]:
-        """Returns what would be there if the scope had been entered by them."""
-        change = ScopeChange(self.target, self.reuse, self.scope.original_name_scope, {})
-        change.was_entered(self.scope, self.outer)
-        return change, NameScope(self.target, *(() if self.names is None else (self.names,)))
+def _as_objects(name: str, entry: _Entry) -> tuple[ScopeChange, NameScope]:
+    """Returns what would be there if a scope that is a name had been entered by them."""
+    scope, outer, reuse, names = entry
+    change = ScopeChange(name, reuse, scope.original_name_scope, {})
+    change.was_entered(scope, outer)
+    return change, NameScope(name, *(() if names is None else (names,)))
 
 
 class ScopeChange:

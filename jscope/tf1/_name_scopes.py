@@ -21,8 +21,6 @@ from jscope.tf1._errors import ArgumentError, ArgumentTypeError
 ROOT_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 NESTED_NAME = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
 
-_UNNAMED = contextlib.nullcontext()
-
 # Every variable of every call is checked, and calls repeat their names.
 _may_stand_at_root = functools.lru_cache(maxsize=65536)(ROOT_NAME.match)
 
@@ -71,8 +69,8 @@ def take_variable_name(ambient: Ambient, path: str) -> None:
         names[key] = 1
 
 
-Entry = tuple[Ambient, str, contextlib.AbstractContextManager[Any]]
-"""What is needed to leave a name scope: the call, the name scope around it, and JAX's."""
+Entry = tuple[Ambient, str, contextlib.AbstractContextManager[Any] | None]
+"""What is needed to leave a name scope: the call, the name scope around it, and JAX's if it was entered."""
 
 
 class NameScope:
@@ -101,26 +99,37 @@ class NameScope:
         else:
             memory.name_stack = unique_name(ambient, name)
             entered = _path.child(memory.name_stack, "")
-        profiled = profiled_below(before, memory.name_stack)
-        self._entries.append((ambient, before, profiled))
+        self._entries.append((ambient, before, profiled_below(ambient, before)))
         return entered
 
     def __exit__(self, *error: object) -> None:
         # Left already, in the wrong order: `variable_scope` has said so.
         if not self._entries:
             return
-        ambient, before, profiled = self._entries.pop()
+        leave(self._entries.pop())
+
+
+def leave(entry: Entry) -> None:
+    """Goes back to the name scope around one that was entered."""
+    ambient, before, profiled = entry
+    if profiled is not None:
         profiled.__exit__(None, None, None)
-        ambient.memory.name_stack = before
+    ambient.memory.name_stack = before
 
 
-def profiled_below(before: str, now: str) -> contextlib.AbstractContextManager[Any]:
-    """Enters JAX's name scope for a name scope that is opened inside of another; returns it, to be left."""
+def profiled_below(ambient: Ambient, before: str) -> contextlib.AbstractContextManager[Any] | None:
+    """Enters JAX's name scope for the one that is open now, inside of another; returns it, to be left, if there is."""
+    # Where nothing is traced, nothing keeps its name.
+    if ambient.watch.eager and ambient.watch.outside:
+        return None
     # JAX nests its name scopes itself, so it is given only what is new. It cannot be taken back to an outer one: of a
     # scope elsewhere it gets the last part.
+    now = ambient.memory.name_stack
     inner = _path.relative(now, before)
     inner = _path.basename(now) if inner is None else inner
-    profiled = jax.named_scope(inner) if inner else _UNNAMED
+    if not inner:
+        return None
+    profiled = jax.named_scope(inner)
     profiled.__enter__()
     return profiled
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jscope._util._stack import call_site
 from jscope.tf1 import _bridge
@@ -33,6 +33,18 @@ def as_reuse(reuse: Any) -> Any:
     return AUTO_REUSE if reuse is _bridge.AUTO_REUSE else reuse
 
 
+class Inherited(NamedTuple):
+    """What inner scopes take over as it stands, in one piece: models enter scopes in each trace."""
+
+    initializer: Any = None
+    regularizer: Any = None
+    caching_device: Any = None
+    partitioner: Any = None
+    custom_getter: Any = None
+    dtype: Any = FLOAT32
+    use_resource: bool | None = None
+
+
 class VariableScope:
     """The defaults under one name prefix. `variable_scope` makes one; entering it again continues it.
 
@@ -48,10 +60,7 @@ class VariableScope:
     Attributes are those of the constructor, read-only; there are setters for all but `name` and `constraint`.
     """
 
-    __slots__ = (
-        *("_caching_device", "_constraint", "_custom_getter", "_dtype", "_initializer", "_name", "_name_scope"),
-        *("_partitioner", "_regularizer", "_reuse", "_use_resource", "reuse_site"),
-    )
+    __slots__ = ("_constraint", "_name", "_name_scope", "_reuse", "inherited", "reuse_site")
 
     def __init__(
         self,
@@ -69,15 +78,11 @@ class VariableScope:
     ) -> None:
         self._name = name
         self._reuse = as_reuse(reuse)
-        self._initializer = initializer
-        self._regularizer = regularizer
-        self._caching_device = caching_device
-        self._partitioner = partitioner
-        self._custom_getter = custom_getter
         self._name_scope = name_scope
-        self._dtype = dtype
-        self._use_resource = use_resource
         self._constraint = constraint
+        self.inherited = Inherited(
+            initializer, regularizer, caching_device, partitioner, custom_getter, dtype, use_resource
+        )
         self.reuse_site = ""
 
     @property
@@ -98,37 +103,37 @@ class VariableScope:
     @property
     def initializer(self) -> Any:
         """The default initializer."""
-        return self._initializer
+        return self.inherited.initializer
 
     @property
     def regularizer(self) -> Any:
         """The default regularizer."""
-        return self._regularizer
+        return self.inherited.regularizer
 
     @property
     def caching_device(self) -> Any:
         """Kept for compatibility: without effect."""
-        return self._caching_device
+        return self.inherited.caching_device
 
     @property
     def partitioner(self) -> Any:
         """The default partitioner."""
-        return self._partitioner
+        return self.inherited.partitioner
 
     @property
     def custom_getter(self) -> Any:
         """The custom getter: the chain of those of this scope and the ones around it, innermost first."""
-        return self._custom_getter
+        return self.inherited.custom_getter
 
     @property
     def dtype(self) -> Any:
         """The default dtype."""
-        return self._dtype
+        return self.inherited.dtype
 
     @property
     def use_resource(self) -> bool | None:
         """Kept for compatibility: without effect."""
-        return self._use_resource
+        return self.inherited.use_resource
 
     @property
     def constraint(self) -> Any:
@@ -142,31 +147,31 @@ class VariableScope:
 
     def set_initializer(self, initializer: Any) -> None:
         """Sets the default initializer; with None it is the library's."""
-        self._initializer = initializer
+        self.inherited = self.inherited._replace(initializer=initializer)
 
     def set_regularizer(self, regularizer: Any) -> None:
         """Sets the default regularizer; with None there is none."""
-        self._regularizer = regularizer
+        self.inherited = self.inherited._replace(regularizer=regularizer)
 
     def set_caching_device(self, caching_device: Any) -> None:
         """Kept for compatibility: without effect."""
-        self._caching_device = caching_device
+        self.inherited = self.inherited._replace(caching_device=caching_device)
 
     def set_partitioner(self, partitioner: Any) -> None:
         """Sets the default partitioner; with None there is none."""
-        self._partitioner = partitioner
+        self.inherited = self.inherited._replace(partitioner=partitioner)
 
     def set_custom_getter(self, custom_getter: Any) -> None:
         """Sets the getter, in place of all that the scope has."""
-        self._custom_getter = custom_getter
+        self.inherited = self.inherited._replace(custom_getter=custom_getter)
 
     def set_dtype(self, dtype: Any) -> None:
         """Sets the default dtype."""
-        self._dtype = dtype
+        self.inherited = self.inherited._replace(dtype=dtype)
 
     def set_use_resource(self, use_resource: bool | None) -> None:
         """Kept for compatibility: without effect."""
-        self._use_resource = use_resource
+        self.inherited = self.inherited._replace(use_resource=use_resource)
 
     def get_collection(self, name: Any) -> list[Any]:
         """Returns the items of a collection whose names begin (as a regex matches) with this scope's."""
@@ -217,17 +222,16 @@ def derive_scope(
     base: VariableScope, name: str, reuse: Any, name_scope: str, overrides: dict[str, Any], reuse_site: str
 ) -> VariableScope:
     """Returns a new scope with what `base` has and `overrides` replace."""
-    # All else is taken as it stands, what setters made of it included. A constraint is dropped, because TensorFlow
-    # gives it to the scope that names it only. By hand, since models enter scopes in each trace, where
-    # `VariableScope(...)` would check anew what was checked when `base` was made.
+    # A constraint is dropped, because TensorFlow gives it to the scope that names it only. Not by `VariableScope(...)`,
+    # which would put together anew what `base` has in one piece, with what setters made of it.
     scope = object.__new__(VariableScope)
     scope._reuse, scope._name, scope._name_scope, scope._constraint = as_reuse(reuse), name, name_scope, None
-    scope._initializer, scope._regularizer, scope._partitioner = base._initializer, base._regularizer, base._partitioner
-    scope._custom_getter, scope._caching_device = base._custom_getter, base._caching_device
-    scope._dtype, scope._use_resource = base._dtype, base._use_resource
-    for role, value in overrides.items():
-        setattr(scope, f"_{role}", value)
-    if "custom_getter" in overrides:
-        scope.set_custom_getter(wrap_getter(overrides["custom_getter"], base.custom_getter))
+    scope.inherited = base.inherited
+    if overrides:
+        own = dict(overrides)
+        scope._constraint = own.pop("constraint", None)
+        if "custom_getter" in own:
+            own["custom_getter"] = wrap_getter(own["custom_getter"], base.custom_getter)
+        scope.inherited = base.inherited._replace(**own)
     scope.reuse_site = reuse_site or base.reuse_site
     return scope

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import NamedTuple
 
 from jscope._util._stack import is_of
 
 
-class Site(NamedTuple):
-    """Where a call stands: `str` of it is `file:line`, as `call_site` returns it.
+class Site(tuple[types.CodeType, int]):
+    """Where a call stands, as a code and an instruction of it: `str` of it is `file:line`, as `call_site` returns it.
 
     That takes longer to work out than all the rest of reading a variable, and hardly any is ever shown.
     """
 
-    code: types.CodeType
-    instruction: int
+    __slots__ = ()
 
     def __str__(self) -> str:
-        lines = (line for start, end, line in self.code.co_lines() if start <= self.instruction < end)
-        return f"{self.code.co_filename}:{next(lines)}"
+        code, instruction = self
+        lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
+        return f"{code.co_filename}:{next(lines)}"
 
 
 def site_above(level: int) -> Site:
@@ -28,4 +27,4 @@ def site_above(level: int) -> Site:
     frame = sys._getframe(level)
     while frame.f_back is not None and is_of(frame, "jscope"):
         frame = frame.f_back
-    return Site(frame.f_code, frame.f_lasti)
+    return Site((frame.f_code, frame.f_lasti))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -141,8 +140,7 @@ class Variable(TensorLike):
         """Returns the value: while collecting, a placeholder; after an `assign` in this call, what was assigned."""
         if self._detached is not None:
             return self._detached
-        ambient = self._running("read")
-        facts = self._facts
+        ambient, facts = self._running("read"), self._facts
         ambient.note_use("Variable `{}` was read", facts.path)
         # Params do not change during a call, and this is the most frequent of all operations.
         found = ambient.params.get(facts.path)
@@ -319,7 +317,7 @@ class VariablePart(TensorLike):
 
 def new_handle(ambient: Ambient, facts: Facts) -> Variable:
     """Returns a new handle of a variable of the running call."""
-    return _make_handle(facts, weakref.ref(ambient), None)
+    return _make_handle(facts, ambient.itself, None)
 
 
 # `Variable(...)` asks the running call to create a variable, which ends here.

@@ -724,6 +724,39 @@ def test_profiles_name_a_scope_once():
     assert (stacks["dot_general"], stacks["sin"]) == ("outer/d", "outer/inner/deep")
 
 
+def test_jax_is_told_names_only_where_something_keeps_them(monkeypatch):
+    """To enter JAX's name scope takes longer than all else that a scope does, and without a trace it has no effect."""
+    told, named_scope = [], jax.named_scope
+    monkeypatch.setattr(jax, "named_scope", lambda name: told.append(name) or named_scope(name))
+
+    def model():
+        with vs("outer"), tf1.name_scope("inner"), vs("outer/deep", reuse=tf1.AUTO_REUSE):
+            return jax.jit(named)(1.0)
+
+    def named(x):
+        with tf1.name_scope("traced"):
+            return x
+
+    model = tf1.transform(model)
+    model.apply({})
+    assert told == ["traced"]
+    jax.make_jaxpr(model.apply)({})
+    assert told[1:] == ["outer", "inner", "outer/deep", "traced"]
+
+
+def test_a_bad_name_is_refused_each_time():
+    """Also where the object that has it is entered again."""
+
+    def model(**options):
+        scope = tf1.variable_scope("a b", **options)
+        return [err(scope.__enter__) for _ in range(2)]
+
+    for options in ({}, {"caching_device": ""}):
+        first, second = tf1.transform(model).apply({}, **options)
+        assert first == second
+        assert "'a b' is not a valid root scope name" in first
+
+
 def test_a_variable_takes_its_name_whatever_the_case():
     """A name scope that comes after it gets another one; so does a variable after a name scope."""
 
