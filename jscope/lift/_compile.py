@@ -10,7 +10,7 @@ import jax
 
 from jscope import _rng
 from jscope._scope import Scope
-from jscope.lift._kept import Body, body_of, giving, may_share
+from jscope.lift._kept import Body, body_of, giving, keeping, may_share
 from jscope.lift._once import once
 from jscope.lift._pure import commit, explaining, is_collecting, pure, run_pure, with_values
 from jscope.lift._view import view
@@ -33,7 +33,15 @@ def remat(
     >>> jscope.tree.names(jscope.init(jscope.remat(layer), jax.random.key(0), 1.0))
     ['w']
     """
-    run = jax.checkpoint(pure(function), policy=policy, prevent_cse=prevent_cse, static_argnums=static_argnums)
+    own = pure(function)
+
+    def run(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
+        with keeping(scope) as keep:
+            # JAX keeps static arguments as long as the function.
+            body = own if static_argnums else keep(function, run_pure, False)
+            recomputed = jax.checkpoint(body, policy=policy, prevent_cse=prevent_cse, static_argnums=static_argnums)
+            return recomputed(scope, *args, **kwargs)
+
     return _finished("remat", function, once(function, ("remat", static_argnums), run, traced=not static_argnums))
 
 

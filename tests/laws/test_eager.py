@@ -44,7 +44,7 @@ LIFTS = {
 }
 """Each lift on `f(scope, x) -> x`, made anew in each call."""
 
-COMPILES_ONCE = [lift for lift in LIFTS if lift not in ("remat", "vmap")]
+COMPILES_ONCE = [lift for lift in LIFTS if lift != "vmap"]
 
 
 def applied(lift, function, params=None, rng=True):
@@ -377,7 +377,10 @@ def counted():
 
 @pytest.mark.parametrize(("lift", "body"), crossed(COMPILES_ONCE, BODIES))
 def test_a_second_eager_call_traces_and_compiles_nothing(lift, body, counted):
-    """Nor does it enter JAX's own loop: it calls what was compiled. Its value is the same, and that under `jit`."""
+    """Nor does it enter JAX's own loop: it calls what was compiled. Its value is the same, and that under `jit`.
+
+    (To recompute is no loop, and JAX runs the operations of its body one by one, where nothing is differentiated.)
+    """
     model = jscope.transform(lambda s, x: LIFTS[lift](BODIES[body](), s / "a", x))
     params = model.init(KEY(0), X)
     run = functools.partial(model.with_rng(KEY(1)).apply, params, X)
@@ -386,7 +389,7 @@ def test_a_second_eager_call_traces_and_compiles_nothing(lift, body, counted):
     second = run()
     assert not counted["traced"]
     assert not counted["compiled"]
-    assert not counted["entered"]
+    assert lift == "remat" or not counted["entered"]
     chex.assert_trees_all_equal(first, second)
     chex.assert_trees_all_close(jax.jit(run)(), second, rtol=1e-6)
 
