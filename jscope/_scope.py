@@ -66,7 +66,7 @@ class Scope:
     @property
     def path(self) -> str:
         """The full path: `"encoder/layer_0"`; `""` for the root."""
-        if self._context.collecting and (frame := self._frame()) is not None:
+        if (frame := self._frame()) is not None:
             # A block that knows where it is may be another one elsewhere, so it must run there, too.
             frame.looked = True
         return self._path

@@ -8,12 +8,11 @@ from typing import Any
 
 import jax
 
-from jscope import _rng
 from jscope._scope import Scope
+from jscope.lift._anywhere import anywhere, placed
 from jscope.lift._kept import Body, body_of, giving, keeping, may_share
 from jscope.lift._once import once
-from jscope.lift._pure import commit, explaining, is_collecting, pure, run_pure, with_values
-from jscope.lift._view import view
+from jscope.lift._pure import commit, explaining, pure, run_pure, with_values
 
 
 def remat(
@@ -79,7 +78,7 @@ def jit(
     }
     traced = not (static_argnums or static_argnames)
     run = once(function, ("jit", *options.values()), _compiling(function, options), traced=traced)
-    return _finished("jit", function, run, _relative)
+    return _finished("jit", function, run)
 
 
 def _compiling(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
@@ -142,41 +141,19 @@ def shard_map(
     return _finished("shard_map", function, jax.shard_map(pure(function), **specs, **options))
 
 
-def _finished(
-    lift: str,
-    function: Callable[..., Any],
-    run: Callable[..., Any],
-    entering: Callable[[Scope], Scope] | None = None,
-) -> Callable[..., Any]:
+def _finished(lift: str, function: Callable[..., Any], run: Callable[..., Any]) -> Callable[..., Any]:
     """Returns the lifted function: crosses with `run`, commits, returns the output."""
 
     @functools.wraps(function)
     def lifted(scope: Scope, /, *args: Any, **kwargs: Any) -> Any:
-        # The note names the path that the caller knows, so it goes by the scope before `entering`.
+        # The note names the path that the caller knows, so it goes by the scope out here.
         scope = with_values(scope)
         with explaining(scope, lift, function):
-            out, effects = run((entering or _inside)(scope), *args, **kwargs)
+            if lift in ("jit", "remat"):
+                out, effects = anywhere(lift, function, run, scope, *args, **kwargs)
+            else:
+                out, effects = run(placed(scope), *args, **kwargs)
         commit(scope, effects)
         return out
 
     return lifted
-
-
-def _inside(scope: Scope) -> Scope:
-    """Returns the scope as it is inside: of what is drawn there all is told, so it need not be given up here."""
-    return scope if is_collecting(scope) else view(scope, scope._params, scope._state)
-
-
-def _relative(scope: Scope) -> Scope:
-    """Returns the scope as a root of its own, so that equal blocks at different paths are equal."""
-    # Specs need the full paths, and so do getters, unless they say that they do not.
-    if is_collecting(scope) or not all(getattr(g, "ignores_path", False) for g in scope._context.getters):
-        return _inside(scope)
-    return view(scope, scope._params, scope._state, anchor=_anchor(scope))
-
-
-def _anchor(scope: Scope) -> _rng.Anchor:
-    """Returns the anchor of a scope that is a root."""
-    outer = scope._context.anchor
-    shared = {} if outer is None else {stream: _rng.anchor("", scope.lanes(stream)) for stream in outer.shared}
-    return _rng.anchor("", scope.lanes(), shared)

@@ -22,7 +22,7 @@ from jscope._util._text import scope_at
 from jscope.errors import DTypeMismatchError, InvalidArgumentError, MissingVariableError
 from jscope.lift._pure import commit, explaining, is_collecting, pure, with_values
 from jscope.lift._scan import joined
-from jscope.lift._view import lifted_view, view
+from jscope.lift._view import lifted_view, view, whole_path
 
 
 def value_and_grad(
@@ -204,7 +204,8 @@ def _select(scope: Scope, params: dict[str, Any], wrt: str | None) -> dict[str, 
     if wrt is None:
         return {}
     _text.pattern(wrt, "wrt=")
-    chosen = {name: value for name, value in params.items() if re.search(wrt, _path.join(scope.path, name))}
+    path = whole_path(scope)
+    chosen = {name: value for name, value in params.items() if re.search(wrt, _path.join(path, name))}
     if not chosen:
         names = ", ".join(f"`{_path.join(scope.path, name)}`" for name in list(params)[:8])
         raise MissingVariableError(f"wrt={wrt!r} selects no param of {scope_at(scope.path)}. It has {names or 'none'}.")

@@ -26,7 +26,7 @@ from jscope._uses import NOTHING, Carried
 from jscope._util._same import Same, same
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, JscopeError
-from jscope.lift._view import lifted_view, uses_below, view
+from jscope.lift._view import PlaceMattersError, lift_of_block, lifted_view, uses_below, view
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,6 +89,8 @@ class pure(Generic[P, R]):
         scope = with_values(scope)
         with _inner_frame(scope) as frame:
             out = self.fn(view(scope, scope._params, frame.crossing.state, frame=frame), *args, **kwargs)
+        if frame.looked and lift_of_block(scope) == "remat":
+            raise PlaceMattersError
         after, old = dict(_path.items(frame.crossing.state)), dict(_path.items(scope._state))
         # Values may be traced, so they are told apart by identity: what was not written is the object that came in.
         state = after if self.all_state else {name: new for name, new in after.items() if new is not old[name]}
@@ -145,9 +147,9 @@ def with_values(scope: Scope) -> Scope:
     replay = frame.replay
     for path, spec in replay.specs.items():
         # What the lift would have collected is there from now on, for `reuse=True` and for reads.
-        if _path.relative(path, scope.path):
+        if _path.relative(path, scope._path):
             frame.specs.setdefault(path, spec)
-    params, state = replay.below(scope.path)
+    params, state = replay.below(scope._path)
     return view(scope, params, state)
 
 
@@ -158,12 +160,12 @@ def _inner_frame(scope: Scope) -> Frame:
     # A copy, so that writes stay in this frame until they are committed. Whether there is state, the scope knows: in a
     # cached backward pass there is no outer frame to ask.
     state = _path.copy(scope._state) if stateful else {}
-    inside = crossing(scope.path, scope._params, state, uses_below(scope), keyed=scope.has_rng)
+    inside = crossing(scope._path, scope._params, state, uses_below(scope), keyed=scope.has_rng)
     return Frame(crossing=inside, stateful=stateful, capturing=capturing, parent=outer)
 
 
 def _name_below(scope: Scope, path: str) -> str:
-    name = _path.relative(path, scope.path)
+    name = _path.relative(path, scope._path)
     assert name is not None
     return name
 

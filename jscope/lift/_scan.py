@@ -31,7 +31,7 @@ from jscope.lift._kept import keeping
 from jscope.lift._once import once
 from jscope.lift._pure import commit, explaining, is_collecting, run_pure, with_values
 from jscope.lift._slices import Slices, placeholder_slices, stacked_values, with_slices
-from jscope.lift._view import at_index, copies, lifted_view, shared_streams, sharing, view
+from jscope.lift._view import at_index, copies, lifted_view, shared_streams, sharing, view, whole_path
 
 EVERYTHING = ""
 Rng: TypeAlias = "Literal['split', 'shared'] | Collection[str]"
@@ -269,7 +269,8 @@ def divide(scope: Scope, tree: Any, shared: str | None) -> tuple[dict[str, Any],
     flat = dict(_path.items(tree))
     if shared is None:
         return {}, flat
-    common = {name for name in flat if re.search(shared, _path.join(scope.path, name))}
+    path = whole_path(scope)
+    common = {name for name in flat if re.search(shared, _path.join(path, name))}
     return {name: flat[name] for name in flat if name in common}, {n: v for n, v in flat.items() if n not in common}
 
 

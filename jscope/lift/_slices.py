@@ -54,4 +54,4 @@ def placeholder_slices(slices: Slices) -> Slices:
 
 
 def _is_stacked(scope: Scope, path: str, shared: str | None) -> bool:
-    return bool(_path.relative(path, scope.path)) and (shared is None or not re.search(shared, path))
+    return bool(_path.relative(path, scope._path)) and (shared is None or not re.search(shared, path))

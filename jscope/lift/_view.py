@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
+
+import jax
 
 from jscope import _path, _rng
 from jscope._context import Lifted, crossing
@@ -58,6 +60,46 @@ def lifted_view(scope: Scope, *stack: StackAxis, shared: str | None = None, refu
     return Scope(path, scope._params, {}, scope._entry, own)
 
 
+class PlaceMattersError(Exception):
+    """Something depends on the place of a block that runs for many places."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, slots=True)
+class Anywhere(_rng.Anchor):
+    """The anchor of a block that runs for many places: inside, paths begin at the block.
+
+    Attributes:
+      lift: What made it so: `jit` or `remat`.
+    """
+
+    lift: str = field(default="", metadata={"static": True})
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has the hash of the place; it need not, where nothing is drawn."""
+        return self.lanes is not None
+
+    def lanes_of_path(self, path: str, stream: str | None = None) -> _rng.Lanes:
+        """Hashes a path below the block."""
+        if not self.is_known:
+            raise PlaceMattersError
+        return _rng.Anchor.lanes_of_path(self, path, stream)
+
+
+def lift_of_block(scope: Scope) -> str | None:
+    """Returns the lift whose block a scope is in, if that runs for many places."""
+    anchor = scope._context.anchor
+    return anchor.lift if isinstance(anchor, Anywhere) else None
+
+
+def whole_path(scope: Scope) -> str:
+    """Returns the path of a scope for what goes by whole paths; ends a block in which that is not known."""
+    if lift_of_block(scope):
+        raise PlaceMattersError
+    return scope.path
+
+
 Streams: TypeAlias = "tuple[str, ...] | None"
 """The random streams that all copies in a loop share; None for all of them."""
 
@@ -105,8 +147,9 @@ def at_index(scope: Scope, index: Any, streams: tuple[str, ...] = ()) -> _rng.An
     for stream in {*streams, *(outer.shared if outer is not None else ())}:
         # A stream that the copies of a loop around share tells those of this loop apart, unless it is shared here, too.
         lanes = scope.lanes(stream) if stream in streams else _rng.extend(scope.lanes(stream), (index,))
-        shared[stream] = _rng.anchor(scope.path, lanes)
-    return _rng.anchor(scope.path, _rng.extend(scope.lanes(), (index,)), shared)
+        shared[stream] = _rng.anchor(scope._path, lanes)
+    made = _rng.anchor(scope._path, _rng.extend(scope.lanes(), (index,)), shared)
+    return replace(outer, path=made.path, lanes=made.lanes, shared=shared) if isinstance(outer, Anywhere) else made
 
 
 def shared_streams(rng: Any, lift: str) -> Streams:

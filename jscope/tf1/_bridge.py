@@ -82,7 +82,7 @@ def read(scope: Scope, path: str, *, trainable: bool) -> Any:
 
 def param(scope: Scope, path: str) -> Any:
     """Returns the param at a full path; None if there is none, if state is there too, or if getters are asked."""
-    below = _path.relative(path, scope.path)
+    below = _path.relative(path, scope._path)
     if below is None or scope._context.getters or is_state(scope, path):
         return None
     return _variable_in(scope._params, below)
@@ -92,7 +92,7 @@ def is_state(scope: Scope, path: str) -> bool:
     """Whether a full path leads to a state variable."""
     if not scope._state:
         return False
-    return _variable_in(scope._state, _path.relative(path, scope.path) or "") is not None
+    return _variable_in(scope._state, _path.relative(path, scope._path) or "") is not None
 
 
 def has_variable(scope: Scope, path: str) -> bool:
@@ -177,9 +177,9 @@ def _find_stored(scope: Scope, path: str, shape: Any) -> Any:
 
 def _stored(scope: Scope, path: str) -> Any:
     """Returns what stands at a full path in the params or else the state of a call, or `_ABSENT`."""
-    below = _path.relative(path, scope.path)
+    below = _path.relative(path, scope._path)
     if below is None:
-        _read.outside(path, scope.path)
+        _read.outside(path, scope._path)
     for tree in (scope._params, scope._state):
         found = _variable_in(tree, below)
         if found is not None:
