@@ -246,6 +246,48 @@ def iaf(tf, load):
     return run
 
 
+def pointnet(tf, load):
+    load("utils/tf_util"), load("models/transform_nets")
+    module = load("models/pointnet_cls")
+
+    def run(points, labels):
+        # Its own are on in training.
+        with unittest.mock.patch.object(tf.nn, "dropout", lambda x, *_: x):
+            logits, end_points = module.get_model(points, tf.constant(True), bn_decay=0.9)
+        return logits, module.get_loss(logits, labels, end_points)
+
+    return run
+
+
+def sagan(tf, load):
+    load("utils"), load("ops")
+    gan = load("SAGAN").SAGAN
+
+    def run(z, images):
+        self = types.SimpleNamespace(sn=True, layer_num=1, c_dim=3)
+        self.google_attention = functools.partial(gan.google_attention, self)
+        return gan.generator(self, z), gan.discriminator(self, images)
+
+    return run
+
+
+def enet(tf, load, training=False):
+    module = load("enet")
+    vars(module).update(xrange=range)
+
+    def drop(x, keep_prob, noise_shape, seed, name):
+        """Every seventh channel, in the place of random ones: it drops some whether it trains or not."""
+        shape = tf.get_static_value(noise_shape)
+        kept = np.arange(np.prod(shape)) % 7 > 0
+        return x * kept.astype("float32").reshape(shape) / keep_prob
+
+    def run(images):
+        with unittest.mock.patch.object(tf.nn, "dropout", drop), tf.contrib.slim.arg_scope(module.ENet_arg_scope()):
+            return module.ENet(images, 4, 2, is_training=training)
+
+    return run
+
+
 TOKENS = [ints(50, 2, 8), ints(2, 2, 8), ints(2, 2, 8)]
 STATES = [floats(5, 3), floats(5, 2)]
 GROWN = [floats(4, 8), floats(4, 3, 16, 16), floats(4, 2)]
@@ -270,5 +312,10 @@ FURTHER = {
     "ppo": ("openai/spinningup", functools.partial(actor_critic, kind="ppo"), STATES),
     "growing gan": ("tkarras/progressive_growing_of_gans", growing_gan, GROWN),
     "iaf": ("openai/iaf", iaf, [floats(2, 3, 8, 8)]),
+    # Of two examples a norm makes 1 and -1, or anything where they are nearly equal.
+    "pointnet": ("charlesq34/pointnet", pointnet, [floats(32, 16, 3), ints(40, 32)]),
+    "sagan": ("taki0112/Self-Attention-GAN-Tensorflow", sagan, [floats(2, 1, 1, 16), floats(2, 16, 16, 3)]),
+    "enet": ("kwotsin/TensorFlow-ENet", enet, [floats(2, 64, 64, 3)]),
+    "enet, training": ("kwotsin/TensorFlow-ENet", functools.partial(enet, training=True), [floats(2, 64, 64, 3)]),
 }
 """What to run: the repository, the case, and the arrays that it is called with."""
