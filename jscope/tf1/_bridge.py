@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jscope import _path, _read, _write
+from jscope import _path, _read, _rng, _write
 from jscope import _transform as _core_transform
 from jscope._chain import End, through
 from jscope._collect import Call
@@ -25,6 +25,8 @@ from jscope._types import Key
 from jscope.errors import MissingVariableError, StateError
 
 _ABSENT = object()
+_SEEDS = "\0seeds"
+"""The part that sets the key of `key_of_seeds` apart from those of variables and of `Scope.rng`."""
 
 
 def join(prefix: str, name: Any) -> Any:
@@ -46,6 +48,13 @@ def reuse_of(scope: Scope) -> Any:
 def has_getters(scope: Scope) -> bool:
     """Whether explicit code gave custom getters to a scope."""
     return bool(scope._context.getters)
+
+
+def key_of_seeds(scope: Scope) -> Key:
+    """Returns the key from which operations with a seed draw: always the same one, however often it is asked for."""
+    scope._refuse_in_loop()
+    assert scope._context.key is not None
+    return _rng.fold(scope._context.key, _rng.extend(scope.lanes(), (_SEEDS,)))
 
 
 def create(scope: Scope, path: str, site: str, **options: Any) -> None:

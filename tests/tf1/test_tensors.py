@@ -230,6 +230,47 @@ def test_random_numbers_come_from_the_key_of_the_call():
     assert tf.transform(lambda: tf.random_normal([2], seed=1)).apply({}).shape == (2,)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_operations_of_one_seed_draw_the_same_numbers(known):
+    """In any scope, layer and branch, as in TensorFlow; only where a loop runs an operation again they do not."""
+
+    def drawn(seed=7):
+        return tf.random_uniform([3], seed=seed)
+
+    def model(chosen):
+        with tf.variable_scope("a"):
+            same = [drawn()]
+        same += [drawn(), tf.cond(chosen, drawn, lambda: drawn(8)), tf.cond(chosen, lambda: drawn(7), drawn)]
+        layers = tf.layers.dropout, tf.contrib.layers.dropout
+        mode = "training", "is_training"
+        dropped = [f(tf.ones([50]), 0.5, seed=3, **{name: True}) for f, name in zip(layers, mode, strict=True)]
+        after = lambda n, rows: (n + 1, tf.stack([rows[1], drawn()]))  # noqa: E731
+        grown = tf.while_loop(lambda n, _: n < 2, after, [0, tf.zeros([2, 3])])
+        # In a step, two operations and a branch.
+        steps = tf.map_fn(lambda x: tf.stack([x + drawn(), drawn(), tf.cond(x < 1, drawn, drawn)]), tf.zeros([2]))
+        return same, dropped, [*tf.unstack(grown[1]), *tf.unstack(steps), [drawn()] * 3, [drawn(8)] * 3]
+
+    run = tf.transform(model).with_rng(KEY).apply
+    same, dropped, other = run({}, True) if known else jax.jit(run)({}, jnp.array(True))
+    for group in (same, dropped, *(rows for rows in other if np.ndim(rows) == 2)):
+        assert all((one == group[0]).all() for one in group)
+    first = [tuple(np.ravel(rows)[:3].tolist()) for rows in other]
+    assert len({*first, tuple(run({}, False)[2][-1][0].tolist())}) == len(first) == 6
+    assert (tf.transform(model).with_rng(jax.random.key(1)).apply({}, True)[0][0] != same[0]).all()
+
+
+def test_an_image_and_its_mask_are_cropped_alike_by_one_seed():
+    """So old code changes them together."""
+
+    def model(image):
+        crop = lambda x, channels: tf.random_crop(x, [4, 4, channels], seed=2)  # noqa: E731
+        return crop(image, 1), crop(tf.tile(image, [1, 1, 3]), 3)
+
+    image = jnp.arange(256.0).reshape(16, 16, 1)
+    one, three = tf.transform(model).with_rng(KEY).apply({}, image)
+    np.testing.assert_array_equal(np.broadcast_to(one, three.shape), three)
+
+
 def test_distributions():
     """Their means, deviations and limits."""
 

@@ -3,6 +3,9 @@
 A key depends on the key of the call (`model.with_rng(key).apply`), on the variable scope, and on how often that was
 asked. In a loop that JAX runs, whose body is traced once, each step gets a key of its own with its arguments;
 `loop_key` is how the loop hands it down.
+
+Of a seed all operations draw the same numbers, wherever they are: who crops an image and its mask, or drops the same
+parts in two layers, gives both one seed. Only the steps of a loop, which run an operation again, draw other ones.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jscope.tf1 import _dtypes
+from jscope.tf1 import _bridge, _dtypes
 from jscope.tf1._ambient import current_or_none
 from jscope.tf1._ops._call import never_static
 from jscope.tf1._ops._shaping import sizes_of
@@ -28,9 +31,20 @@ from jscope.tf1.initializers import DRAWING
 
 @dataclass(slots=True)
 class _Step:
-    """The key of one step of a loop, or None if the call has none, and how often it was used."""
+    """One step of a loop, or a branch.
+
+    Attributes:
+      key: Its key; None if the call has none, or if JAX does not run the loop, and scopes count what is drawn.
+      number: Which step it is, where its key does not say so.
+      repeats: Whether operations with a seed draw other numbers in it than around it: not in a branch.
+      around: The step that it is in.
+      used: How often the key was used.
+    """
 
     key: Any
+    number: int
+    repeats: bool
+    around: _Step | None
     used: int = 0
 
 
@@ -38,7 +52,7 @@ _step: ContextVar[_Step | None] = ContextVar("jscope_tf1_step", default=None)
 
 
 def next_key(seed: Any = None) -> Any:
-    """Returns a fresh key.
+    """Returns a fresh key, or the one of a seed.
 
     Raises:
       MissingRngError: The call has none.
@@ -48,10 +62,12 @@ def next_key(seed: Any = None) -> Any:
         # The initializer of a variable draws with the variable's key.
         drawing[1] += 1
         return jax.random.fold_in(drawing[0], drawing[1])
-    step = _step.get()
-    if step is not None and step.key is not None:
+    step = _keyed(_step.get())
+    if step is not None and seed is None:
         step.used += 1
         return jax.random.fold_in(step.key, step.used)
+    if step is not None:
+        return _key_of(seed)
     ambient = current_or_none()
     scope = current_scope() if ambient is not None else None
     if scope is None or not scope.has_rng:
@@ -59,22 +75,46 @@ def next_key(seed: Any = None) -> Any:
         if seed is not None or (scope is not None and scope.collecting):
             return jax.random.key(int(seed or 0))
         return current_scope().rng()
-    return scope.rng()
+    return scope.rng() if seed is None else _key_of(seed)
+
+
+def _keyed(step: _Step | None) -> _Step | None:
+    """Returns the innermost step or branch that has a key."""
+    while step is not None and step.key is None:
+        step = step.around
+    return step
+
+
+def _key_of(seed: Any) -> Any:
+    return _fold(_key_of_seeds(_step.get()), 1, int(seed))
+
+
+def _key_of_seeds(step: _Step | None) -> Any:
+    while step is not None and not step.repeats:
+        step = step.around
+    if step is None:
+        ambient = current_or_none()
+        assert ambient is not None
+        return _bridge.key_of_seeds(ambient.core_scope)
+    return _fold(step.key if step.key is not None else _key_of_seeds(step.around), 0, step.number)
+
+
+def _fold(key: Any, kind: int, number: int) -> Any:
+    return jax.random.fold_in(jax.random.fold_in(key, kind), number & 0xFFFFFFFF)
 
 
 def key_for_loop() -> Any:
     """Returns a key for a whole loop, or None if the call has none."""
     # Without a key a loop must still run, if nothing is drawn in it.
     ambient = current_or_none()
-    step = _step.get()
-    has = (step is not None and step.key is not None) or (ambient is not None and current_scope().has_rng)
+    has = _keyed(_step.get()) is not None or (ambient is not None and current_scope().has_rng)
     return next_key() if has else None
 
 
 @contextlib.contextmanager
-def loop_key(key: Any) -> Iterator[None]:
-    """Makes what is drawn inside use the key of this step."""
-    token = _step.set(_Step(key))
+def loop_key(key: Any, number: int = 0, *, repeats: bool = True) -> Iterator[None]:
+    """Makes what is drawn inside use the key of this step, or of this branch, which does not repeat anything."""
+    token = _step.set(_Step(key, number, repeats, _step.get()))
     try:
         yield
     finally:

@@ -79,7 +79,7 @@ def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
     key = key_for_loop()
 
     def run(branch: Callable[[], Any]) -> Any:
-        with loop_key(key):
+        with loop_key(key, repeats=False):
             return branch()
 
     if_true, if_false = functools.partial(run, true_fn), functools.partial(run, false_fn)
@@ -173,7 +173,8 @@ def _unroll(condition: Any, body: Any, state: Any, limit: int | None, all_of_it:
         if not going:
             break
         repetition.next()
-        state = _next(body, state)
+        with loop_key(None, steps):
+            state = _next(body, state)
         steps += 1
     return state, steps, True
 
