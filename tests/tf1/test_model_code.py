@@ -240,6 +240,34 @@ def test_what_is_not_there_says_what_to_use(call, advice):
         call()
 
 
+def test_keras_has_its_initializers_only():
+    """Old files give them to `tf.layers`. What Keras draws is narrower than what TensorFlow does, by default."""
+    keras = tf.keras.initializers
+    normal = {"he_normal": 2 / 50, "lecun_normal": 1 / 50, "glorot_normal": 2 / 150, "VarianceScaling": 1 / 50}
+    uniform = {"he_uniform": 2 / 50, "lecun_uniform": 1 / 50, "glorot_uniform": 2 / 150, "RandomUniform": 0.05**2 / 3}
+    cut = {"TruncatedNormal": 0.77 * 0.05**2, "truncated_normal": 0.77 * 0.05**2}
+    wide = {"RandomNormal": 0.05**2, "random_normal": 0.05**2, "normal": 0.05**2, "uniform": 0.05**2 / 3}
+    for name, variance in (normal | uniform | cut | wide).items():
+        made = np.asarray(getattr(keras, name)(seed=0)([50, 100]))
+        np.testing.assert_allclose(made.var(), variance, rtol=0.08, err_msg=name)
+    assert keras.Constant(2.0)([2]).tolist() == [2.0, 2.0] == [2 * x for x in keras.Ones()([2]).tolist()]
+    model = tf.transform(lambda x: tf.layers.dense(x, 2, kernel_initializer=keras.he_normal(), name="d"))
+    assert model.init(KEY, X)["d"]["kernel"].any()
+    with pytest.raises(AttributeError, match=r"`tf.keras.layers.Dense` is not in"):
+        tf.keras.layers.Dense(3)
+
+
+def test_files_find_what_contrib_has_of_tensorflow_itself():
+    """`tf.contrib.framework.sort`; and the scales of losses, which say what to do instead."""
+    from jscope.tf1.contrib.framework import argsort, sort
+    from jscope.tf1.contrib.mixed_precision import LossScaleOptimizer
+
+    ordered, order = tf.transform(lambda x: (sort(x), argsort(x))).apply({}, jnp.array([3.0, 1.0]))
+    assert (ordered.tolist(), order.tolist()) == ([1.0, 3.0], [1, 0])
+    with pytest.raises(AttributeError, match="divide its gradients by it"):
+        LossScaleOptimizer(None)
+
+
 def test_switches_between_the_versions_of_tensorflow_do_nothing():
     """Old programs begin with them."""
     assert tf.disable_v2_behavior() is tf.disable_eager_execution() is None

@@ -12,6 +12,7 @@ import jax
 
 from jscope.errors import JscopeError
 from jscope.tf1._errors import advised
+from jscope.tf1._ops import _keras_initializers
 
 
 # Old code asks `hasattr(tf, name)` and `getattr(tf, name, default)` to tell versions of TensorFlow apart, and Python
@@ -92,6 +93,7 @@ ADVICE: dict[str, str] = {
     "contrib.lookup": _STRING,
     "contrib.losses": "Use `tf.losses`, whose functions take the labels first.",
     "contrib.metrics": _METRICS,
+    "contrib.mixed_precision": "Multiply the loss by a number, and divide its gradients by it; bfloat16 needs neither.",
     "contrib.seq2seq": _DECODING,
     "contrib.summary": "Write what the model returns with a library for that, such as `clu` or `tensorboardX`.",
     "contrib.tpu": _TPU,
@@ -202,6 +204,9 @@ IMPORTED: dict[str, tuple[str, ...]] = {
         *("AUTOTUNE", "batch_and_drop_remainder", "group_by_window", "ignore_errors", "map_and_batch"),
         *("parallel_interleave", "prefetch_to_device", "shuffle_and_repeat", "unbatch"),
     ),
+    "contrib.mixed_precision": (
+        *("ExponentialUpdateLossScaleManager", "FixedLossScaleManager", "LossScaleManager", "LossScaleOptimizer"),
+    ),
     "contrib.seq2seq": (
         *("AttentionMechanism", "AttentionWrapper", "AttentionWrapperState", "BahdanauAttention", "BasicDecoder"),
         *("BasicDecoderOutput", "BeamSearchDecoder", "CustomHelper", "Decoder", "GreedyEmbeddingHelper", "Helper"),
@@ -225,6 +230,7 @@ def _has_gpu(*_: Any, **__: Any) -> bool:
 
 PRESENT: dict[str, dict[str, Any]] = {
     "estimator": {"ModeKeys": ModeKeys},
+    "keras": {"initializers": _keras_initializers},
     # By which models choose the order of the axes.
     "test": {"is_built_with_cuda": staticmethod(_has_gpu), "is_gpu_available": staticmethod(_has_gpu)},
 }

@@ -16,6 +16,8 @@ SHARED = ("math", "linalg", "random", "debugging")
 
 OTHER_NAMES = {
     "assert_true": "Assert",
+    "contrib.framework.argsort": "argsort",
+    "contrib.framework.sort": "sort",
     "linalg.adjoint": "matrix_transpose",
     "linalg.transpose": "matrix_transpose",
     "manip.reshape": "reshape",

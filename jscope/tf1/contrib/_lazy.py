@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 PACKAGE = __name__.rpartition(".")[0]
-NAMESPACES = ("data", "framework", "layers", "rnn", "seq2seq", "slim", "training")
+NAMESPACES = ("data", "framework", "layers", "mixed_precision", "rnn", "seq2seq", "slim", "training")
 
 
 def __getattr__(name: str) -> Any:

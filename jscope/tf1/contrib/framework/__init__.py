@@ -1,5 +1,6 @@
 """`tf.contrib.framework`: `arg_scope`, and the variables of models."""
 
+from jscope.tf1._lazy import finder
 from jscope.tf1._steps import assert_global_step as assert_global_step
 from jscope.tf1._steps import create_global_step as create_global_step
 from jscope.tf1._steps import get_global_step as get_global_step
@@ -25,3 +26,5 @@ from jscope.tf1.contrib.framework._variables import global_variable as global_va
 from jscope.tf1.contrib.framework._variables import local_variable as local_variable
 from jscope.tf1.contrib.framework._variables import model_variable as model_variable
 from jscope.tf1.contrib.framework._variables import variable as variable
+
+__getattr__, __dir__ = finder("contrib.framework")
