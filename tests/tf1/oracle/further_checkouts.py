@@ -288,6 +288,54 @@ def enet(tf, load, training=False):
     return run
 
 
+def official_resnet(tf, load):
+    module = load("official/resnet/resnet_model")
+    net = module.imagenet_resnet_v2_generator(module.bottleneck_block, [1, 1, 1, 1], 6, "channels_last")
+    return lambda images: net(images, is_training=True)
+
+
+def facenet(tf, load):
+    module = load("src/models/inception_resnet_v1")
+    return lambda images: module.inference(images, 1.0, phase_train=False, weight_decay=1e-4)[0]
+
+
+class Halved(int):
+    """A number that is divided as Python 2 did it."""
+
+    __truediv__ = int.__floordiv__
+
+
+def energy(tf, load):
+    flags = {"cclass": True, "downsample": False, "use_attention": False, "spec_norm": True, "spec_iter": 1}
+    utils, models = load("utils"), load("models")
+    for module in (utils, models):
+        vars(module).update(FLAGS=types.SimpleNamespace(**flags, spec_norm_val=1.0, spec_eval=False))
+
+    def run(images, labels):
+        net = models.ResNet32(num_filters=Halved(8))
+        made = net.construct_weights("energy")
+        # Not every weight is used, and TensorFlow normalizes those only that are asked for.
+        weights = [w for _, group in sorted(made.items()) for _, w in sorted(group.items())]
+        return net.forward(images, made, label=tf.one_hot(labels, 10)), weights
+
+    return run
+
+
+def optical_flow(tf, load):
+    for name in ("core_warp", "core_costvol", "model_base"):
+        load(f"tfoptflow/{name}")
+    net = load("tfoptflow/model_pwcnet").ModelPWCNet
+    sizes = {"pyr_lvls": 4, "flow_pred_lvl": 2, "search_range": 2, "use_dense_cx": True, "use_res_cx": True}
+
+    def run(pairs):
+        self = types.SimpleNamespace(dbg=False, opts=sizes)
+        for name in ("extract_features", "warp", "deconv", "corr", "predict_flow", "refine_flow"):
+            setattr(self, name, functools.partial(getattr(net, name), self))
+        return net.nn(self, pairs)
+
+    return run
+
+
 TOKENS = [ints(50, 2, 8), ints(2, 2, 8), ints(2, 2, 8)]
 STATES = [floats(5, 3), floats(5, 2)]
 GROWN = [floats(4, 8), floats(4, 3, 16, 16), floats(4, 2)]
@@ -315,6 +363,10 @@ FURTHER = {
     # Of two examples a norm makes 1 and -1, or anything where they are nearly equal.
     "pointnet": ("charlesq34/pointnet", pointnet, [floats(32, 16, 3), ints(40, 32)]),
     "sagan": ("taki0112/Self-Attention-GAN-Tensorflow", sagan, [floats(2, 1, 1, 16), floats(2, 16, 16, 3)]),
+    "official resnet": ("Sarasra/models", official_resnet, [floats(4, 224, 224, 3)]),
+    "facenet": ("davidsandberg/facenet", facenet, [floats(2, 160, 160, 3)]),
+    "energy": ("openai/ebm_code_release", energy, [floats(2, 32, 32, 3), ints(10, 2)]),
+    "pwc-net": ("philferriere/tfoptflow", optical_flow, [floats(2, 2, 64, 64, 3)]),
     "enet": ("kwotsin/TensorFlow-ENet", enet, [floats(2, 64, 64, 3)]),
     "enet, training": ("kwotsin/TensorFlow-ENet", functools.partial(enet, training=True), [floats(2, 64, 64, 3)]),
 }

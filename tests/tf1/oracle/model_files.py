@@ -45,6 +45,8 @@ IMPORTS = [
     (r"^(\s*)from tensorflow\.contrib\.(framework|layers)\.python\.\S+ import", r"\1from {root}.contrib.\2 import"),
     (r"^(\s*)from tensorflow\.contrib(\S*) import", r"\1from {root}.contrib\2 import"),
     (r"^(\s*)import tensorflow\.contrib\.(\S+) as (\w+)", r"\1from {root}.contrib import \2 as \3"),
+    # Parts of what is public in `tf`, some of which TensorFlow 2.21 does not have there any more.
+    (r"^from tensorflow\.python\.(?:framework|ops) import (\w+)$", r"from {package} import {name} as \1"),
     (r"^(\s*)from \. import", r"\1from nets import"),
 ]
 
@@ -154,8 +156,10 @@ def on_tensorflow(tf, case, load, inputs):
         model = case(tf, load)
         outs = flat(model(*map(tf.constant, inputs)))
         variables = tf.global_variables()
-        trained = tf.trainable_variables()
-        floats = [out for out in outs if out.dtype == tf.float32]
+        listed = tf.trainable_variables()
+        # Some models list their statistics among them, which are not trained.
+        trained = [v for v in listed if v.trainable]
+        floats = [out for out in outs if out.dtype.base_dtype == tf.float32]
         total = sum(tf.reduce_sum(out * weights(out.shape.as_list())) for out in floats)
         grads = tf.gradients(total, trained) if trained and floats else [None] * len(trained)
         updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
@@ -172,7 +176,7 @@ def on_tensorflow(tf, case, load, inputs):
         for _ in range(STEPS):
             session.run([outs, updates])
         return {
-            "variables": [(v.op.name, v.shape.as_list(), v in trained) for v in variables],
+            "variables": [(v.op.name, v.shape.as_list(), v in listed) for v in variables],
             "outs": found[0],
             "penalty": found[1],
             "grads": dict(zip([v.op.name for v in trained], found[2], strict=True)),
@@ -184,7 +188,8 @@ def on_jscope(case, load, inputs, compiled=True):
     def run(*arrays):
         outs = flat(case(tf1, load)(*arrays))
         penalty = tf1.losses.get_regularization_loss()
-        run.order = [v.op.name for v in tf1.global_variables()]
+        listed = tf1.trainable_variables()
+        run.order = [(v.op.name, v in listed) for v in tf1.global_variables()]
         return outs, penalty
 
     model = tf1.transform_with_state(run)
@@ -206,7 +211,7 @@ def on_jscope(case, load, inputs, compiled=True):
     for _ in range(STEPS - 1):
         after = step(params, after)[0][1][2]
     return {
-        "variables": [(name, list(specs[name].shape), specs[name].trainable) for name in order],
+        "variables": [(name, list(specs[name].shape), trained) for name, trained in order],
         "outs": list(map(np.asarray, outs)),
         "penalty": float(penalty),
         "grads": jscope.tree.flatten(grads),
