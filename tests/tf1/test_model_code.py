@@ -258,12 +258,16 @@ def test_keras_has_its_initializers_only():
 
 
 def test_files_find_what_contrib_has_of_tensorflow_itself():
-    """`tf.contrib.framework.sort`; and the scales of losses, which say what to do instead."""
-    from jscope.tf1.contrib.framework import argsort, sort
+    """`tf.contrib.framework.sort`, the home of its variables; and scales of losses, which say what to do instead."""
+    from jscope.tf1.contrib.framework import argsort, model_variable, sort
+    from jscope.tf1.contrib.framework.python.ops import variables
+    from jscope.tf1.contrib.framework.python.ops.variables import get_or_create_global_step
     from jscope.tf1.contrib.mixed_precision import LossScaleOptimizer
 
     ordered, order = tf.transform(lambda x: (sort(x), argsort(x))).apply({}, jnp.array([3.0, 1.0]))
     assert (ordered.tolist(), order.tolist()) == ([1.0, 3.0], [1, 0])
+    assert variables.model_variable is model_variable
+    assert get_or_create_global_step is tf.train.get_or_create_global_step
     with pytest.raises(AttributeError, match="divide its gradients by it"):
         LossScaleOptimizer(None)
 

@@ -131,7 +131,7 @@ def softmax(labels: Any, logits: Any, smoothing: Any) -> Any:
     """The cross entropy of the softmax with probabilities."""
     labels = _alike(labels, logits)
     if smoothing:
-        labels = labels * (1 - smoothing) + smoothing / labels.shape[1]
+        labels = labels * (1 - smoothing) + smoothing / labels.shape[-1]
     return _normalizing.softmax_cross_entropy_v1(labels, logits, None)
 
 
