@@ -336,6 +336,33 @@ def optical_flow(tf, load):
     return run
 
 
+def pegasus(tf, load, beam=0):
+    for name in ("attention", "beam_search", "decoding", "embedding", "timing", "transformer_block"):
+        load(f"pegasus/layers/{name}")
+    load("pegasus/models/base")
+    module = load("pegasus/models/transformer")
+
+    def run(inputs, targets):
+        model = module.TransformerEncoderDecoderModel(30, 16, 24, 2, 2, 2, 0.1, 0.0)
+        if beam:
+            return model.predict({"inputs": inputs}, 5, beam)["outputs"]
+        loss, outs = model({"inputs": inputs, "targets": targets}, False)
+        return loss, outs["logits"]
+
+    return run
+
+
+def ssd(tf, load):
+    load("nets/custom_layers"), load("nets/ssd_common")
+    module = load("nets/ssd_vgg_300")
+
+    def run(images):
+        with tf.contrib.slim.arg_scope(module.ssd_arg_scope(weight_decay=1e-4)):
+            return module.ssd_net(images, num_classes=3, is_training=False)[:3]
+
+    return run
+
+
 TOKENS = [ints(50, 2, 8), ints(2, 2, 8), ints(2, 2, 8)]
 STATES = [floats(5, 3), floats(5, 2)]
 GROWN = [floats(4, 8), floats(4, 3, 16, 16), floats(4, 2)]
@@ -367,6 +394,13 @@ FURTHER = {
     "facenet": ("davidsandberg/facenet", facenet, [floats(2, 160, 160, 3)]),
     "energy": ("openai/ebm_code_release", energy, [floats(2, 32, 32, 3), ints(10, 2)]),
     "pwc-net": ("philferriere/tfoptflow", optical_flow, [floats(2, 2, 64, 64, 3)]),
+    "pegasus": ("google-research/pegasus", pegasus, [ints(29, 2, 6) + 1, ints(29, 2, 5) + 1]),
+    "pegasus, beam search": (
+        "google-research/pegasus",
+        functools.partial(pegasus, beam=3),
+        [ints(29, 2, 6) + 1, ints(29, 2, 5) + 1],
+    ),
+    "ssd": ("balancap/SSD-Tensorflow", ssd, [floats(1, 300, 300, 3)]),
     "enet": ("kwotsin/TensorFlow-ENet", enet, [floats(2, 64, 64, 3)]),
     "enet, training": ("kwotsin/TensorFlow-ENet", functools.partial(enet, training=True), [floats(2, 64, 64, 3)]),
 }
