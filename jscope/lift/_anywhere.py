@@ -1,45 +1,67 @@
-"""Blocks that are traced for all places at once: the path of one is an argument, and inside, paths begin at the block.
+"""Blocks that are traced for all places at once: inside, paths begin there, and the place is an argument, or none.
 
 So JAX finds for the second of 48 equal layers what it traced for the first. A block for which it matters where it is
-runs at its own place instead: one whose options go by whole paths (`shared=` of `scan`, `wrt=` of `grad`), and under
-`remat` also one that looks at `scope.path`. (`jit` tells it the path that begins at the block.)
+runs at its own place instead: one whose options go by whole paths (`shared=` of `scan`, `wrt=` of `grad`), and one that
+looks at `scope.path`. (But `jit` tells it the path that begins at the block.)
 """
 
 from __future__ import annotations
 
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from jscope import _rng
 from jscope._scope import Scope
-from jscope.lift._pure import is_collecting
+from jscope._util._same import same
+from jscope.lift._pure import Effects, is_collecting
 from jscope.lift._view import Anywhere, PlaceMattersError, view
 
-_placed: dict[str, weakref.WeakSet[types.CodeType]] = {"jit": weakref.WeakSet(), "remat": weakref.WeakSet()}
-"""By lift, the codes of functions that were found to need their place: to try them without it would take time."""
+_BLOCKS = "jit", "remat"
+"""The lifts whose blocks are given the hash of their place. In others a place means more for those who draw."""
+
+_placed: set[Hashable] = set()
+"""What the functions are made of that were found to need their place, with the lift: to try again would take time."""
+
+_suspects: weakref.WeakSet[types.CodeType] = weakref.WeakSet()
+"""Their codes. Only functions of such a code are taken apart."""
 
 
 def anywhere(
-    lift: str, function: Callable[..., Any], run: Callable[..., Any], scope: Scope, /, *args: Any, **kwargs: Any
-) -> Any:
-    """Returns `run(scope, *args)`, at no place in particular if `function` can do without."""
-    code = getattr(function, "__code__", None)
-    # Specs need the full paths, and so do getters, unless they say that they do not.
-    free = not is_collecting(scope) and all(getattr(g, "ignores_path", False) for g in scope._context.getters)
-    if free and code not in _placed[lift]:
+    lift: str, functions: Sequence[Callable[..., Any]], run: Callable[[Scope], tuple[Any, Effects]], scope: Scope
+) -> tuple[Any, Effects]:
+    """Returns `run(scope)`, at no place in particular if the user's `functions` can do without."""
+    codes = [function.__code__ for function in functions if hasattr(function, "__code__")]
+    needs_place = not _suspects.isdisjoint(codes) and (lift, same(functions).parts) in _placed
+    if _may_be_anywhere(lift, scope) and not needs_place:
         inside = view(scope, scope._params, scope._state, anchor=_anchor(scope, lift))
         try:
-            return run(inside, *args, **kwargs)
+            return run(inside)
         except PlaceMattersError:
-            if code is not None:
-                _placed[lift].add(code)
+            _remember(lift, functions, codes)
         except Exception:
-            # Under `remat` it goes wrong again below, where messages have whole paths.
+            # It goes wrong again below, where messages have whole paths.
             if lift == "jit":
                 raise
-    return run(placed(scope), *args, **kwargs)
+    return run(placed(scope) if lift in _BLOCKS else scope)
+
+
+def _remember(lift: str, functions: Sequence[Callable[..., Any]], codes: list[types.CodeType]) -> None:
+    found = same(functions)
+    if found.by_value:
+        # The limit is for programs that make functions without end, each of other parts.
+        if len(_placed) >= 512:
+            _placed.clear()
+        _placed.add((lift, found.parts))
+        _suspects.update(codes)
+
+
+def _may_be_anywhere(lift: str, scope: Scope) -> bool:
+    # Specs need the full paths, and so do getters, unless they say that they do not.
+    getters = scope._context.getters
+    blind = not getters or all(getattr(getter, "ignores_path", False) for getter in getters)
+    return blind and not is_collecting(scope) and (lift in _BLOCKS or not scope.has_rng)
 
 
 def placed(scope: Scope) -> Scope:
@@ -50,8 +72,8 @@ def placed(scope: Scope) -> Scope:
 def _anchor(scope: Scope, lift: str) -> Anywhere:
     """Returns the anchor of a block, with the hash of its place for who draws inside."""
     outer = scope._context.anchor
-    # By hand, `remat` has no such argument. A block that is given a key inside will say so.
-    if (lift == "remat" and not scope.has_rng) or (isinstance(outer, Anywhere) and not outer.is_known):
+    # By hand, only a compiled one could have such an argument. A block that is given a key inside will say so.
+    if (lift != "jit" and not scope.has_rng) or (isinstance(outer, Anywhere) and not outer.is_known):
         return Anywhere("", None, lift=lift)
     shared = {} if outer is None else {stream: _rng.anchor("", scope.lanes(stream)) for stream in outer.shared}
     return Anywhere("", _rng.anchor("", scope.lanes()).lanes, shared, lift)

@@ -149,10 +149,9 @@ def _finished(lift: str, function: Callable[..., Any], run: Callable[..., Any]) 
         # The note names the path that the caller knows, so it goes by the scope out here.
         scope = with_values(scope)
         with explaining(scope, lift, function):
-            if lift in ("jit", "remat"):
-                out, effects = anywhere(lift, function, run, scope, *args, **kwargs)
-            else:
-                out, effects = run(placed(scope), *args, **kwargs)
+            crossed = lambda scope: run(scope, *args, **kwargs)  # noqa: E731
+            anyhow = lift != "shard_map"
+            out, effects = anywhere(lift, [function], crossed, scope) if anyhow else crossed(placed(scope))
         commit(scope, effects)
         return out
 

@@ -15,6 +15,7 @@ from jscope import _path
 from jscope._scope import Scope
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, NativeTransformError, StateError
+from jscope.lift._anywhere import anywhere
 from jscope.lift._eager import compiled
 from jscope.lift._kept import keeping
 from jscope.lift._pure import Effects, commit, explaining, is_collecting, pure, run_pure, with_values
@@ -42,9 +43,14 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], s
     if is_collecting(scope):
         with explaining(scope, "cond", *branches):
             return jax.lax.cond(pred, *_collecting_branches(scope, branches), *operands)
+
     # All state, since both branches must return the same variables, whichever they write.
-    with explaining(scope, "cond", *branches), _sowing_alike(scope, branches, operands), keeping(scope) as keep:
-        out, effects = compiled(scope, _cond, *(keep(f, run_pure, True) for f in branches))(pred, scope, *operands)
+    def run(scope: Scope) -> tuple[Any, Effects]:
+        with _sowing_alike(scope, branches, operands), keeping(scope) as keep:
+            return compiled(scope, _cond, *(keep(f, run_pure, True) for f in branches))(pred, scope, *operands)
+
+    with explaining(scope, "cond", *branches):
+        out, effects = anywhere("cond", branches, run, scope)
     commit(scope, effects)
     return out
 
@@ -68,8 +74,13 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], scope: Scope, *op
     if is_collecting(scope):
         with explaining(scope, "switch", *branches):
             return jax.lax.switch(index, _collecting_branches(scope, branches), *operands)
-    with explaining(scope, "switch", *branches), _sowing_alike(scope, branches, operands), keeping(scope) as keep:
-        out, effects = compiled(scope, _switch, *(keep(f, run_pure, True) for f in branches))(index, (scope, *operands))
+
+    def run(scope: Scope) -> tuple[Any, Effects]:
+        with _sowing_alike(scope, branches, operands), keeping(scope) as keep:
+            return compiled(scope, _switch, *(keep(f, run_pure, True) for f in branches))(index, (scope, *operands))
+
+    with explaining(scope, "switch", *branches):
+        out, effects = anywhere("switch", branches, run, scope)
     commit(scope, effects)
     return out
 
@@ -93,17 +104,22 @@ def while_loop(
             refusal = "in the condition of a while_loop: create it before the loop"
             reading = lambda val: cond_fn(lifted_view(scope, refusal=refusal), val)  # noqa: E731
             return jax.lax.while_loop(reading, lambda val: body_fn(lifted_view(scope), val), init)
-        # The body first: it draws what the unrolled loop would.
-        places = tuple(view(scope, scope._params, {}, carried=copies(scope, tells=False).carried) for _ in range(2))
-        # A loop that draws no keys is the loop that one would write by hand.
-        count = jnp.uint32(0) if scope.has_rng else None
-        loop = Loop(places, dict(_path.items(scope._state)), init, count)
-        options = streams, scope._context.sharer
-        with keeping(scope) as keep:
-            steps = keep(cond_fn, _while_condition, *options), keep(body_fn, _while_body, *options)
-            last = compiled(scope, jax.lax.while_loop, *steps)(loop)
-    commit(scope, Effects(last.state, {}))
-    return last.carry
+
+        def run(scope: Scope) -> tuple[Any, Effects]:
+            # The body first: it draws what the unrolled loop would.
+            places = tuple(view(scope, scope._params, {}, carried=copies(scope, tells=False).carried) for _ in range(2))
+            # A loop that draws no keys is the loop that one would write by hand.
+            count = jnp.uint32(0) if scope.has_rng else None
+            loop = Loop(places, dict(_path.items(scope._state)), init, count)
+            options = streams, scope._context.sharer
+            with keeping(scope) as keep:
+                steps = keep(cond_fn, _while_condition, *options), keep(body_fn, _while_body, *options)
+                last = compiled(scope, jax.lax.while_loop, *steps)(loop)
+            return last.carry, Effects(last.state, {})
+
+        out, effects = anywhere("while_loop", (cond_fn, body_fn), run, scope)
+    commit(scope, effects)
+    return out
 
 
 def fori_loop(
@@ -133,15 +149,19 @@ def fori_loop(
                 lower, upper, lambda i, val: body_fn(lifted_view(scope), i, val), init, unroll=unroll
             )
 
-        place = view(scope, scope._params, {}, carried=copies(scope, tells=False).carried)
-        loop = Loop(place, dict(_path.items(scope._state)), init)
-        with keeping(scope) as keep:
-            step = keep(body_fn, _fori_body, streams, scope._context.sharer)
-            # To be unrolled, its bounds must be known to the program.
-            run = functools.partial(_fori_loop, step, unroll=unroll) if unroll else compiled(scope, _fori_loop, step)
-            last = run(lower, upper, loop)
-    commit(scope, Effects(last.state, {}))
-    return last.carry
+        def run(scope: Scope) -> tuple[Any, Effects]:
+            place = view(scope, scope._params, {}, carried=copies(scope, tells=False).carried)
+            loop = Loop(place, dict(_path.items(scope._state)), init)
+            with keeping(scope) as keep:
+                step = keep(body_fn, _fori_body, streams, scope._context.sharer)
+                # To be unrolled, its bounds must be known to the program.
+                known = functools.partial(_fori_loop, step, unroll=unroll)
+                last = (known if unroll else compiled(scope, _fori_loop, step))(lower, upper, loop)
+            return last.carry, Effects(last.state, {})
+
+        out, effects = anywhere("fori_loop", [body_fn], run, scope)
+    commit(scope, effects)
+    return out
 
 
 # JAX's own, as `compiled` calls them: the functions first.

@@ -89,7 +89,7 @@ class pure(Generic[P, R]):
         scope = with_values(scope)
         with _inner_frame(scope) as frame:
             out = self.fn(view(scope, scope._params, frame.crossing.state, frame=frame), *args, **kwargs)
-        if frame.looked and lift_of_block(scope) == "remat":
+        if frame.looked and lift_of_block(scope) not in (None, "jit"):
             raise PlaceMattersError
         after, old = dict(_path.items(frame.crossing.state)), dict(_path.items(scope._state))
         # Values may be traced, so they are told apart by identity: what was not written is the object that came in.

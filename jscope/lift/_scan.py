@@ -26,10 +26,11 @@ from jscope._util import _text
 from jscope._util._stack import call_site
 from jscope._util._text import scope_at
 from jscope.errors import InvalidArgumentError, MissingVariableError, ShapeMismatchError
+from jscope.lift._anywhere import anywhere
 from jscope.lift._eager import compiled
 from jscope.lift._kept import keeping
 from jscope.lift._once import once
-from jscope.lift._pure import commit, explaining, is_collecting, run_pure, with_values
+from jscope.lift._pure import Effects, commit, explaining, is_collecting, run_pure, with_values
 from jscope.lift._slices import Slices, placeholder_slices, stacked_values, with_slices
 from jscope.lift._view import at_index, copies, lifted_view, shared_streams, sharing, view, whole_path
 
@@ -131,7 +132,15 @@ def _looped(
             one = with_slices(scope, placeholder_slices(stacked_values(scope, size, shared)))
             collected = lambda c, x: _pair(scope, body(lifted_view(one, stack, shared=shared), c, x))  # noqa: E731
             return jax.lax.scan(collected, carry, xs, **loop)
-        return _scan(body, scope, carry, xs, divided(scope, shared, size), index_of_copies(scope, size, streams), loop)
+
+        def run(scope: Scope) -> tuple[Any, Effects]:
+            place = index_of_copies(scope, size, streams)
+            return _scan(body, scope, carry, xs, divided(scope, shared, size), place, loop)
+
+        by_paths = shared not in (None, EVERYTHING)
+        out, effects = run(scope) if by_paths else anywhere(called.lift, [called.function], run, scope)
+        commit(scope, effects)
+    return out
 
 
 def _scan(
@@ -142,7 +151,7 @@ def _scan(
     variables: Divided,
     place: tuple[Any, tuple[str, ...]],
     loop: dict[str, Any],
-) -> tuple[Any, Any]:
+) -> tuple[Any, Effects]:
     params, own_params, state, own_state, values = variables
     index, streams = place
     copied = None if index is None else copies(scope, tells=True)
@@ -153,8 +162,7 @@ def _scan(
         step = keep(body, _step, streams, scope._context.sharer)
         last, (ys, effects) = compiled(scope, jax.lax.scan, step, **loop)(*loop_in)
     uses = effects.uses if copied is None else indexed(effects.uses, copied.number)
-    commit(scope, replace(effects, state={**last.state, **effects.state}, uses=uses))
-    return last.carry, ys
+    return (last.carry, ys), replace(effects, state={**last.state, **effects.state}, uses=uses)
 
 
 def _step(
@@ -267,8 +275,8 @@ def divided(scope: Scope, shared: str | None, size: Any) -> Divided:
 def divide(scope: Scope, tree: Any, shared: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the variables below a scope, by name: the shared ones and the stacked ones."""
     flat = dict(_path.items(tree))
-    if shared is None:
-        return {}, flat
+    if shared is None or shared == EVERYTHING:
+        return ({}, flat) if shared is None else (flat, {})
     path = whole_path(scope)
     common = {name for name in flat if re.search(shared, _path.join(path, name))}
     return {name: flat[name] for name in flat if name in common}, {n: v for n, v in flat.items() if n not in common}

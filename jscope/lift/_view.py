@@ -70,7 +70,7 @@ class Anywhere(_rng.Anchor):
     """The anchor of a block that runs for many places: inside, paths begin at the block.
 
     Attributes:
-      lift: What made it so: `jit` or `remat`.
+      lift: What made it so.
     """
 
     lift: str = field(default="", metadata={"static": True})

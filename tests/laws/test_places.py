@@ -15,7 +15,22 @@ from tests.crossed import mostly_slow
 from tests.models import KEY
 
 X = jnp.ones(3)
-LIFTS = {"jit": jscope.jit, "remat": jscope.remat}
+LIFTS = {
+    "jit": jscope.jit,
+    "remat": jscope.remat,
+    "cond": lambda f: lambda s, x: jscope.cond(x.sum() > -1e9, f, nothing, s, x),
+    "switch": lambda f: lambda s, x: jscope.switch(1, [nothing, f], s, x),
+    "scan": lambda f: (
+        lambda s, x: jscope.scan(lambda s, x, _: (f(s, x), None), s, x, length=1, shared="", rng="shared")[0]
+    ),
+    "map": lambda f: lambda s, x: jscope.map(f, s, x[None], rng="shared")[0],
+    "while_loop": lambda f: (
+        lambda s, x: jscope.while_loop(
+            lambda _, v: v[0] < 1, lambda s, v: (v[0] + 1, f(s, v[1])), s, (0, x), rng="shared"
+        )[1]
+    ),
+    "fori_loop": lambda f: lambda s, x: jscope.fori_loop(0, 1, lambda s, _, x: f(s, x), s, x, rng="shared"),
+}
 TWO = jscope.initializers.constant(2.0)
 
 
@@ -74,17 +89,25 @@ def differentiates_by_a_whole_path(s, x):
 def counts(s, x):
     n = s.get_variable("n", (), initializer=jscope.initializers.zeros, trainable=False)
     s.assign("n", n + 1)
-    s.sow("seen", x.sum())
     return noisy(s, x) + n
 
 
-ALIKE = [scaled, noisy, counts, gets_a_key]
+def sows(s, x):
+    s.sow("seen", x.sum())
+    return noisy(s, x)
+
+
+def nothing(s, x):
+    return x
+
+
+ALIKE = [scaled, noisy, counts, sows, gets_a_key]
 NEED_THEIR_PLACE = [shares_by_a_whole_path, differentiates_by_a_whole_path, gets_a_key_in_a_loop, gets_a_key_in_a_block]
 LOOK = [looks, looks_between_two_draws, looks_in_a_loop, looks_in_a_branch, looks_in_a_native_transform]
 LOOK += [looks_in_a_block]
 
 
-def outcomes(lift, block, key):
+def outcomes(lift, block, key, differentiable=True):
     """Outputs, state, sown values and gradients of two blocks, twice without `jit` and once with it."""
 
     def model(s, x):
@@ -95,25 +118,36 @@ def outcomes(lift, block, key):
     if key is not None:
         model = model.with_rng(key)
     run = functools.partial(model.capture("seen").apply, params, state, X)
+    found = [run(), run(), jax.jit(run)()]
+    if not differentiable:
+        return found
     gradient = jax.grad(lambda params: model.apply(params, state, X)[0].sum())
-    return [run(), run(), jax.jit(run)(), gradient(params), jax.jit(gradient)(params)]
+    return [*found, gradient(params)]
 
 
-BLOCKS = {
-    f"{name} of {block.__name__}": (lift, block)
-    for name, lift in LIFTS.items()
-    for block in (*ALIKE, *NEED_THEIR_PLACE, *(LOOK if name == "remat" else ()))
-}
+# A branch creates what the others create; what loops sow is stacked, or refused; and `jit` has paths of its own.
+REFUSED = {(lift, block) for lift in LIFTS for block in (counts, sows) if lift not in ("jit", "remat")}
+REFUSED = REFUSED - {(lift, counts) for lift in ("scan", "map", "while_loop", "fori_loop")}
+REFUSED |= {("jit", block) for block in LOOK}
 KEYS = {"with a key": KEY(3), "without": None}
-QUICK = "remat of looks", "remat of counts", "remat of gets_a_key", "jit of differentiates_by_a_whole_path"
+# Loops and branches that draw are run at their place anyway; `map` and `switch` are made as `scan` and `cond` are.
+CASES = {
+    f"{lift} of {block.__name__}, {key}": (LIFTS[lift], block, KEYS[key])
+    for lift in LIFTS
+    for block in (*ALIKE, *NEED_THEIR_PLACE, *LOOK)
+    for key in KEYS
+    if (lift, block) not in REFUSED
+    and (lift in ("jit", "remat") or (lift not in ("map", "switch") and KEYS[key] is None))
+}
+QUICK = ["remat of looks, with a key", "remat of gets_a_key, with a key", "scan of looks_in_a_branch, without"]
+QUICK += ["remat of counts, without", "jit of differentiates_by_a_whole_path, without"]
 
 
-@pytest.mark.parametrize("case", mostly_slow(BLOCKS, *QUICK))
-@pytest.mark.parametrize("key", mostly_slow(KEYS, "with a key"))
-def test_a_block_computes_what_it_does_without_the_lift(case, key):
+@pytest.mark.parametrize("case", mostly_slow(CASES, *QUICK))
+def test_a_block_computes_what_it_does_without_the_lift(case):
     """Whatever depends on its place: what it draws, which variables it shares, what it makes of its path."""
-    lift, block = BLOCKS[case]
-    lifted, plain = (outcomes(each, block, KEYS[key]) for each in (lift, lambda f: f))
+    lift, block, key = CASES[case]
+    lifted, plain = (outcomes(each, block, key, lift != LIFTS["while_loop"]) for each in (lift, lambda f: f))
     chex.assert_trees_all_close(lifted, plain, rtol=1e-6)
 
 
@@ -128,10 +162,14 @@ def runs(function, call):
     return len(found)
 
 
-@pytest.mark.parametrize("lift", LIFTS)
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize(
+    ("lift", "key"), [*((lift, "without") for lift in LIFTS), ("jit", "with a key"), ("remat", "with a key")]
+)
 def test_equal_blocks_are_traced_once(lift, key):
-    """As functions of arrays are by hand; at whatever depth, and again in the gradient."""
+    """As functions of arrays are by hand; at whatever depth, and again in the gradient.
+
+    (In loops and branches that draw, a place is more than its hash: those are traced at each.)
+    """
 
     def block(s, x):
         return noisy(s / "inner", x)
@@ -144,10 +182,8 @@ def test_equal_blocks_are_traced_once(lift, key):
     model = jscope.transform(model)
     params = model.init(KEY(0), X)
     model = model if KEYS[key] is None else model.with_rng(KEYS[key])
-    found = [
-        runs(block, lambda call=call: jax.make_jaxpr(lambda *args: call(*args))(params, X))
-        for call in (model.apply, jax.grad(model.apply), model.apply)
-    ]
+    calls = [model.apply, model.apply if lift == "while_loop" else jax.grad(model.apply), model.apply]
+    found = [runs(block, lambda call=call: jax.make_jaxpr(lambda *args: call(*args))(params, X)) for call in calls]
     assert found == [1, 0, 0]
 
 

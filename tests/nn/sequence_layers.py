@@ -120,16 +120,21 @@ def nothing(x, count=1):
     return zeros if count == 1 else (zeros, zeros)
 
 
-def over_time(step, v, x, count=1, reverse=False):
-    first = nothing(jax.ShapeDtypeStruct((x.shape[0], 6), x.dtype), count)
-
+# The same each time: JAX traces the body of a loop once, in whichever direction it goes.
+@functools.cache
+def in_turn(step):
     def body(carry, x):
         v, carry = carry
         carry, y = step(v, carry, x)
         return (v, carry), y
 
+    return body
+
+
+def over_time(step, v, x, count=1, reverse=False):
+    first = nothing(jax.ShapeDtypeStruct((x.shape[0], 6), x.dtype), count)
     # What is carried on unchanged becomes a constant of the loop; so do the variables of `jscope.scan`, in this order.
-    _, ys = jax.lax.scan(body, (v, first), jnp.moveaxis(x, 1, 0), reverse=reverse)
+    _, ys = jax.lax.scan(in_turn(step), (v, first), jnp.moveaxis(x, 1, 0), reverse=reverse)
     return jnp.moveaxis(ys, 0, 1)
 
 
