@@ -69,6 +69,12 @@ def is_array(value: Any) -> bool:
     return (isinstance(value, Tracer) and value.aval.__class__ is ShapedArray) or isinstance(value, jax.Array)
 
 
+def absolute(value: Any) -> Any:
+    """Returns `abs(value)`, whose slope at zero is zero, as in TensorFlow. In JAX it is one."""
+    real = is_array(value) and jnp.issubdtype(value.dtype, jnp.floating)
+    return value * jnp.sign(value) if real else abs(value)
+
+
 def unwrap(value: Any) -> Any:
     """Returns the array that `value` stands for, or `value` itself."""
     return value.value() if isinstance(value, ArrayLike) else value

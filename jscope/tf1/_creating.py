@@ -234,7 +234,7 @@ def _find_in_params(ambient: Ambient, request: VariableRequest, path: str) -> Va
     value = _bridge.find(core_scope, path, shape)
     # The dtype that `init` recorded, by which reuse compares: params may have been cast since.
     if _initial.is_constant(request.initializer):
-        dtype = _dtypes.as_constant(unwrap(request.initializer)).dtype
+        dtype = _initial.dtype_of_constant(request.initializer)
     else:
         dtype = request.dtype if shape is not None else getattr(value, "dtype", None)
     # A creator may have made it state in `init`; creators do not run here, so the trees say what it became.

@@ -16,10 +16,9 @@ from jscope._util._stack import call_site
 from jscope.tf1 import _bridge, _creating, _dtypes, _partition, _reuse
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._arguments import VariableAggregation, VariableSynchronization, resolve_synchronization
-from jscope.tf1._arrays import unwrap
 from jscope.tf1._collections import GraphKeys
 from jscope.tf1._errors import ArgumentError, advised
-from jscope.tf1._initial import is_constant
+from jscope.tf1._initial import dtype_of_constant, is_constant
 from jscope.tf1._request import VariableRequest
 from jscope.tf1._scopes import VariableScope, as_reuse
 from jscope.tf1._shapes import TensorShape, as_shape
@@ -297,7 +296,7 @@ def _check_constant_dtype(request: VariableRequest) -> None:
     dtype = request.dtype
     if dtype is None or not is_constant(request.initializer):
         return
-    found = _dtypes.as_constant(unwrap(request.initializer)).dtype
+    found = dtype_of_constant(request.initializer)
     if _dtypes.name(found) != _dtypes.name(dtype):
         raise ArgumentError(
             advised(

@@ -24,6 +24,7 @@ from jscope.tf1 import _dtypes, initializers
 from jscope.tf1._arrays import unwrap
 from jscope.tf1._errors import ArgumentError, advised
 from jscope.tf1._shapes import TensorShape, as_shape
+from jscope.tf1._tensors import Undrawn
 
 NOT_VALID = (
     "The initializer passed is not valid. It should be a callable with no arguments and the shape should not be "
@@ -64,7 +65,7 @@ def initial_value(
 ) -> InitialValue:
     """Returns what the variable `name` begins with, after all the checks that TensorFlow makes on creation."""
     if is_constant(initializer):
-        return initial_value_of_constant(unwrap(initializer))
+        return _initial_value_of_tensor(initializer)
     if initializer is None:
         initializer = _default(name, shape, dtype)
     if inspect.isclass(initializer):
@@ -93,13 +94,25 @@ def initial_value_of_variable(name: str, dtype: Any, initial: Any) -> InitialVal
     """Returns what `tf1.Variable(initial, dtype=dtype)` begins with."""
     if callable(initial) and not hasattr(initial, "value"):
         return initial_value(name, None, dtype, initial)
+    return _initial_value_of_tensor(initial, dtype)
+
+
+def dtype_of_constant(initial: Any) -> Any:
+    """Returns the dtype of the value that a variable begins with."""
+    # In a call without a key it has no value, but what would make it says what that would be.
+    if isinstance(initial, Undrawn) and initial.recipe is not None:
+        return _shape_and_dtype_of(initial.recipe).dtype
+    return _dtypes.as_constant(unwrap(initial)).dtype
+
+
+def _initial_value_of_tensor(initial: Any, dtype: Any = None) -> InitialValue:
     recipe = getattr(initial, "recipe", None)
-    if recipe is not None:
-        # It was drawn, or filled, of nothing but constants: so it is done again, with the variable's own key.
-        value = jnp.asarray(unwrap(initial))
-        found = value.dtype if dtype is None else dtype
-        return InitialValue(functools.partial(_run_recipe, recipe), TensorShape(value.shape), found)
-    return initial_value_of_constant(unwrap(initial), dtype)
+    if recipe is None:
+        return initial_value_of_constant(unwrap(initial), dtype)
+    # It was drawn, or filled, of nothing but constants: so it is done again, with the variable's own key.
+    value = jnp.asarray(unwrap(initial))
+    found = value.dtype if dtype is None else dtype
+    return InitialValue(functools.partial(_run_recipe, recipe), TensorShape(value.shape), found)
 
 
 def _run_recipe(recipe: Callable[[], Any], key: Key | None, shape: Shape, dtype: Any) -> jax.Array:

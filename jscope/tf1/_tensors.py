@@ -23,9 +23,10 @@ from jax.core import Tracer
 from jax.interpreters.partial_eval import DynamicJaxprTracer
 
 from jscope import _path
+from jscope.errors import MissingRngError
 from jscope.tf1 import _dtypes
 from jscope.tf1._ambient import current_or_none
-from jscope.tf1._arrays import ArrayLike, is_array, unwrap
+from jscope.tf1._arrays import ArrayLike, absolute, is_array, unwrap
 from jscope.tf1._dtypes import DType
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._shapes import TensorShape, as_shape, shape_of
@@ -44,6 +45,8 @@ class TensorLike(ArrayLike):
     """What tensors and variables have in common: shape and dtype as TensorFlow has them, and operators."""
 
     __slots__ = ()
+
+    recipe: Callable[[], Any] | None = None
 
     @property
     def shape(self) -> TensorShape:
@@ -66,6 +69,8 @@ class TensorLike(ArrayLike):
 
     def __getitem__(self, index: Any) -> Any:
         indices = tuple(map(_index, index)) if isinstance(index, tuple) else _index(index)
+        if self.recipe is not None:
+            return of_recipes(lambda x: x.operand()[indices], (self,), "strided_slice")
         return result(self, None, self.operand()[indices], "strided_slice")
 
     def __iter__(self) -> Iterator[Any]:
@@ -161,6 +166,33 @@ def as_array(value: Any) -> Any:
 def is_static(value: Any) -> bool:
     """Whether a value is known while JAX traces."""
     return not is_array(value)
+
+
+def is_remakable(value: Any) -> bool:
+    """Whether a value is static or has a recipe, or all in a list are or do."""
+    if value.__class__ in (list, tuple):
+        return all(map(is_remakable, value))
+    if isinstance(value, TensorLike):
+        return value.recipe is not None or (value.__class__ is Tensor and is_static(value.value()))
+    return is_static(value)
+
+
+def remade(value: Any) -> Any:
+    """Returns a value with new ones in the place of those that have a recipe."""
+    if value.__class__ in (list, tuple):
+        return [remade(item) for item in value]
+    return value if getattr(value, "recipe", None) is None else tensor(value.recipe())
+
+
+def of_recipes(compute: Callable[..., Any], given: tuple[Any, ...], name: str | None) -> Any:
+    """Returns the tensor of `compute(*given)`, of which something has a recipe; so has the tensor, where it can."""
+    try:
+        out = tensor(compute(*given), name)
+    except MissingRngError as error:
+        out = Undrawn(error, name)
+    if is_remakable(list(given)):
+        out.recipe = lambda: compute(*map(remade, given))
+    return out
 
 
 def below_name_scope(name: str) -> str:
@@ -294,26 +326,38 @@ def _ready_for_lax(x: Any, y: Any) -> tuple[Any, Any] | None:
 
 def _operator(word: str, name: str) -> Callable[[Any, Any], Any]:
     function, compiled = _computing(word), _compiled(word)
+    compute = lambda self, other: function(*operands(self, other))  # noqa: E731
 
     # Where nothing is traced, what is done around a program takes longer than the program. So of two arrays of one rank
     # nothing is asked but what they are; everything else goes the long way, to the same end.
     def operate(self: Any, other: Any) -> Any:
+        if self.recipe is not None or getattr(other, "recipe", None) is not None:
+            return of_recipes(compute, (self, other), name)
         if self.__class__ is Tensor and self._value.__class__ in _ARRAYS and isinstance(other, TensorLike):
             x, y = self._value, other.value()
             if y.__class__ in _ARRAYS and x.ndim == y.ndim:
                 return _named(compiled(x, y), name)
-        return result(self, other, function(*operands(self, other)), name)
+        return result(self, other, compute(self, other), name)
 
     return operate
 
 
 def _reflected(word: str, name: str) -> Callable[[Any, Any], Any]:
     function = _computing(word)
-    return lambda self, other: result(self, other, function(*operands(other, self)), name)
+    compute = lambda self, other: function(*operands(other, self))  # noqa: E731
+
+    def operate(self: Any, other: Any) -> Any:
+        # Of two tensors Python asks the first one, so here the other one has no recipe.
+        if self.recipe is not None:
+            return of_recipes(compute, (self, other), name)
+        return result(self, other, compute(self, other), name)
+
+    return operate
 
 
 def _unary(function: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
-    return lambda self: tensor(function(self.operand()), name)
+    compute = lambda self: function(self.operand())  # noqa: E731
+    return lambda self: tensor(compute(self), name) if self.recipe is None else of_recipes(compute, (self,), name)
 
 
 _BINARY = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift", "rshift"]
@@ -323,8 +367,9 @@ for _word in _BINARY:
     setattr(TensorLike, f"__r{_plain}__", _reflected(_word, _plain))
 for _word, _name in {"lt": "Less", "le": "LessEqual", "gt": "Greater", "ge": "GreaterEqual"}.items():
     setattr(TensorLike, f"__{_word}__", _operator(_word, _name))
-for _word, _name in {"neg": "Neg", "pos": "Pos", "abs": "Abs", "invert": "LogicalNot"}.items():
+for _word, _name in {"neg": "Neg", "pos": "Pos", "invert": "LogicalNot"}.items():
     setattr(TensorLike, f"__{_word}__", _unary(getattr(operator, _word), _name))
+TensorLike.__abs__ = _unary(absolute, "Abs")  # pyright: ignore[reportAttributeAccessIssue]
 
 
 for _kind in (Tensor, Undrawn):

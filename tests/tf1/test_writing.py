@@ -12,6 +12,7 @@ import pytest
 
 import jscope
 from jscope import errors, tf1
+from tests.crossed import mostly_slow
 from tests.tf1.tools import KEY, err, gv, run, vs
 
 
@@ -135,6 +136,45 @@ def test_variables_begin_with_what_an_initializer_returns():
     assert (params["a"] != params["b"]).any()
     assert 0.0 < abs(params["a"]).max() < (6 / 7) ** 0.5
     assert model.apply(params, jnp.zeros((2, 3))).tolist() == [[2.0] * 4] * 2
+
+
+DRAWN = {
+    "product": lambda: tf1.random_normal([3, 4]) * 0.1,
+    "reflected": lambda: 0.1 * tf1.random_normal([3, 4]),
+    "negative": lambda: -tf1.abs(tf1.truncated_normal([3, 4])),
+    "part": lambda: tf1.random_uniform([5, 4], 1.0, 2.0)[1:4],
+    "of an operation": lambda: tf1.div(tf1.random_normal([3, 4]), np.sqrt(3.0)),
+    "beside zeros": lambda: tf1.concat([tf1.zeros([1, 4]), tf1.random_normal([2, 4])], axis=0),
+    "of an initializer": lambda: tf1.concat([tf1.zeros([1, 4]), tf1.random_normal_initializer()([2, 4])], 0) * 2.0,
+    "of two": lambda: tf1.random_normal([3, 1]) + tf1.random_normal([1, 4]),
+}
+
+
+@pytest.mark.parametrize("asked", [tf1.Variable, lambda value, name: tf1.get_variable(name, initializer=value)])
+@pytest.mark.parametrize("case", mostly_slow(DRAWN, "of an initializer"))
+def test_variables_begin_with_what_is_made_of_what_is_drawn(case, asked):
+    """It is made again with the variable's own key; `apply` needs none, nor does it ask what the values are."""
+
+    def f():
+        a, b = (asked(DRAWN[case](), name=name) for name in "ab")
+        return a + b
+
+    model = tf1.transform(f)
+    params, other = model.init(KEY), model.init(jax.random.key(7))
+    for one, two in ((params["a"], params["b"]), (params["a"], other["a"])):
+        assert one.shape == (3, 4)
+        assert not np.any(one[1:] == two[1:])
+    np.testing.assert_allclose(jax.jit(model.init)(KEY)["a"], params["a"], 1e-6)
+    for apply in (model.apply, jax.jit(model.apply), model.with_rng(KEY).apply):
+        np.testing.assert_allclose(apply(params), params["a"] + params["b"], 1e-6)
+
+
+def test_what_depends_on_data_is_not_made_again():
+    """Nor hides that a key is missing: the error comes where the sum with the data is used."""
+    model = tf1.transform(lambda x: tf1.Variable(x * tf1.random_normal([2], seed=1), name="v") + 0.0)
+    assert model.init(KEY, jnp.zeros(2))["v"].tolist() == [0.0, 0.0]
+    with pytest.raises(errors.MissingRngError, match="with_rng"):
+        tf1.transform(lambda x: x + tf1.random_normal([2]) * 0.5).apply({}, jnp.ones(2))
 
 
 def test_what_an_initializer_returns_is_an_error_where_it_is_used():

@@ -7,8 +7,7 @@ values only is static.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -17,7 +16,7 @@ import numpy as np
 from jscope.errors import MissingRngError
 from jscope.tf1 import _dtypes
 from jscope.tf1._arrays import ArrayLike
-from jscope.tf1._tensors import Tensor, TensorLike, Undrawn, tensor
+from jscope.tf1._tensors import Tensor, TensorLike, Undrawn, is_remakable, remade, tensor
 
 Kernel = Callable[..., Any]
 """A function of arrays, with positional arguments in the order of the signature, less `name`."""
@@ -61,22 +60,24 @@ def operation(name: str, signature: str, kernel: Callable[..., Any]) -> Callable
 
 def call(kernel: Callable[..., Any], arguments: tuple[Any, ...], name: str | None) -> Any:
     """Returns the tensors of what a kernel makes of the arguments."""
-    given = arguments if hasattr(kernel, "takes_tensors") else tuple(map(plain, arguments))
-    traced = any(map(_is_traced, arguments))
-    if hasattr(kernel, "never_static") or traced:
-        try:
-            out = as_tensors(kernel(*given), name)
-        except MissingRngError as error:
-            # An error only where it is used: `tf1.Variable(tf1.random_normal(shape))` needs no key but in `init`.
-            out = Undrawn(error, name)
-        if not traced and isinstance(out, Tensor):
-            # For `tf1.Variable(out)`: drawn again with the variable's own key, as TensorFlow runs the operation anew
-            # for each initial value.
-            out.recipe = functools.partial(kernel, *given)
-        return out
-    # Also under `jax.jit`: a shape that is computed of shapes must be known.
-    with jax.ensure_compile_time_eval():
-        return as_tensors(jax.tree.map(_as_static, kernel(*given)), name)
+    if not (hasattr(kernel, "never_static") or any(map(_is_traced, arguments))):
+        # Also under `jax.jit`: a shape that is computed of shapes must be known.
+        with jax.ensure_compile_time_eval():
+            return as_tensors(jax.tree.map(_as_static, _run(kernel, arguments)), name)
+    try:
+        out = as_tensors(_run(kernel, arguments), name)
+    except MissingRngError as error:
+        # An error only where it is used: `tf1.Variable(tf1.random_normal(shape))` needs no key but in `init`.
+        out = Undrawn(error, name)
+    if isinstance(out, Tensor) and all(map(is_remakable, arguments)):
+        # For `tf1.Variable(out)`: drawn again with the variable's own key, as TensorFlow runs the operation anew for
+        # each initial value.
+        out.recipe = lambda: _run(kernel, [remade(each) for each in arguments])
+    return out
+
+
+def _run(kernel: Kernel, arguments: Sequence[Any]) -> Any:
+    return kernel(*(arguments if hasattr(kernel, "takes_tensors") else map(plain, arguments)))
 
 
 def plain(value: Any) -> Any:
