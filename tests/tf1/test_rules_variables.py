@@ -508,6 +508,7 @@ def test_contribs_regularizers():
     """Their sums, their errors, and none for a scale of zero."""
     layers, x = tf1.contrib.layers, jnp.array([1.0, -2.0])
     assert float(layers.l1_regularizer(0.5)(x)) == 1.5
+    assert jax.grad(layers.l1_regularizer(0.5))(jnp.array([1.0, -2.0, 0.0])).tolist() == [0.5, -0.5, 0.0]
     assert float(layers.l2_regularizer(0.5)(x)) == 1.25
     assert float(layers.l1_l2_regularizer(0.5, 0.5)(x)) == 2.75
     assert layers.l2_regularizer(0.0)(x) is None

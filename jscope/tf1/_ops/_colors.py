@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope.tf1 import _dtypes
+from jscope.tf1._arrays import absolute
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._ops._call import never_static
 from jscope.tf1._ops._drawing import next_key
@@ -38,7 +39,7 @@ def hsv_to_rgb(images: Any) -> Any:
     images = as_array(images)
     hue, saturation, value = images[..., 0:1], images[..., 1:2], images[..., 2:3]
     sixths = hue * 6.0
-    parts = [jnp.abs(sixths - 3.0) - 1.0, 2.0 - jnp.abs(sixths - 2.0), 2.0 - jnp.abs(sixths - 4.0)]
+    parts = [absolute(sixths - 3.0) - 1.0, 2.0 - absolute(sixths - 2.0), 2.0 - absolute(sixths - 4.0)]
     return (1.0 - saturation + saturation * jnp.clip(jnp.concatenate(parts, -1), 0.0, 1.0)) * value
 
 

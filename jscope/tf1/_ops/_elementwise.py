@@ -121,6 +121,13 @@ def leaky_relu(features: Any, alpha: Any) -> Any:
     return jnp.where(features > 0, features, features * jnp.asarray(alpha, features.dtype))
 
 
+def selu(features: Any) -> Any:
+    """The exponential linear unit that keeps mean and variance of what it is given."""
+    scale, alpha = (jnp.asarray(number, features.dtype) for number in (1.0507009873554805, 1.6732632423543772))
+    # At zero it has the slope of its right side, as in TensorFlow; that of JAX has the slope of its left side.
+    return scale * jnp.where(features >= 0, features, alpha * jnp.expm1(jnp.minimum(features, 0)))
+
+
 def crelu(features: Any, axis: int) -> Any:
     """ReLU of the features and of their negatives, side by side."""
     features = as_array(features)

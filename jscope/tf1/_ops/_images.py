@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope.tf1 import _dtypes
+from jscope.tf1._arrays import absolute
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._ops._shaping import sizes_of
 from jscope.tf1._tensors import as_array
@@ -266,6 +267,6 @@ def convert_dtype(image: Any, dtype: Any) -> Any:
 def total_variation(images: Any) -> Any:
     """How much neighbours differ, summed up for each image."""
     images = as_array(images)
-    down = jnp.abs(images[..., 1:, :, :] - images[..., :-1, :, :])
-    right = jnp.abs(images[..., :, 1:, :] - images[..., :, :-1, :])
+    down = absolute(images[..., 1:, :, :] - images[..., :-1, :, :])
+    right = absolute(images[..., :, 1:, :] - images[..., :, :-1, :])
     return jnp.sum(down, (-3, -2, -1)) + jnp.sum(right, (-3, -2, -1))

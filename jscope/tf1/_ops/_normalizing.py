@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jscope.tf1._ambient import current_or_none
+from jscope.tf1._arrays import absolute
 from jscope.tf1._name_scopes import name_scope
 from jscope.tf1._ops._call import call
 from jscope.tf1._ops._reductions import moments
@@ -98,7 +99,11 @@ def softmax_cross_entropy(labels: Any, logits: Any, axis: Any) -> Any:
     """The cross entropy of the softmax of logits with probabilities."""
     logits, axis = as_array(logits), -1 if axis is None else int(axis)
     labels = as_array(labels).astype(logits.dtype)
-    return -jnp.sum(labels * jax.nn.log_softmax(logits, axis), axis)
+    # TensorFlow's gradient is `softmax - labels` whatever the labels add up to, as those of a row that is masked do not
+    # add up to 1. The true one is `softmax * sum(labels) - labels`, so what is missing is added: to the gradient alone.
+    total = jax.nn.logsumexp(logits, axis)
+    missing = jax.lax.stop_gradient(1 - jnp.sum(labels, axis)) * (total - jax.lax.stop_gradient(total))
+    return missing - jnp.sum(labels * jax.nn.log_softmax(logits, axis), axis)
 
 
 def softmax_cross_entropy_v1(labels: Any, logits: Any, axis: Any) -> Any:
@@ -118,8 +123,10 @@ def sigmoid_cross_entropy(labels: Any, logits: Any) -> Any:
     """The cross entropy of the sigmoid of logits with probabilities."""
     logits = as_array(logits)
     labels = as_array(labels).astype(logits.dtype)
-    # In this form no large logit overflows, of either sign.
-    return jax.nn.relu(logits) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    # In this form no large logit overflows, of either sign; and where it is zero, both parts choose the same side, or
+    # the gradient would be neither of the two.
+    above = logits >= 0
+    return jnp.where(above, logits, 0) - logits * labels + jnp.log1p(jnp.exp(jnp.where(above, -logits, logits)))
 
 
 def weighted_cross_entropy(labels: Any, logits: Any, pos_weight: Any) -> Any:
@@ -127,7 +134,7 @@ def weighted_cross_entropy(labels: Any, logits: Any, pos_weight: Any) -> Any:
     logits = as_array(logits)
     labels = as_array(labels).astype(logits.dtype)
     weight = 1 + (jnp.asarray(pos_weight, logits.dtype) - 1) * labels
-    return (1 - labels) * logits + weight * (jnp.log1p(jnp.exp(-jnp.abs(logits))) + jax.nn.relu(-logits))
+    return (1 - labels) * logits + weight * (jnp.log1p(jnp.exp(-absolute(logits))) + jax.nn.relu(-logits))
 
 
 def log_poisson_loss(targets: Any, log_input: Any, full: bool) -> Any:

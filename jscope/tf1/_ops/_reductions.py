@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jscope.tf1 import _dtypes
+from jscope.tf1._arrays import absolute
 from jscope.tf1._tensors import as_array
 
 
@@ -58,6 +59,8 @@ def norm(tensor: Any, ord: Any, axis: Any, keepdims: Any) -> Any:
     tensor, axes = as_array(tensor), axes_of(axis)
     if ord in ("euclidean", "fro") or (ord == 2 and not isinstance(axes, tuple)):
         return euclidean(tensor, axis, keepdims)
+    # The largest singular value, and their sum, are not of magnitudes.
+    tensor = tensor if ord in (2, "nuc") else absolute(tensor)
     if axes is None:
         found = jnp.linalg.norm(tensor.reshape(-1), ord)
         return found.reshape((1,) * tensor.ndim) if keepdims else found

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy import special
 
+from jscope.tf1._arrays import absolute
 from jscope.tf1._ops import _elementwise, _flow, _indexing, _linear, _reductions, _shaping
 from jscope.tf1._ops._call import Kernel
 from jscope.tf1._ops._elementwise import of_one, of_two
@@ -26,7 +27,7 @@ ROWS: tuple[tuple[str, dict[str, Kernel]], ...] = (
     (
         X,
         {
-            "abs": of_one(jnp.abs),
+            "abs": of_one(absolute),
             "acos": of_one(jnp.arccos),
             "acosh": of_one(jnp.arccosh),
             "asin": of_one(jnp.arcsin),
@@ -104,7 +105,7 @@ ROWS: tuple[tuple[str, dict[str, Kernel]], ...] = (
             "nn.elu": of_one(jax.nn.elu),
             "nn.relu": of_one(jax.nn.relu),
             "nn.relu6": of_one(jax.nn.relu6),
-            "nn.selu": of_one(jax.nn.selu),
+            "nn.selu": of_one(_elementwise.selu),
             "nn.softplus": of_one(jax.nn.softplus),
             "nn.softsign": of_one(jax.nn.soft_sign),
         },

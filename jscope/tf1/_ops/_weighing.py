@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
+from jscope.tf1._arrays import absolute as magnitude
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._name_scopes import name_scope
 from jscope.tf1._ops import _normalizing
@@ -93,7 +95,7 @@ def squared(labels: Any, predictions: Any) -> Any:
 
 def absolute(labels: Any, predictions: Any) -> Any:
     """The size of the error."""
-    return jnp.abs(predictions - _alike(labels, predictions))
+    return magnitude(predictions - _alike(labels, predictions))
 
 
 def huber(labels: Any, predictions: Any, delta: Any) -> Any:
@@ -107,7 +109,7 @@ def huber(labels: Any, predictions: Any, delta: Any) -> Any:
 def hinge(labels: Any, logits: Any) -> Any:
     """How much is missing to a margin of 1; labels are 0 and 1."""
     signs = 2 * _alike(labels, logits) - 1
-    return jnp.maximum(1 - signs * logits, 0)
+    return jax.nn.relu(1 - signs * logits)
 
 
 def log(labels: Any, predictions: Any, epsilon: Any) -> Any:

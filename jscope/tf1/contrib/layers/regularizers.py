@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jscope.tf1._ambient import current
-from jscope.tf1._arrays import unwrap
+from jscope.tf1._arrays import absolute, unwrap
 from jscope.tf1._collections import GraphKeys, add, get_collection
 from jscope.tf1._errors import ArgumentError
 
@@ -33,7 +33,7 @@ def l1_regularizer(scale: float, scope: str | None = None) -> Penalty:
     def l1(weights: Any) -> jax.Array:
         value = jnp.asarray(unwrap(weights))
         # In the dtype of the variable: TensorFlow adds penalties of one dtype only.
-        return jnp.asarray(scale, value.dtype) * jnp.sum(jnp.abs(value))
+        return jnp.asarray(scale, value.dtype) * jnp.sum(absolute(value))
 
     return l1
 
