@@ -69,6 +69,15 @@ def is_array(value: Any) -> bool:
     return (isinstance(value, Tracer) and value.aval.__class__ is ShapedArray) or isinstance(value, jax.Array)
 
 
+LISTS = (list, tuple)
+"""What may be a list of tensors: `is_list` asks further, which takes longer."""
+
+
+def is_list(value: Any) -> bool:
+    """Whether a value is a list or a tuple, of which some have named parts, but not a shape."""
+    return value.__class__ in LISTS or (isinstance(value, tuple) and hasattr(value, "_fields"))
+
+
 def absolute(value: Any) -> Any:
     """Returns `abs(value)`, whose slope at zero is zero, as in TensorFlow. In JAX it is one."""
     real = is_array(value) and jnp.issubdtype(value.dtype, jnp.floating)

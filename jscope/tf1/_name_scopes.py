@@ -161,6 +161,11 @@ def name_scope(name: str | None, default_name: str | None = None, values: Sequen
     return NameScope(chosen)
 
 
+def get_name_scope() -> str:
+    """`tf.contrib.framework.get_name_scope`: the full name of the open name scope, empty outside of all."""
+    return current("get_name_scope").memory.name_stack
+
+
 def check_scope_name(name: str, *, nested: bool) -> None:
     """Raises unless `name` may be that of a name scope, at the root or `nested` in another."""
     # Only the whole name of an operation must begin with a letter, digit or dot, so below a scope any part may do.

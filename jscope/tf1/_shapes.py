@@ -29,6 +29,21 @@ class Dimension(int):
         """The dimension as a plain int."""
         return int(self)
 
+    def is_compatible_with(self, other: Any) -> bool:
+        """Whether it is the other one, or that is unknown."""
+        other = _dimension(other)
+        return other is None or self == other
+
+    def assert_is_compatible_with(self, other: Any) -> None:
+        """Raises `ValueError` unless it is the other one, or that is unknown."""
+        if not self.is_compatible_with(other):
+            raise ArgumentError(f"Dimensions {self} and {other} are not compatible")
+
+    def merge_with(self, other: Any) -> Dimension:
+        """Returns the dimension, after `assert_is_compatible_with`."""
+        self.assert_is_compatible_with(other)
+        return self
+
 
 class TensorShape(tuple[Any, ...]):
     """A shape of known rank: a tuple of ints, None where a dimension is unknown.
@@ -100,6 +115,55 @@ class TensorShape(tuple[Any, ...]):
             return True
         pairs = zip(self, theirs, strict=False)
         return len(self) == len(theirs) and all(a is None or b is None or a == b for a, b in pairs)
+
+    def assert_is_compatible_with(self, other: Any) -> None:
+        """Raises `ValueError` unless `is_compatible_with`."""
+        if not self.is_compatible_with(other):
+            raise ArgumentError(f"Shapes {self} and {as_shape(other)} are incompatible")
+
+    def assert_is_fully_defined(self) -> None:
+        """Raises `ValueError` unless every dimension is known."""
+        if not self.is_fully_defined():
+            raise ArgumentError(f"Shape {self} is not fully defined")
+
+    def assert_has_rank(self, rank: int) -> None:
+        """Raises `ValueError` unless it has so many dimensions."""
+        self.with_rank(rank)
+
+    def assert_same_rank(self, other: Any) -> None:
+        """Raises `ValueError` unless the other one has as many dimensions, or nobody knows how many."""
+        theirs = as_shape(other)
+        if theirs is not None and len(theirs) != len(self):
+            raise ArgumentError(f"Shapes {self} and {theirs} must have the same rank")
+
+    def with_rank(self, rank: int) -> TensorShape:
+        """Returns the shape; raises `ValueError` unless it has so many dimensions.
+
+        >>> TensorShape([2, 3]).with_rank(2)[1].value
+        3
+        """
+        return self._where(len(self) == rank, f"must have rank {rank}")
+
+    def with_rank_at_least(self, rank: int) -> TensorShape:
+        """Returns the shape; raises `ValueError` if it has fewer dimensions."""
+        return self._where(len(self) >= rank, f"must have rank at least {rank}")
+
+    def with_rank_at_most(self, rank: int) -> TensorShape:
+        """Returns the shape; raises `ValueError` if it has more dimensions."""
+        return self._where(len(self) <= rank, f"must have rank at most {rank}")
+
+    def merge_with(self, other: Any) -> TensorShape:
+        """Returns the shape with what only the other one knows; raises `ValueError` where they disagree."""
+        theirs = as_shape(other)
+        if theirs is None:
+            return self
+        self._where(self.is_compatible_with(theirs), f"and {theirs} are not compatible")
+        return TensorShape([b if a is None else a for a, b in zip(self, theirs, strict=True)])
+
+    def _where(self, holds: bool, wanted: str) -> TensorShape:
+        if not holds:
+            raise ArgumentError(f"Shape {self} {wanted}")
+        return self
 
     def __str__(self) -> str:
         return repr(tuple(self.as_list()))

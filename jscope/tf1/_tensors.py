@@ -26,7 +26,7 @@ from jscope import _path
 from jscope.errors import MissingRngError
 from jscope.tf1 import _dtypes
 from jscope.tf1._ambient import current_or_none
-from jscope.tf1._arrays import ArrayLike, absolute, is_array, unwrap
+from jscope.tf1._arrays import ArrayLike, absolute, is_array, is_list, unwrap
 from jscope.tf1._dtypes import DType
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._shapes import TensorShape, as_shape, shape_of
@@ -170,18 +170,19 @@ def is_static(value: Any) -> bool:
 
 def is_remakable(value: Any) -> bool:
     """Whether a value is static or has a recipe, or all in a list are or do."""
-    if value.__class__ in (list, tuple):
+    if value.__class__ is Tensor:
+        return value.recipe is not None or is_static(value.value())
+    if is_list(value):
         return all(map(is_remakable, value))
-    if isinstance(value, TensorLike):
-        return value.recipe is not None or (value.__class__ is Tensor and is_static(value.value()))
-    return is_static(value)
+    return value.recipe is not None if isinstance(value, TensorLike) else is_static(value)
 
 
 def remade(value: Any) -> Any:
     """Returns a value with new ones in the place of those that have a recipe."""
-    if value.__class__ in (list, tuple):
+    if is_list(value):
         return [remade(item) for item in value]
-    return value if getattr(value, "recipe", None) is None else tensor(value.recipe())
+    recipe = value.recipe if isinstance(value, TensorLike) else None
+    return value if recipe is None else tensor(recipe())
 
 
 def of_recipes(compute: Callable[..., Any], given: tuple[Any, ...], name: str | None) -> Any:
@@ -331,7 +332,7 @@ def _operator(word: str, name: str) -> Callable[[Any, Any], Any]:
     # Where nothing is traced, what is done around a program takes longer than the program. So of two arrays of one rank
     # nothing is asked but what they are; everything else goes the long way, to the same end.
     def operate(self: Any, other: Any) -> Any:
-        if self.recipe is not None or getattr(other, "recipe", None) is not None:
+        if self.recipe is not None or (isinstance(other, TensorLike) and other.recipe is not None):
             return of_recipes(compute, (self, other), name)
         if self.__class__ is Tensor and self._value.__class__ in _ARRAYS and isinstance(other, TensorLike):
             x, y = self._value, other.value()

@@ -28,7 +28,10 @@ from jscope.errors import MissingRngError
 from jscope.tf1 import _dtypes
 from jscope.tf1._ambient import current_or_none
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
-from jscope.tf1._tensors import Tensor, Undrawn
+from jscope.tf1._lazy import finder
+from jscope.tf1._tensors import Tensor, Undrawn, tensor
+
+__getattr__, __dir__ = finder("initializers")
 
 DRAWING: ContextVar[list[Any] | None] = ContextVar("jscope_tf1_drawing", default=None)
 """The key of the variable whose initializer runs, and how many keys were taken from it."""
@@ -48,9 +51,11 @@ class Initializer(abc.ABC):
         full = _dtypes.canonical(_dtypes.as_dtype(getattr(self, "dtype", "float32") if asked is None else asked))
         self.check(sizes, full)
         try:
-            return self.draw(self._key(key), sizes, full)
+            made = self.draw(self._key(key), sizes, full)
         except MissingRngError as error:
             return _undrawn(functools.partial(self, sizes, dtype=full), sizes, full, error)
+        # Called by hand in a model, it is an operation like any other.
+        return made if key is not None or current_or_none() is None else tensor(made)
 
     def __repr__(self) -> str:
         shown = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]

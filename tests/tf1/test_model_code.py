@@ -276,3 +276,43 @@ def test_switches_between_the_versions_of_tensorflow_do_nothing():
     """Old programs begin with them."""
     assert tf.disable_v2_behavior() is tf.disable_eager_execution() is None
     assert tf.executing_eagerly() is tf.test.is_gpu_available() is False
+
+
+def test_operations_take_tuples_whose_parts_have_names():
+    """As lists of tensors: the state of an LSTM cell, say."""
+    state = tf.nn.rnn_cell.LSTMStateTuple
+    model = tf.transform(lambda c, h: tf.concat(state(c, h), 1) + tf.add_n(list(state(c, h)))[:, :1])
+    assert jax.jit(model.apply)({}, jnp.ones((2, 1)), jnp.zeros((2, 1))).tolist() == [[2.0, 1.0]] * 2
+
+
+def test_what_an_initializer_returns_in_a_model_is_a_tensor():
+    """In `init` and `apply`, with a shape that was computed; outside of models it is an array."""
+
+    def f(x):
+        start = tf.zeros_initializer()(tf.stack([tf.shape(x)[0], 3]), tf.float32)
+        start.get_shape().assert_has_rank(2)
+        return start + x
+
+    model = tf.transform(f)
+    assert jax.jit(model.apply)(model.init(KEY, jnp.ones((2, 1))), jnp.ones((2, 1))).tolist() == [[1.0] * 3] * 2
+    assert isinstance(tf.zeros_initializer()([2]), jax.Array)
+
+
+def test_the_condition_of_slim_gives_tensors():
+    """Also where only the running program knows it."""
+    choose = tf.contrib.layers.utils.smart_cond
+    model = tf.transform(lambda x: [*choose(x[0] > 0.0, lambda: x, lambda: -x).get_shape().as_list(), x])
+    assert jax.jit(model.apply)({}, jnp.ones(2))[0] == 2
+
+
+def test_the_name_scope_has_a_name():
+    """Without the slash at its end; empty outside of all."""
+    with_scopes = []
+
+    def f():
+        with_scopes.append(tf.contrib.framework.get_name_scope())
+        with tf.variable_scope("a"), tf.name_scope("b"):
+            with_scopes.append(tf.contrib.framework.get_name_scope())
+
+    tf.transform(f).apply({})
+    assert with_scopes == ["", "a/b"]

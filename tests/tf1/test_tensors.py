@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -408,3 +409,32 @@ def test_old_files_find_their_helpers():
         tf.logging.debug("message")
     with pytest.raises(AttributeError, match="No flag"):
         _ = tf.flags.FLAGS.missing
+
+
+def test_shapes_are_checked_as_in_tensorflow():
+    """By rank, by another shape, and dimension by dimension; with its errors."""
+    shape, half = tf.TensorShape([2, 3]), tf.TensorShape([2, None])
+    for passed in (shape.with_rank(2), shape.with_rank_at_least(1), shape.with_rank_at_most(2), shape.merge_with(half)):
+        assert passed == [2, 3]
+    assert half.merge_with([None, 3]) == half.merge_with(shape) == shape.merge_with(None) == [2, 3]
+    for check in (shape.assert_has_rank, half.assert_has_rank):
+        check(2)
+    shape.assert_is_compatible_with(half)
+    shape.assert_same_rank(half)
+    shape.assert_is_fully_defined()
+    assert shape[0].merge_with(None) == 2
+    assert shape[1].is_compatible_with(3)
+    failing = {
+        "Shape (2, 3) must have rank 3": lambda: shape.with_rank(3),
+        "Shape (2, 3) must have rank 1": lambda: shape.assert_has_rank(1),
+        "Shape (2, 3) must have rank at least 3": lambda: shape.with_rank_at_least(3),
+        "Shape (2, 3) must have rank at most 1": lambda: shape.with_rank_at_most(1),
+        "Shapes (2, 3) and (2, 4) are incompatible": lambda: shape.assert_is_compatible_with([2, 4]),
+        "Shapes (2, 3) and (2,) must have the same rank": lambda: shape.assert_same_rank([2]),
+        "Shape (2, 3) and (3, 3) are not compatible": lambda: shape.merge_with([3, 3]),
+        "Shape (2, None) is not fully defined": half.assert_is_fully_defined,
+        "Dimensions 2 and 3 are not compatible": lambda: shape[0].assert_is_compatible_with(3),
+    }
+    for message, fails in failing.items():
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            fails()

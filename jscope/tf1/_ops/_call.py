@@ -15,11 +15,13 @@ import numpy as np
 
 from jscope.errors import MissingRngError
 from jscope.tf1 import _dtypes
-from jscope.tf1._arrays import ArrayLike
+from jscope.tf1._arrays import LISTS, ArrayLike, is_list
 from jscope.tf1._tensors import Tensor, TensorLike, Undrawn, is_remakable, remade, tensor
 
 Kernel = Callable[..., Any]
 """A function of arrays, with positional arguments in the order of the signature, less `name`."""
+
+_STATIC = (np.ndarray, np.generic)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -69,11 +71,17 @@ def call(kernel: Callable[..., Any], arguments: tuple[Any, ...], name: str | Non
     except MissingRngError as error:
         # An error only where it is used: `tf1.Variable(tf1.random_normal(shape))` needs no key but in `init`.
         out = Undrawn(error, name)
-    if isinstance(out, Tensor) and all(map(is_remakable, arguments)):
+    # Nearly always the first argument was computed of data, which is the quickest to tell.
+    if isinstance(out, Tensor) and not _is_of_data(arguments) and all(map(is_remakable, arguments)):
         # For `tf1.Variable(out)`: drawn again with the variable's own key, as TensorFlow runs the operation anew for
         # each initial value.
         out.recipe = lambda: _run(kernel, [remade(each) for each in arguments])
     return out
+
+
+def _is_of_data(arguments: Sequence[Any]) -> bool:
+    first: Any = arguments[0] if arguments else None
+    return first.__class__ is Tensor and first.recipe is None and not isinstance(first.value(), _STATIC)
 
 
 def _run(kernel: Kernel, arguments: Sequence[Any]) -> Any:
@@ -87,7 +95,7 @@ def plain(value: Any) -> Any:
         return value.value()
     if isinstance(value, ArrayLike):
         return value.operand() if isinstance(value, TensorLike) else value.value()
-    return [plain(item) for item in value] if value.__class__ in (list, tuple) else value
+    return [plain(item) for item in value] if isinstance(value, LISTS) and is_list(value) else value
 
 
 def as_tensors(out: Any, name: str | None = None) -> Any:
@@ -107,7 +115,7 @@ def _is_traced(value: Any) -> bool:
     if isinstance(value, ArrayLike):
         # A variable is never static, even where the params are NumPy's arrays: under `jax.jit` they would not be.
         return value.__class__ is not Tensor or isinstance(value.value(), jax.Array)
-    if value.__class__ in (list, tuple):
+    if isinstance(value, LISTS) and is_list(value):
         return any(map(_is_traced, value))
     return isinstance(value, jax.Array)
 

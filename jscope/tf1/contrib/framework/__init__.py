@@ -1,6 +1,8 @@
 """`tf.contrib.framework`: `arg_scope`, and the variables of models."""
 
+from jscope.tf1 import nest as nest
 from jscope.tf1._lazy import finder
+from jscope.tf1._name_scopes import get_name_scope as get_name_scope
 from jscope.tf1._steps import assert_global_step as assert_global_step
 from jscope.tf1._steps import create_global_step as create_global_step
 from jscope.tf1._steps import get_global_step as get_global_step

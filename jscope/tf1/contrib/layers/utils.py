@@ -13,6 +13,7 @@ from jscope import _path
 from jscope.tf1._ambient import current
 from jscope.tf1._collections import add_to_collections, get_collection, get_collection_ref
 from jscope.tf1._errors import ArgumentError
+from jscope.tf1._ops._flow import cond
 from jscope.tf1._tensors import TensorLike
 from jscope.tf1._variables import without_output_number
 from jscope.tf1.layers._dense import static_bool
@@ -96,7 +97,7 @@ def smart_cond(pred: Any, fn1: Callable[[], Any], fn2: Callable[[], Any], name: 
     decided = static_bool(pred)
     # Known flags choose in Python, so that the other branch creates no variables.
     if decided is None:
-        return jax.lax.cond(pred.operand() if isinstance(pred, TensorLike) else pred, fn1, fn2)
+        return cond(pred, fn1, fn2)
     return fn1() if decided else fn2()
 
 
