@@ -253,6 +253,9 @@ _layer("contrib norm/sequences", SEQUENCES, "contrib.layers.batch_norm", decay=0
 _layer("contrib norm/volumes", VOLUMES, "contrib.layers.batch_norm", decay=0.9)
 _layer("contrib norm/volumes at once", VOLUMES, "contrib.layers.batch_norm", updates_collections=None, decay=0.9)
 _layer("contrib norm/images", IMAGES, "contrib.layers.batch_norm", scale=True, decay=0.9, epsilon=1e-5)
+_DEBIASED = {"zero_debias_moving_mean": True, "decay": 0.9, "scope": "bn"}
+_layer("contrib norm/images debiased", IMAGES, "contrib.layers.batch_norm", **_DEBIASED)
+_layer("contrib norm/sequences debiased", SEQUENCES, "contrib.layers.batch_norm", **_DEBIASED)
 _layer("contrib norm/images at once", IMAGES, "contrib.layers.batch_norm", updates_collections=None, decay=0.9)
 _layer(
     "contrib norm/images mine",

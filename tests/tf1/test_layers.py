@@ -259,8 +259,8 @@ WRONG = {
     "option": (lambda x: tf1.layers.Dense(2, activaton=None)(x), "`Dense` has no argument `activaton`"),
     "strides": (lambda x: tf1.layers.max_pooling2d(x, 2, None), "`strides` must not be None"),
     "debias": (
-        lambda x: tf1.contrib.layers.batch_norm(x, zero_debias_moving_mean=True),
-        "`zero_debias` of `batch_norm` is not there",
+        lambda x: tf1.contrib.layers.batch_norm(x, zero_debias_moving_mean=True, is_training=x[0, 0] > 0.0),
+        "`zero_debias_moving_mean` of `batch_norm` needs an `is_training` that is known",
     ),
     "not decorated": (
         lambda x: tf1.contrib.slim.arg_scope([len], a=1).__enter__(),

@@ -22,6 +22,7 @@ from jscope.tf1 import _dtypes
 from jscope.tf1._ambient import current
 from jscope.tf1._arguments import ONES, ZEROS
 from jscope.tf1._errors import ArgumentError, advised
+from jscope.tf1._moving import assign_moving_average
 from jscope.tf1._tensors import tensor
 from jscope.tf1.layers._dense import static_bool
 from jscope.tf1.layers._layer import Layer, array_of
@@ -136,8 +137,12 @@ def moments_to_use(
     *,
     unbiased: bool,
     writes: bool = True,
+    debias: bool = False,
 ) -> tuple[Any, Any, list[Any]]:
-    """Returns mean and variance to normalize with, and what was written to the moving ones."""
+    """Returns mean and variance to normalize with, and what was written to the moving ones.
+
+    With `debias`, the moving mean forgets what it began with.
+    """
     decided = static_bool(training)
     old = array_of(moving[0]), array_of(moving[1])
     if decided is False:
@@ -152,7 +157,10 @@ def moments_to_use(
     kept = variance * (count / max(count - 1, 1)) if unbiased else variance
     flag = True if decided else jnp.asarray(training)
     pairs = enumerate(zip(moving, old, (mean, kept), strict=True))
-    written = [_moved(*each, decay, flag, number) for number, each in pairs if writes]
+    if debias:
+        written = [assign_moving_average(moving[0], mean, decay), _moved(moving[1], old[1], kept, decay, flag, 1)]
+    else:
+        written = [_moved(*each, decay, flag, number) for number, each in pairs if writes]
     if decided:
         return mean, variance, written
     return jnp.where(flag, mean, old[0]), jnp.where(flag, variance, old[1]), written

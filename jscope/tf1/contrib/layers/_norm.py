@@ -23,6 +23,7 @@ from jscope.tf1.contrib.framework._variables import model_variable
 from jscope.tf1.contrib.layers._common import activated, collect_variable, layer_scope, layout
 from jscope.tf1.contrib.layers.utils import get_variable_collections
 from jscope.tf1.layers._batch_norm import BatchNormalization, moments_to_use, normalized
+from jscope.tf1.layers._dense import static_bool
 from jscope.tf1.layers._layer import array_of
 
 _STARTS = {
@@ -69,12 +70,20 @@ def batch_norm(
 
     The moving statistics are written at once, whatever `updates_collections` is; the collection holds what was written.
     """
-    _refuse(batch_weights=batch_weights, zero_debias=zero_debias_moving_mean, renorm=renorm, adjustment=adjustment)
+    _refuse(batch_weights=batch_weights, renorm=renorm, adjustment=adjustment)
+    if zero_debias_moving_mean and static_bool(is_training) is None:
+        raise ArgumentError(
+            advised(
+                "`zero_debias_moving_mean` of `batch_norm` needs an `is_training` that is known while JAX traces.",
+                "Pass a Python bool, such as an argument of the model that `jax.jit` has among its `static_argnames`.",
+            )
+        )
     inputs, given = tensor(inputs), {**_STARTS, **(param_initializers or {})}
     axis = 1 if layout(data_format) == "channels_first" else inputs.shape.ndims - 1
     # To the kernel a vector is an image of one pixel, so TensorFlow uses it for two axes as well.
     by_kernel = fused is not False and inputs.shape.ndims in (2, 4)
-    if (by_kernel and inputs.shape.ndims == 2) or updates_collections is not GraphKeys.UPDATE_OPS:
+    by_hand = zero_debias_moving_mean or updates_collections is not GraphKeys.UPDATE_OPS
+    if (by_kernel and inputs.shape.ndims == 2) or by_hand:
         # Without the class, and so without its order of variables: as in TensorFlow.
         where = scope, "BatchNorm"
         with variable_scope(*where, reuse=reuse) if by_kernel else layer_scope(*where, reuse) as sc:
@@ -84,7 +93,7 @@ def batch_norm(
             kind = {"dtype": dtype, "trainable": trainable, "regularizers": regularizers}
             weights = _Weights(inputs, axis, given, variables_collections, kind)
             moves = center, scale, is_training, decay, epsilon, updates_collections
-            outputs = weights.normalized(*moves, fused=by_kernel)
+            outputs = weights.normalized(*moves, fused=by_kernel, debias=zero_debias_moving_mean)
             return activated(outputs, sc, activation_fn, outputs_collections)
     options = {f"{name}_initializer": given[name] for name in _STARTS}
     options |= {f"{name}_regularizer": (param_regularizers or {}).get(name) for name in ("beta", "gamma")}
@@ -100,7 +109,9 @@ def batch_norm(
 def _refuse(**given: Any) -> None:
     for name, value in given.items():
         if value is not None and value is not False:
-            raise ArgumentError(advised(f"`{name}` of `batch_norm` is not there.", "Write it with `jax.numpy`."))
+            raise ArgumentError(
+                advised(f"`{name}` of `batch_norm` is not there.", "Leave it out, or normalize with `tf.nn.moments`.")
+            )
 
 
 class _Weights:
@@ -110,7 +121,16 @@ class _Weights:
         self.x, self.axis, self.given, self.keys, self.kind = array_of(inputs), axis, given, keys, kind
 
     def normalized(
-        self, center: bool, scale: bool, training: Any, decay: float, epsilon: float, updates: Any, *, fused: bool
+        self,
+        center: bool,
+        scale: bool,
+        training: Any,
+        decay: float,
+        epsilon: float,
+        updates: Any,
+        *,
+        fused: bool,
+        debias: bool,
     ) -> Any:
         """Returns the output, after creating the variables and writing the moving ones."""
         beta = self._variable("beta") if center else None
@@ -119,7 +139,8 @@ class _Weights:
         with variable_scope(get_variable_scope()) as here:
             here.set_partitioner(None)
             moving = self._variable("moving_mean"), self._variable("moving_variance")
-        mean, variance, written = moments_to_use(self.x, self.axis, training, moving, decay, unbiased=fused)
+        how = {"unbiased": fused, "debias": debias}
+        mean, variance, written = moments_to_use(self.x, self.axis, training, moving, decay, **how)
         for each in written if updates is not None else ():
             add_to_collections(updates, each)
         return tensor(normalized(self.x, self.axis, mean, variance, gamma, beta, epsilon))
