@@ -36,6 +36,11 @@ class GraphKeys:
     GLOBAL_STEP = "global_step"
     INIT_OP = "init_op"
     TRAIN_OP = "train_op"
+    ASSET_FILEPATHS = "asset_filepaths"
+    QUEUE_RUNNERS = "queue_runners"
+    SAVEABLE_OBJECTS = "saveable_objects"
+    SAVERS = "savers"
+    TABLE_INITIALIZERS = "table_initializer"
     VARIABLES = GLOBAL_VARIABLES
 
 

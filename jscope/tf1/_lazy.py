@@ -25,6 +25,7 @@ NAMESPACES = (
     "math",
     "nest",
     "nn",
+    "python",
     "random",
     "summary",
 )

@@ -11,6 +11,10 @@ exists = Exists = os.path.exists
 IsDirectory = isdir = os.path.isdir
 ListDirectory = listdir = os.listdir
 Glob = glob.glob
+Copy = copy = shutil.copyfile
+Rename = rename = os.replace
+Stat = stat = os.stat
+Walk = walk = os.walk
 Remove = remove = os.remove
 DeleteRecursively = rmtree = shutil.rmtree
 
@@ -20,7 +24,7 @@ def GFile(name: Any, mode: str = "r") -> Any:  # noqa: N802 - TensorFlow's name.
     return open(name, mode)
 
 
-Open = FastGFile = GFile
+Open = FastGFile = OpenFast = GFile
 
 
 def MakeDirs(path: Any) -> None:  # noqa: N802 - TensorFlow's name.

@@ -13,6 +13,7 @@ import jax
 from jscope.errors import JscopeError
 from jscope.tf1._errors import advised
 from jscope.tf1._ops import _keras_initializers
+from jscope.tf1._ops._rarely_asked import ALIKE, RARE
 
 
 # Old code asks `hasattr(tf, name)` and `getattr(tf, name, default)` to tell versions of TensorFlow apart, and Python
@@ -212,7 +213,7 @@ IMPORTED: dict[str, tuple[str, ...]] = {
         *("BasicDecoderOutput", "BeamSearchDecoder", "CustomHelper", "Decoder", "GreedyEmbeddingHelper", "Helper"),
         *("InferenceHelper", "LuongAttention", "LuongMonotonicAttention", "BahdanauMonotonicAttention"),
         *("SampleEmbeddingHelper", "ScheduledEmbeddingTrainingHelper", "TrainingHelper", "dynamic_decode"),
-        *("hardmax", "safe_cumprod", "sequence_loss", "tile_batch"),
+        *("hardmax", "safe_cumprod", "tile_batch"),
     ),
 }
 """What old files import by name from a module of which nothing is there."""
@@ -256,8 +257,10 @@ class _Absent(type):
 def stand_in(full: str) -> Any:
     """Returns a class that says what to use when it is called, or None if nobody knows."""
     home, _, last = full.rpartition(".")
-    known = full if full in ADVICE else home if last in IMPORTED.get(home, ()) else None
-    return None if known is None else _made(full, ADVICE[known])
+    alike = ALIKE.get(full, full)
+    known = alike if alike in ADVICE else home if last in IMPORTED.get(home, ()) else None
+    advice = RARE.get(full) if known is None else ADVICE[known]
+    return None if advice is None else _made(full, advice)
 
 
 def _made(full: str, advice: str) -> Any:

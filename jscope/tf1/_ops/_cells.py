@@ -205,6 +205,27 @@ class BasicLSTMCell(RNNCell):
         return tensor(h), _lstm_state(c, h, self._state_is_tuple)
 
 
+class LSTMBlockCell(BasicLSTMCell):
+    """`tf.contrib.rnn.LSTMBlockCell`: a `BasicLSTMCell` whose variables are below `lstm_cell`."""
+
+    def __init__(
+        self,
+        num_units: int,
+        forget_bias: float = 1.0,
+        cell_clip: float | None = None,
+        use_peephole: bool = False,
+        dtype: Any = None,
+        reuse: Any = None,
+        name: str = "lstm_cell",
+    ) -> None:
+        if use_peephole or (cell_clip is not None and cell_clip > 0):
+            raise ArgumentError(
+                "`LSTMBlockCell` has no `use_peephole` and no `cell_clip` in `jscope.tf1`.\n"
+                "Use `tf.nn.rnn_cell.LSTMCell(num_units, use_peepholes=True, cell_clip=...)`."
+            )
+        super().__init__(num_units, forget_bias, reuse=reuse, name=name, dtype=dtype)
+
+
 def _lstm_state(c: Any, h: Any, as_tuple: bool) -> Any:
     return LSTMStateTuple(tensor(c), tensor(h)) if as_tuple else tensor(jnp.concatenate([c, h], 1))
 

@@ -11,12 +11,35 @@ from jscope.tf1._ops._call import operation
 from jscope.tf1._ops._table import WHOLE, rows
 
 ROWS = {name: (signature, kernel) for name, signature, kernel in rows()}
+RENAMED = {
+    "audio_summary": "summary.audio",
+    "batch_matmul": "matmul",
+    "complex_abs": "abs",
+    "concat_v2": "concat",
+    "histogram_summary": "summary.histogram",
+    "image_summary": "summary.image",
+    "inv": "reciprocal",
+    "merge_all_summaries": "summary.merge_all",
+    "merge_summary": "summary.merge",
+    "mul": "multiply",
+    "neg": "negative",
+    "op_scope": "name_scope",
+    "pack": "stack",
+    "scalar_summary": "summary.scalar",
+    "select": "where",
+    "sub": "subtract",
+    "train.SummaryWriter": "summary.FileWriter",
+    "unpack": "unstack",
+}
+"""What TensorFlow 1.0 took away, and what it calls it. Old files ask whether these are there: they must not be."""
+
 SHARED = ("math", "linalg", "random", "debugging")
 """Namespaces that have much of what `tf` itself has, under the same names."""
 
 OTHER_NAMES = {
     "assert_true": "Assert",
     "contrib.framework.argsort": "argsort",
+    "contrib.framework.is_tensor": "is_tensor",
     "contrib.framework.sort": "sort",
     "linalg.adjoint": "matrix_transpose",
     "linalg.transpose": "matrix_transpose",
@@ -57,6 +80,8 @@ def names(prefix: str) -> list[str]:
 
 
 def _guess(full: str) -> str:
+    if full in RENAMED:
+        return f" TensorFlow 1.0 has taken it away: use `tf.{RENAMED[full]}`."
     # The same word in another namespace is the likelier mistake: TensorFlow 2 has moved much of what TensorFlow 1 has.
     near = difflib.get_close_matches(full, [*ROWS, *WHOLE], 1, 0.75)
     last = full.rpartition(".")[2]

@@ -22,10 +22,12 @@ from jscope.tf1._ops import (
     _rows_of_models,
     _rows_of_networks,
     _rows_of_numbers,
+    _sequences,
     _weighing,
     rnn_cell,
 )
 from jscope.tf1._ops._call import Kernel
+from jscope.tf1._ops._cells import LSTMBlockCell
 from jscope.tf1._ops._tensor_array import TensorArray
 from jscope.tf1._tensors import Tensor
 
@@ -36,6 +38,13 @@ SWITCHES = (
 )
 WHOLE: dict[str, Any] = {
     **{f"contrib.rnn.{name}": value for name, value in CELLS.items()},
+    "contrib.legacy_seq2seq.rnn_decoder": _sequences.rnn_decoder,
+    "contrib.legacy_seq2seq.sequence_loss": _sequences.legacy_sequence_loss,
+    "contrib.legacy_seq2seq.sequence_loss_by_example": _sequences.sequence_loss_by_example,
+    "contrib.rnn.LSTMBlockCell": LSTMBlockCell,
+    "contrib.rnn.stack_bidirectional_dynamic_rnn": _sequences.stack_bidirectional_dynamic_rnn,
+    "contrib.util.constant_value": _checks.get_static_value,
+    "contrib.seq2seq.sequence_loss": _sequences.sequence_loss,
     "__version__": "1.15.0",  # Old files ask; the names here are those of that version.
     "Tensor": Tensor,
     "TensorArray": TensorArray,
@@ -66,6 +75,7 @@ WHOLE: dict[str, Any] = {
     "numpy_function": _checks.py_func,
     "print": _checks.print_,
     "py_func": _checks.py_func,
+    "register_tensor_conversion_function": _checks.nothing,
     "recompute_grad": _flow.recompute_grad,
     "set_random_seed": _checks.set_random_seed,
     "random.set_random_seed": _checks.set_random_seed,

@@ -35,7 +35,8 @@ class Reduction:
 BY_WEIGHT = Reduction.SUM_BY_NONZERO_WEIGHTS
 
 
-def _divided(total: Any, count: Any) -> Any:
+def divided(total: Any, count: Any) -> Any:
+    """Returns `total / count`, and zero where nothing counts."""
     # Chosen before and after the division, or the gradient where nothing counts would be NaN.
     return jnp.where(count == 0, jnp.zeros_like(total), total / jnp.where(count == 0, jnp.ones_like(count), count))
 
@@ -59,7 +60,7 @@ def weighed(losses: Any, weights: Any, scope: Any, collection: Any, reduction: s
         BY_WEIGHT: lambda: jnp.sum((everywhere != 0).astype(losses.dtype)),
     }
     found = each if reduction == Reduction.NONE else jnp.sum(each)
-    found = tensor(_divided(found, sizes[reduction]()) if reduction in sizes else found, scope)
+    found = tensor(divided(found, sizes[reduction]()) if reduction in sizes else found, scope)
     add_loss(found, collection)
     return found
 

@@ -6,7 +6,9 @@ import importlib
 from typing import Any
 
 PACKAGE = __name__.rpartition(".")[0]
-NAMESPACES = ("data", "framework", "layers", "mixed_precision", "rnn", "seq2seq", "slim", "training")
+NAMESPACES = (
+    *("data", "framework", "layers", "legacy_seq2seq", "mixed_precision", "rnn", "seq2seq", "slim", "training", "util"),
+)
 
 
 def __getattr__(name: str) -> Any:

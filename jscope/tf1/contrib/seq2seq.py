@@ -1,4 +1,4 @@
-"""`tf.contrib.seq2seq`: decoders, all of which say what to do instead."""
+"""`tf.contrib.seq2seq`: `sequence_loss`; and decoders, all of which say what to do instead."""
 
 from jscope.tf1._lazy import finder
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from jscope.tf1._lazy import finder
+
+__getattr__, __dir__ = finder("contrib.training")
+
 
 class HParams:
     """Values by name, which may be changed but not added to.

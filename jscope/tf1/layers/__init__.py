@@ -1,5 +1,6 @@
 """`tf.layers`: layers as functions and as classes, with TensorFlow's names of variables; `jscope.nn` computes them."""
 
+from jscope.tf1._lazy import finder
 from jscope.tf1.layers._batch_norm import BatchNormalization as BatchNormalization
 from jscope.tf1.layers._conv import Conv1D as Conv1D
 from jscope.tf1.layers._conv import Conv2D as Conv2D
@@ -35,3 +36,5 @@ from jscope.tf1.layers._pool import AveragePooling3D as AveragePooling3D
 from jscope.tf1.layers._pool import MaxPooling1D as MaxPooling1D
 from jscope.tf1.layers._pool import MaxPooling2D as MaxPooling2D
 from jscope.tf1.layers._pool import MaxPooling3D as MaxPooling3D
+
+__getattr__, __dir__ = finder("layers")

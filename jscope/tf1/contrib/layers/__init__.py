@@ -1,5 +1,6 @@
 """`tf.contrib.layers`: layers with `weights` and `biases`, normalizations, initializers and regularizers."""
 
+from jscope.tf1._lazy import finder
 from jscope.tf1.contrib.layers import initializers as initializers
 from jscope.tf1.contrib.layers import regularizers as regularizers
 from jscope.tf1.contrib.layers import utils as utils
@@ -43,3 +44,5 @@ from jscope.tf1.contrib.layers.regularizers import l1_l2_regularizer as l1_l2_re
 from jscope.tf1.contrib.layers.regularizers import l1_regularizer as l1_regularizer
 from jscope.tf1.contrib.layers.regularizers import l2_regularizer as l2_regularizer
 from jscope.tf1.contrib.layers.regularizers import sum_regularizer as sum_regularizer
+
+__getattr__, __dir__ = finder("contrib.layers")

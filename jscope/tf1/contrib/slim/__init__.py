@@ -1,9 +1,11 @@
 """`tf.contrib.slim`: `tf.contrib.layers` and `tf.contrib.framework` under one name."""
 
+from jscope.tf1._lazy import finder
 from jscope.tf1._steps import assert_global_step as assert_global_step
 from jscope.tf1._steps import create_global_step as create_global_step
 from jscope.tf1._steps import get_global_step as get_global_step
 from jscope.tf1._steps import get_or_create_global_step as get_or_create_global_step
+from jscope.tf1.contrib import layers as layers
 from jscope.tf1.contrib.framework._arg_scope import add_arg_scope as add_arg_scope
 from jscope.tf1.contrib.framework._arg_scope import arg_scope as arg_scope
 from jscope.tf1.contrib.framework._arg_scope import arg_scope_func_key as arg_scope_func_key
@@ -69,3 +71,5 @@ from jscope.tf1.contrib.layers.regularizers import l1_regularizer as l1_regulari
 from jscope.tf1.contrib.layers.regularizers import l2_regularizer as l2_regularizer
 from jscope.tf1.contrib.layers.regularizers import sum_regularizer as sum_regularizer
 from jscope.tf1.contrib.slim import init_ops as init_ops
+
+__getattr__, __dir__ = finder("contrib.slim")
