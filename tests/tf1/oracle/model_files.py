@@ -3,7 +3,7 @@
     pip install "tensorflow-cpu==2.21.*" tf_keras tf_slim six chex "jax>=0.10"
     python -m tests.tf1.oracle.model_files FOLDER [NAME ...]
 
-FOLDER holds a checkout of each repository of `checkouts.py` and `further_checkouts.py`, as `owner+name`. Their files
+FOLDER holds a checkout of each repository of `checkouts.py` and its two kin, as `owner+name`. Their files
 are read as they are; only the import of TensorFlow is another one. Variables get values that follow from their names.
 Compared are the names and shapes of all variables in the order of their creation, whether they are trained, outputs,
 gradients, and what three steps of batch normalization leave behind. Where outputs or gradients are more than 1e-5
@@ -34,6 +34,7 @@ import numpy as np
 import jscope
 from jscope import tf1
 from tests.tf1.oracle.checkouts import CASES
+from tests.tf1.oracle.fed_checkouts import FED
 from tests.tf1.oracle.further_checkouts import FURTHER
 from tests.tf1.oracle.shim import build
 
@@ -51,10 +52,12 @@ IMPORTS = [
     (r"^(\s*)import tensorflow\.contrib\.(\S+) as (\w+)", r"\1from {root}.contrib import \2 as \3"),
     # Parts of what is public in `tf`, some of which TensorFlow 2.21 does not have there any more.
     (r"^from tensorflow\.python\.ops import nn$", r"from {root} import nn"),
+    (r"^from tensorflow\.python\.ops import nn_ops$", r"from {root} import nn as nn_ops"),
     (
         r"^from tensorflow\.python\.(?:framework|ops) import (\w+_ops?|dtypes|ops|variable_scope)$",
         r"from {package} import {name} as \1",
     ),
+    (r"^(\s*)from tensorflow\.python(\S*) import", r"\1from {python}\2 import"),
     (r"^(\s*)from \. import", r"\1from nets import"),
 ]
 
@@ -64,6 +67,7 @@ class Code:
 
     def __init__(self, folder, package, name):
         self.folder, self.names = folder, {"package": package, "name": name, "root": f"{package}.{name}".lstrip(".")}
+        self.names["python"] = "jscope.tf1.python" if package == "jscope" else "tensorflow.python"
         self.loaded = {}
 
     def __call__(self, path, argv=None):
@@ -283,7 +287,7 @@ def main():
     tf = build()
     print("| model file | variables | names equal | outputs | gradients | TensorFlow | penalty | state | seconds |")
     print("|---|---|---|---|---|---|---|---|---|")
-    cases = CASES | FURTHER
+    cases = CASES | FURTHER | FED
     for name in options.names or cases:
         repository, case, inputs = cases[name]
         folder = options.folder / repository.replace("/", "+")

@@ -23,6 +23,34 @@ class HParams:
         return self
 
 
+def rnn_decoder(tf, decoder_inputs, initial_state, cell, loop_function=None, scope=None):
+    outs, state = [], initial_state
+    with tf.variable_scope(scope or "rnn_decoder") as scope:
+        for step, x in enumerate(decoder_inputs):
+            if loop_function is not None and outs:
+                with tf.variable_scope("loop_function", reuse=True):
+                    x = loop_function(outs[-1], step)
+            if step:
+                scope.reuse_variables()
+            out, state = cell(x, state)
+            outs.append(out)
+    return outs, state
+
+
+def sequence_loss(tf, logits, targets, weights, average_across_timesteps=True, average_across_batch=True):
+    losses = weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+    axes = [axis for axis, on in enumerate((average_across_batch, average_across_timesteps)) if on]
+    return tf.reduce_sum(losses, axes) / tf.reduce_sum(weights, axes)
+
+
+def sequence_loss_by_example(tf, logits, targets, weights):
+    losses = [
+        weight * tf.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=logit)
+        for logit, target, weight in zip(logits, targets, weights, strict=True)
+    ]
+    return tf.add_n(losses) / (tf.add_n(weights) + 1e-12)
+
+
 def module(name, **members):
     made = types.ModuleType(f"{__name__}.{name}")
     made.__path__ = []
@@ -65,14 +93,35 @@ def build():
             v1.variance_scaling_initializer(factor, mode.lower(), "uniform" if uniform else "truncated_normal", seed)
         ),
     }
+    layers = module("tf.contrib.layers", **(members(slim, slim.layers) | initializers))
+    layers.python = module("tf.contrib.layers.python", layers=layers)
     contrib = module(
         "tf.contrib",
-        layers=module("tf.contrib.layers", **(members(slim, slim.layers) | initializers)),
+        layers=layers,
         slim=slim,
-        framework=module("tf.contrib.framework", **members(slim)),
-        rnn=module("tf.contrib.rnn", **cells, static_rnn=v1.nn.static_rnn),
+        util=module("tf.contrib.util", constant_value=v1.get_static_value),
+        framework=module(
+            "tf.contrib.framework",
+            **members(slim),
+            nest=v1.nest,
+            get_name_scope=lambda: v1.get_default_graph().get_name_scope(),
+        ),
+        legacy_seq2seq=module(
+            "tf.contrib.legacy_seq2seq",
+            rnn_decoder=functools.partial(rnn_decoder, v1),
+            sequence_loss_by_example=functools.partial(sequence_loss_by_example, v1),
+        ),
+        seq2seq=module("tf.contrib.seq2seq", sequence_loss=functools.partial(sequence_loss, v1)),
+        rnn=module(
+            "tf.contrib.rnn",
+            **cells,
+            static_rnn=v1.nn.static_rnn,
+            LSTMBlockCell=functools.partial(cells["BasicLSTMCell"], name="lstm_cell"),
+        ),
         training=module("tf.contrib.training", HParams=HParams),
     )
+    # So that it is found by `from ... import`, too.
+    sys.modules[f"{__name__}.tf.contrib.slim"] = slim
     nn = module("tf.nn", **members(v1.nn, but=("rnn_cell",)), rnn_cell=module("tf.nn.rnn_cell", **cells))
     return module("tf", **members(v1, but=("nn", "contrib")), nn=nn, contrib=contrib)
 
