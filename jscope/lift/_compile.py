@@ -150,8 +150,8 @@ def _finished(lift: str, function: Callable[..., Any], run: Callable[..., Any]) 
         scope = with_values(scope)
         with explaining(scope, lift, function):
             crossed = lambda scope: run(scope, *args, **kwargs)  # noqa: E731
-            anyhow = lift != "shard_map"
-            out, effects = anywhere(lift, [function], crossed, scope) if anyhow else crossed(placed(scope))
+            at_its_place = lift == "shard_map"
+            out, effects = crossed(placed(scope)) if at_its_place else anywhere(lift, [function], crossed, scope)
         commit(scope, effects)
         return out
 

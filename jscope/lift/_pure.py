@@ -89,8 +89,6 @@ class pure(Generic[P, R]):
         scope = with_values(scope)
         with _inner_frame(scope) as frame:
             out = self.fn(view(scope, scope._params, frame.crossing.state, frame=frame), *args, **kwargs)
-        if frame.looked and lift_of_block(scope) not in (None, "jit"):
-            raise PlaceMattersError
         after, old = dict(_path.items(frame.crossing.state)), dict(_path.items(scope._state))
         # Values may be traced, so they are told apart by identity: what was not written is the object that came in.
         state = after if self.all_state else {name: new for name, new in after.items() if new is not old[name]}
@@ -161,7 +159,25 @@ def _inner_frame(scope: Scope) -> Frame:
     # cached backward pass there is no outer frame to ask.
     state = _path.copy(scope._state) if stateful else {}
     inside = crossing(scope._path, scope._params, state, uses_below(scope), keyed=scope.has_rng)
-    return Frame(crossing=inside, stateful=stateful, capturing=capturing, parent=outer)
+    frame = Frame if lift_of_block(scope) in (None, "jit") else _Blindfold
+    return frame(crossing=inside, stateful=stateful, capturing=capturing, parent=outer)
+
+
+class _Blindfold(Frame):
+    """The frame of a block that runs for many places, which ends where somebody looks at its path.
+
+    At once: what JAX traces inside must not be found later by another block, in which nobody would look any more.
+    """
+
+    @property
+    def looked(self) -> bool:
+        """Whether anybody looked at a path: nobody did."""
+        return False
+
+    @looked.setter
+    def looked(self, value: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  # To know when it is set.
+        if value:
+            raise PlaceMattersError
 
 
 def _name_below(scope: Scope, path: str) -> str:

@@ -60,8 +60,8 @@ def lifted_view(scope: Scope, *stack: StackAxis, shared: str | None = None, refu
     return Scope(path, scope._params, {}, scope._entry, own)
 
 
-class PlaceMattersError(Exception):
-    """Something depends on the place of a block that runs for many places."""
+class PlaceMattersError(BaseException):
+    """Something depends on the place of a block that runs for many places. No handler of the user's is to see it."""
 
 
 @jax.tree_util.register_dataclass

@@ -198,6 +198,26 @@ def test_a_block_that_needs_its_place_is_tried_once_without_it():
     assert [runs(block, lambda: model.apply(params, X)) for _ in range(2)] == [3, 0]
 
 
+def test_what_jax_traced_for_a_block_that_looked_is_found_by_no_other():
+    """A native `jit` keeps what it traced, path and all; who finds it there would not look any more."""
+
+    @jax.jit
+    def jitted(s, x):
+        return scaled(s, x) * len(s.path)
+
+    def model(s, x):
+        for name in ("a", "long"):
+            x = jscope.scan(holding(jnp.ones(3)), s / name, x, length=1, shared="")[0]
+        return x
+
+    def holding(ones):
+        # Of a body that holds an array nobody remembers that it looked.
+        return lambda s, x, _: (jitted(s, x) * ones, None)
+
+    params = jscope.init(model, KEY(0), X)
+    assert jscope.apply(model, params, X).tolist() == [2.0 * 1 * 2 * 4] * 3
+
+
 def test_errors_in_a_block_have_whole_paths():
     """What goes wrong under `remat` is said as it is without."""
     model = jscope.transform(lambda s, x: jscope.remat(lambda s, x: scaled(s / "in", x))(s / "a", x))
