@@ -77,6 +77,7 @@ class custom_vjp:
     def _crossing(self, scope: Scope, args: tuple[Any, ...], drawn: list[Carried]) -> Callable[..., Any]:
         """Returns the function of params and arguments that JAX differentiates by these rules."""
         assert self._rules is not None
+        # To look at the path ends a block that runs for many places: rules may run when it is over, and look as well.
         (forward, backward), where, static = self._rules, scope_at(scope.path), self._split(args)[0]
         # JAX flattens arguments once more inside, by which a scope would be given up: its leaves go there one by one.
         leaves, treedef = jax.tree.flatten(view(scope, {}, scope._state))

@@ -86,6 +86,21 @@ def differentiates_by_a_whole_path(s, x):
     return jscope.grad(lambda s, x: scaled(s / "a", noisy(s / "b", x)).sum(), wrt="1/a/w$")(s, x)["a"]["w"] * x
 
 
+@jscope.custom_vjp
+def ruled(s, x):
+    return scaled(s, x)
+
+
+ruled.defvjp(
+    lambda s, x: (scaled(s, x), (x, 1.0 * len(s.path))),
+    lambda kept, ct: ({"w": (ct * kept[0]).sum() * kept[1]}, 2 * ct),
+)
+
+
+def looks_in_a_rule(s, x):
+    return ruled(s / "ruled", x)
+
+
 def counts(s, x):
     n = s.get_variable("n", (), initializer=jscope.initializers.zeros, trainable=False)
     s.assign("n", n + 1)
@@ -104,7 +119,7 @@ def nothing(s, x):
 ALIKE = [scaled, noisy, counts, sows, gets_a_key]
 NEED_THEIR_PLACE = [shares_by_a_whole_path, differentiates_by_a_whole_path, gets_a_key_in_a_loop, gets_a_key_in_a_block]
 LOOK = [looks, looks_between_two_draws, looks_in_a_loop, looks_in_a_branch, looks_in_a_native_transform]
-LOOK += [looks_in_a_block]
+LOOK += [looks_in_a_block, looks_in_a_rule]
 
 
 def outcomes(lift, block, key, differentiable=True):
