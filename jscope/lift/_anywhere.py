@@ -33,7 +33,7 @@ def anywhere(
 ) -> tuple[Any, Effects]:
     """Returns `run(scope)`, at no place in particular if the user's `functions` can do without."""
     codes = [function.__code__ for function in functions if hasattr(function, "__code__")]
-    needs_place = not _suspects.isdisjoint(codes) and (lift, same(functions).parts) in _placed
+    needs_place = any(code in _suspects for code in codes) and (lift, same(functions).parts) in _placed
     if _may_be_anywhere(lift, scope) and not needs_place:
         inside = view(scope, scope._params, scope._state, anchor=_anchor(scope, lift))
         try:
