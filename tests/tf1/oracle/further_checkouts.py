@@ -207,6 +207,8 @@ def channels_first(tf):
             if data_format == "NHWC":
                 return function(x, *args, **options)
             turn = lambda numbers: [numbers[i] for i in (0, 2, 3, 1)]  # noqa: E731
+            # The shape of the output may be given by position.
+            args = [turn(each) if isinstance(each, list) else each for each in args]
             for key in {"strides", "ksize", "output_shape"} & set(options):
                 options[key] = turn(options[key])
             return tf.transpose(function(tf.transpose(x, [0, 2, 3, 1]), *args, **options), [0, 3, 1, 2])
