@@ -275,7 +275,8 @@ def test_files_find_what_contrib_has_of_tensorflow_itself():
 def test_switches_between_the_versions_of_tensorflow_do_nothing():
     """Old programs begin with them."""
     assert tf.disable_v2_behavior() is tf.disable_eager_execution() is None
-    assert tf.executing_eagerly() is tf.test.is_gpu_available() is False
+    assert tf.executing_eagerly() is False
+    assert tf.test.is_gpu_available() is (jax.default_backend() == "gpu")
 
 
 def test_operations_take_tuples_whose_parts_have_names():
