@@ -54,8 +54,8 @@ class Effects:
     """Which scopes drew random keys, so that those drawn afterwards are others."""
 
 
-# JAX's caches hold the functions that they know by weak references, for which slots of a generic class leave no place in
-# Python 3.12.3 (gh-118033): so this one has none.
+# JAX's caches hold the functions that they know by weak references. Slots of a generic class leave no place for them in
+# Python 3.12.3 (gh-118033), so this one has none.
 @dataclass(frozen=True)
 class pure(Generic[P, R]):
     """Turns `fn(scope, *args) -> out` into `(scope, *args) -> (out, effects)`, without side effects.

@@ -18,7 +18,7 @@ from typing import Any
 
 from jscope._scope import Scope
 from jscope.tf1 import _bridge
-from jscope.tf1._caches import TraceWatch, trace_state
+from jscope.tf1._caches import TraceWatch, current_trace, trace_state
 from jscope.tf1._counts import Counts
 from jscope.tf1._errors import NoGraphError
 
@@ -65,6 +65,7 @@ class Ambient:
       memory: What changes as it runs.
       handles: Every handle that `get_variable` ever made in this call, by full name; never taken back.
       params: The values of the params that were asked for in `apply`, by full name; nothing changes them.
+      params_below: What there is of the params below each variable scope that was asked, in `apply`.
       creators: The open `variable_creator_scope`s, outermost first.
       make_variable: Makes what `tf1.Variable(...)` asks for.
       written: The names of variables that are state whatever TensorFlow says of them; None for none.
@@ -76,7 +77,7 @@ class Ambient:
     __slots__ = (
         *("__weakref__", "_token", "collecting", "core_scope"),
         *("creators", "handles", "in_branch", "in_idle_branch", "itself", "make_variable", "memory"),
-        *("params", "watch", "written"),
+        *("params", "params_below", "watch", "written"),
     )
 
     def __init__(
@@ -91,6 +92,7 @@ class Ambient:
         self.memory = Memory(variable_scope)
         self.handles: dict[Any, Any] = {}
         self.params: dict[str, Any] = {}
+        self.params_below: dict[str, Any] = {}
         self.creators: list[Any] = []
         self.in_branch = self.in_idle_branch = 0
         self.watch = TraceWatch(collecting=core_scope.collecting)
@@ -104,10 +106,11 @@ class Ambient:
         Errors say what was done: `action`, with the `subject` in the place of `{}`.
         """
         # A body reads many variables; only its first use, or the first after another trace, has something to do.
-        if trace_state() == self.watch.noted:
+        watch = self.watch
+        if current_trace(()) is watch.noted_untraced or trace_state() == watch.noted:
             return
         # The subject is put in only where there is an error, since this runs on every read.
-        earlier = self.watch.note_use(self, action, subject)
+        earlier = watch.note_use(self, action, subject)
         if earlier is not None:
             # A copy, because JAX may run the body once more.
             self.memory = earlier.copied()

@@ -25,6 +25,7 @@ from jscope._types import Key
 from jscope.errors import MissingVariableError, StateError
 
 _ABSENT = object()
+_SEPARATOR = _path.SEPARATOR
 _SEEDS = "\0seeds"
 """The part that sets the key of `key_of_seeds` apart from those of variables and of `Scope.rng`."""
 
@@ -32,7 +33,7 @@ _SEEDS = "\0seeds"
 def join(prefix: str, name: Any) -> Any:
     """Joins a scope's name and a name as TensorFlow does: `foo` and the empty name give `foo/`."""
     # By `+`, so that a name that is not a string raises the error that it raises in TensorFlow.
-    return prefix + _path.SEPARATOR + name if prefix else name
+    return prefix + _SEPARATOR + name if prefix else name
 
 
 def is_call_running() -> bool:
@@ -92,9 +93,18 @@ def read(scope: Scope, path: str, *, trainable: bool) -> Any:
 def param(scope: Scope, path: str) -> Any:
     """Returns the param at a full path; None if there is none, if state is there too, or if getters are asked."""
     below = _path.relative(path, scope._path)
-    if below is None or scope._context.getters or is_state(scope, path):
+    if below is None or scope._context.getters or (scope._state and is_state(scope, path)):
         return None
     return _variable_in(scope._params, below)
+
+
+def params_below(scope: Scope, prefix: str) -> Mapping[str, Any]:
+    """Returns what there is of the params below a full path; nothing, if there is state, or if getters are asked."""
+    below = _path.relative(prefix, scope._path)
+    if below is None or scope._state or scope._context.getters:
+        return {}
+    found = _path.walk(scope._params, below.split(_SEPARATOR)) if below else scope._params
+    return found if isinstance(found, dict) else {}
 
 
 def is_state(scope: Scope, path: str) -> bool:

@@ -26,7 +26,7 @@ from jscope.tf1._request import VariableRequest
 from jscope.tf1._shapes import TensorShape, are_sizes, as_shape
 from jscope.tf1._sites import Site, site_above
 from jscope.tf1._tensors import Undrawn
-from jscope.tf1._variables import Facts, PartitionedVariable, Variable, new_handle
+from jscope.tf1._variables import Facts, PartitionedVariable, Variable, make_handle
 from jscope.tf1.losses import add_penalty
 
 _DEFAULT_KEYS = (GraphKeys.GLOBAL_VARIABLES, GraphKeys.TRAINABLE_VARIABLES)
@@ -46,32 +46,46 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
         return None
     shape = tuple(shape) if shape.__class__ is list else shape
     # A `TensorShape`, which is what the shape of a tensor is and what is cut from it, has been looked at before.
-    known = shape.__class__ is TensorShape
-    if name.__class__ is not str or not (known or (shape.__class__ is tuple and are_sizes(shape))):
+    checked = shape.__class__ is TensorShape
+    if name.__class__ is not str or not (checked or (shape.__class__ is tuple and are_sizes(shape))):
         return None
-    path = _bridge.join(here.name, name)
-    value = _bridge.param(ambient.core_scope, path)
+    prefix, path = here.name, _bridge.join(here.name, name)
+    params = ambient.params_below.get(prefix)
+    if params is None:
+        params = ambient.params_below[prefix] = _bridge.params_below(ambient.core_scope, prefix)
+    value = params.get(name)
+    if value is None:
+        value = _bridge.param(ambient.core_scope, path)
     # Whatever would be an error, or a reuse, takes the long way, where the checks come in TensorFlow's order. Compared
     # as tuples, which a `TensorShape` is, but it would do it in Python.
     if tuple.__eq__(shape, getattr(value, "shape", None)) is not True or path in memory.store:
         return None
-    if (Variable, path) in memory.templates:
+    if memory.templates and (Variable, path) in memory.templates:
         return None
-    if _initial.is_constant(inherited.initializer if initializer is None else initializer):
+    initializer = inherited.initializer if initializer is None else initializer
+    if initializer is not None and _initial.is_constant(initializer):
         return None
     found = _dtypes.as_dtype(inherited.dtype if dtype is None else dtype)
-    _name_scopes.check_root_name(path)
     _name_scopes.take_variable_name(ambient, path)
-    variable = ambient.handles.get(path)
+    # Two frames up, who has called `get_variable`. In a tuple, since `Facts(...)` takes twice as long.
+    constraint = here.constraint if constraint is None else constraint
+    facts = (path, shape, found, True, constraint, inherited.caching_device, None, site_above(3))
+    return _found(ambient, path, value, facts)
+
+
+def _found(ambient: Ambient, path: str, value: Any, facts: tuple[Any, ...]) -> Variable:
+    """Remembers a param that was asked for the first time, and returns its handle."""
+    memory, variable = ambient.memory, ambient.handles.get(path)
     if not isinstance(variable, Variable):
-        constraint = here.constraint if constraint is None else constraint
-        # Two frames up, who has called `get_variable`.
-        facts = Facts(path, shape, found, True, constraint, inherited.caching_device, None, site_above(3))
-        variable = new_handle(ambient, facts)
+        variable = make_handle(tuple.__new__(Facts, facts), ambient.itself)
     memory.store[path] = ambient.handles[path] = variable
     ambient.params[path] = value
+    collections = memory.collections
     for key in _DEFAULT_KEYS:
-        add(ambient, key, variable)
+        if key in collections:
+            collections[key].append(variable)
+        else:
+            add(ambient, key, variable)
     return variable
 
 
@@ -82,7 +96,6 @@ def create(ambient: Ambient, request: VariableRequest) -> Any:
         raise _taken(path, request.site)
     # The initializer is checked before the name is taken: where it fails, nothing was changed.
     initial = _initial_value(request) if ambient.collecting or _may_have_failed(ambient, request, path) else None
-    _name_scopes.check_root_name(path)
     _name_scopes.take_variable_name(ambient, path)
     regularizer = _effective_regularizer(request, initial)
     if not ambient.collecting:
@@ -116,7 +129,7 @@ def make_variable(
     ambient.note_use("`tf1.Variable` was called")
     if path is None:
         path = _name_scopes.unique_name(ambient, name or UNNAMED)
-    _name_scopes.check_root_name(path)
+    _name_scopes.root_key(path)
     request = _request_by_hand(path, initial, site, trainable, collections, dtype, **options)
     ambient.memory.templates[Variable, path] = True
     if ambient.collecting:
@@ -256,7 +269,7 @@ def _handle_of(
     if isinstance(known, Variable):
         return known
     facts = Facts(path, shape, dtype, trainable, constraint, request.caching_device, request.partitions, request.site)
-    return new_handle(ambient, facts)
+    return make_handle(facts, ambient.itself)
 
 
 def _initial_value(request: VariableRequest) -> Any:

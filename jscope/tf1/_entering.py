@@ -18,8 +18,9 @@ from jscope import _path
 from jscope._util._stack import call_site
 from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, Memory, current
+from jscope.tf1._caches import current_trace
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, NestingError, advised
-from jscope.tf1._name_scopes import Entry, NameScope, check_scope_name, leave, profiled_below, unique_name
+from jscope.tf1._name_scopes import Entry, NameScope, leave, open_name, profiled_below
 from jscope.tf1._scopes import AUTO_REUSE, VariableScope, as_reuse, derive_scope
 
 _NO_OVERRIDES: dict[str, Any] = {}
@@ -101,7 +102,8 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
 
     def __enter__(self) -> VariableScope:
         ambient = current("variable_scope")
-        ambient.note_use("A variable scope was entered")
+        if current_trace(()) is not ambient.watch.noted_untraced:
+            ambient.note_use("A variable scope was entered")
         # An object that was entered in an earlier call begins anew: what it remembers belongs to that call.
         if self._ambient is not ambient.itself:
             self._ambient, self._change, self._names, self._entry = ambient.itself, None, None, None
@@ -117,20 +119,22 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         return self._change.enter(ambient)
 
     def __exit__(self, *error: object) -> None:
-        ambient, change, entry = current("variable_scope"), self._change, self._entry
+        ambient = current("variable_scope")
         # Also where scopes are left in the wrong order: the name scope has an order of its own.
+        if self._entry is not None:
+            scope, outer, reuse, names = self._entry
+            self._entry = scope, outer, reuse, None
+            try:
+                leave_name(ambient.memory, scope, outer)
+            finally:
+                if names is not None:
+                    leave(names)
+            return
+        assert self._change is not None
         try:
-            if entry is not None:
-                leave_name(ambient.memory, entry[0], entry[1])
-            else:
-                assert change is not None
-                change.leave(ambient)
+            self._change.leave(ambient)
         finally:
-            if entry is not None:
-                self._entry = (*entry[:3], None)
-                if entry[3] is not None:
-                    leave(entry[3])
-            elif self._names is not None:
+            if self._names is not None:
                 self._names.__exit__(*error)
 
     # Models enter a scope for each of their layers, and outside of `jit` the objects that a scope is made of took as
@@ -139,13 +143,14 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         """Enters a scope that is a name and nothing else, for the first time in a call."""
         memory = ambient.memory
         outer, before = memory.variable_scope, memory.name_stack
-        check_scope_name(target, nested=bool(before))
-        memory.name_stack = now = unique_name(ambient, target)
+        memory.name_stack = now = open_name(ambient, target)
         name, reuse = _bridge.join(outer.name, target), outer.reuse
         scope = derive_scope(outer, name, reuse, _path.child(now, ""), _NO_OVERRIDES, "")
         memory.counts.add(name)
         memory.variable_scope = scope
-        self._entry = scope, outer, reuse, (ambient, before, profiled_below(ambient, before))
+        # As `profiled_below` says it: in which trace the code runs was looked up just now.
+        profiled = None if ambient.watch.noted_untraced is not None else profiled_below(ambient, before)
+        self._entry = scope, outer, reuse, (ambient, before, profiled)
         return scope
 
     def _enter_first(self, ambient: Ambient) -> VariableScope:
@@ -251,7 +256,7 @@ class ScopeChange:
             scope = self._jump_copy
             # After its own opening was counted, since that one survives the jump: it takes a default name.
             memory.counts.add(scope.name)
-            self._time_opened = memory.counts.now
+            self._time_opened = memory.counts.mark()
         else:
             name = _bridge.join(outer.name, self._target)
             # Once set, the flag sticks to this object: entered again elsewhere, it reuses there as well.

@@ -16,6 +16,7 @@ from jscope._util._stack import call_site
 from jscope.tf1 import _bridge, _creating, _dtypes, _partition, _reuse
 from jscope.tf1._ambient import Ambient, current
 from jscope.tf1._arguments import VariableAggregation, VariableSynchronization, resolve_synchronization
+from jscope.tf1._caches import current_trace
 from jscope.tf1._collections import GraphKeys
 from jscope.tf1._errors import ArgumentError, advised
 from jscope.tf1._initial import dtype_of_constant, is_constant
@@ -81,7 +82,9 @@ def get_variable(
       TypeError: The shape, the dtype or the name has a wrong type.
     """
     ambient = current("get_variable")
-    ambient.note_use("Variable {!r} was asked for", name)
+    # Of all that `note_use` does, nearly always nothing but this is needed.
+    if current_trace(()) is not ambient.watch.noted_untraced:
+        ambient.note_use("Variable {!r} was asked for", name)
     plain = synchronization is SYNCHRONIZATION_AUTO and aggregation is AGGREGATION_NONE and trainable in (None, True)
     plain = plain and regularizer is collections is caching_device is partitioner is custom_getter is None
     if plain and not ambient.collecting:

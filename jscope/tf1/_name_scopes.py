@@ -21,28 +21,46 @@ from jscope.tf1._errors import ArgumentError, ArgumentTypeError
 ROOT_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 NESTED_NAME = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
 
+
 # Every variable of every call is checked, and calls repeat their names.
-_may_stand_at_root = functools.lru_cache(maxsize=65536)(ROOT_NAME.match)
+@functools.lru_cache(maxsize=65536)
+def root_key(name: str) -> str:
+    """Returns the key by which `name` is taken. Raises unless it may stand at the root: of scopes, of all variables.
 
-
-def check_root_name(name: str) -> None:
-    """Raises unless `name` may stand at the root: of scopes, and of all variables."""
-    if not _may_stand_at_root(name):
+    In TensorFlow a variable's name with a slash at the end is used as it is, and takes nothing: its key is empty.
+    """
+    if not ROOT_NAME.match(name):
         raise ArgumentError(
             f"'{name}' is not a valid root scope name. A root scope name has to match the following pattern: "
             f"{ROOT_NAME.pattern}"
         )
+    # Compared without case, as in TensorFlow.
+    return "" if name.endswith(_path.SEPARATOR) else name.lower()
 
 
 def unique_name(ambient: Ambient, name: str) -> str:
     """Returns `name` below the current name scope, numbered where it was there before, and takes it."""
     memory = ambient.memory
-    return _take_unique(memory.names_in_use, _path.child(memory.name_stack, name))
+    full = _path.child(memory.name_stack, name)
+    return _take_unique(memory.names_in_use, full, full.lower())
 
 
-def _take_unique(names: dict[str, int], full: str) -> str:
-    # Compared without case but returned as given, as in TensorFlow: `A` after `a` is `A_1`.
-    key = full.lower()
+def open_name(ambient: Ambient, name: str) -> str:
+    """Checks the name of a scope that is entered, and does what `unique_name` does."""
+    memory = ambient.memory
+    full = _path.child(memory.name_stack, name)
+    # What is open was checked before, so the whole may stand at the root if, and only if, the name may stand there. Not
+    # below a name that was gone back to (`_a/`), which is why an error is not the last word.
+    try:
+        key = root_key(full)
+    except ArgumentError:
+        check_scope_name(name, nested=bool(memory.name_stack))
+        key = full.lower()
+    return _take_unique(memory.names_in_use, full, key)
+
+
+def _take_unique(names: dict[str, int], full: str, key: str) -> str:
+    # Returned as given, as in TensorFlow: `A` after `a` is `A_1`.
     count = names.get(key, 0)
     names[key] = count + 1
     if not count:
@@ -57,15 +75,12 @@ def _take_unique(names: dict[str, int], full: str) -> str:
 
 
 def take_variable_name(ambient: Ambient, path: str) -> None:
-    """Takes the name of a new variable, so that a name scope of that name gets another one."""
-    # In TensorFlow a name with a slash at the end is used as it is, and takes nothing.
-    if path.endswith(_path.SEPARATOR):
-        return
-    names, key = ambient.memory.names_in_use, path.lower()
+    """Checks and takes the name of a new variable, so that a name scope of that name gets another one."""
+    names, key = ambient.memory.names_in_use, root_key(path)
     # Nearly every variable is the first of its name; told apart here, it saves 1 % of an eager call.
     if key in names:
-        _take_unique(names, path)
-    else:
+        _take_unique(names, path, key)
+    elif key:
         names[key] = 1
 
 
@@ -120,7 +135,7 @@ def leave(entry: Entry) -> None:
 def profiled_below(ambient: Ambient, before: str) -> contextlib.AbstractContextManager[Any] | None:
     """Enters JAX's name scope for the one that is open now, inside of another; returns it, to be left, if there is."""
     # Where nothing is traced, nothing keeps its name.
-    if ambient.watch.eager and ambient.watch.outside:
+    if ambient.watch.untraced:
         return None
     # JAX nests its name scopes itself, so it is given only what is new. It cannot be taken back to an outer one: of a
     # scope elsewhere it gets the last part.
@@ -170,7 +185,7 @@ def check_scope_name(name: str, *, nested: bool) -> None:
     """Raises unless `name` may be that of a name scope, at the root or `nested` in another."""
     # Only the whole name of an operation must begin with a letter, digit or dot, so below a scope any part may do.
     if not nested:
-        check_root_name(name)
+        root_key(name)
     elif not NESTED_NAME.match(name):
         raise ArgumentError(
             f"'{name}' is not a valid scope name. A scope name has to match the following pattern: "

@@ -14,7 +14,7 @@ from jscope.tf1._ambient import Ambient
 from jscope.tf1._errors import ArgumentError, MissingReuseError, advised
 from jscope.tf1._request import VariableRequest
 from jscope.tf1._shapes import TensorShape
-from jscope.tf1._variables import Facts, Variable, new_handle
+from jscope.tf1._variables import Facts, Variable, make_handle
 
 
 def stored(ambient: Ambient, name: Any) -> Any:
@@ -79,7 +79,7 @@ def _adopt(ambient: Ambient, request: VariableRequest) -> Variable:
     # Inside a lift the code sees one slice of the variable, without the axes that the lift stacks.
     shape = TensorShape(spec.unstacked_shape)
     facts = Facts(spec.path, shape, spec.dtype, spec.trainable, spec.constraint, site=spec.site)
-    variable = ambient.memory.store[request.name] = ambient.handles[request.name] = new_handle(ambient, facts)
+    variable = ambient.memory.store[request.name] = ambient.handles[request.name] = make_handle(facts, ambient.itself)
     return variable
 
 

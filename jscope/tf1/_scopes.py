@@ -225,7 +225,7 @@ def derive_scope(
     # A constraint is dropped, because TensorFlow gives it to the scope that names it only. Not by `VariableScope(...)`,
     # which would put together anew what `base` has in one piece, with what setters made of it.
     scope = object.__new__(VariableScope)
-    scope._reuse, scope._name, scope._name_scope, scope._constraint = as_reuse(reuse), name, name_scope, None
+    scope._reuse, scope._name, scope._name_scope, scope._constraint = reuse, name, name_scope, None
     scope.inherited = base.inherited
     if overrides:
         own = dict(overrides)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import types
 
-from jscope._util._stack import is_of
+_INSIDE = "jscope."
 
 
 class Site(tuple[types.CodeType, int]):
@@ -25,6 +25,6 @@ class Site(tuple[types.CodeType, int]):
 def site_above(level: int) -> Site:
     """Returns the site of the innermost Python frame outside jscope; so many frames, this one included, are inside."""
     frame = sys._getframe(level)
-    while frame.f_back is not None and is_of(frame, "jscope"):
+    while frame.f_globals.get("__name__", "").startswith(_INSIDE) and frame.f_back is not None:
         frame = frame.f_back
     return Site((frame.f_code, frame.f_lasti))

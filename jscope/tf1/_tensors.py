@@ -104,6 +104,12 @@ class Tensor(TensorLike):
         """An object that has the name of the operation as `.name`."""
         return Op(_path.child(self._scope, self._name or "Tensor"))
 
+    # Models ask for it in each of their layers, so without `value()`.
+    @property
+    def shape(self) -> TensorShape:
+        """The shape, which has `as_list()`, `ndims` and, in each dimension, `value`."""
+        return shape_of(self._value.shape)
+
     def value(self) -> Any:
         """Returns the array."""
         return self._value
@@ -134,6 +140,11 @@ class Undrawn(Tensor):
         raise self._error
 
     operand = value
+
+    @property
+    def shape(self) -> TensorShape:
+        """Raises the same error."""
+        return shape_of(self.value().shape)
 
 
 def tensor(value: Any, name: str | None = None) -> Any:
@@ -332,11 +343,12 @@ def _operator(word: str, name: str) -> Callable[[Any, Any], Any]:
     # Where nothing is traced, what is done around a program takes longer than the program. So of two arrays of one rank
     # nothing is asked but what they are; everything else goes the long way, to the same end.
     def operate(self: Any, other: Any) -> Any:
-        if self.recipe is not None or (isinstance(other, TensorLike) and other.recipe is not None):
+        is_like = isinstance(other, TensorLike)
+        if self.recipe is not None or (is_like and other.recipe is not None):
             return of_recipes(compute, (self, other), name)
-        if self.__class__ is Tensor and self._value.__class__ in _ARRAYS and isinstance(other, TensorLike):
+        if is_like and self.__class__ is Tensor:
             x, y = self._value, other.value()
-            if y.__class__ in _ARRAYS and x.ndim == y.ndim:
+            if x.__class__ in _ARRAYS and y.__class__ in _ARRAYS and len(x.shape) == len(y.shape):
                 return _named(compiled(x, y), name)
         return result(self, other, compute(self, other), name)
 

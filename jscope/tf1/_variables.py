@@ -22,6 +22,7 @@ from jscope.errors import NativeTransformError, ScopeEndedError, StateError
 from jscope.tf1 import _bridge
 from jscope.tf1._ambient import Ambient, current, current_or_none
 from jscope.tf1._arrays import unwrap
+from jscope.tf1._caches import current_trace
 from jscope.tf1._shapes import TensorShape, as_shape
 from jscope.tf1._sites import Site
 from jscope.tf1._tensors import Op, TensorLike, as_array, tensor
@@ -140,8 +141,12 @@ class Variable(TensorLike):
         """Returns the value: while collecting, a placeholder; after an `assign` in this call, what was assigned."""
         if self._detached is not None:
             return self._detached
-        ambient, facts = self._running("read"), self._facts
-        ambient.note_use("Variable `{}` was read", facts.path)
+        ambient, facts = self._ambient() if self._ambient is not None else None, self._facts
+        if ambient is None:
+            ambient = self._running("read")
+        # Of all that `note_use` does, nearly always nothing but this is needed.
+        if current_trace(()) is not ambient.watch.noted_untraced:
+            ambient.note_use("Variable `{}` was read", facts.path)
         # Params do not change during a call, and this is the most frequent of all operations.
         found = ambient.params.get(facts.path)
         if found is not None:
@@ -315,13 +320,9 @@ class VariablePart(TensorLike):
         return f"<tf1.VariablePart '{self.name}' shape={self.shape}>"
 
 
-def new_handle(ambient: Ambient, facts: Facts) -> Variable:
-    """Returns a new handle of a variable of the running call."""
-    return _make_handle(facts, ambient.itself, None)
-
-
 # `Variable(...)` asks the running call to create a variable, which ends here.
-def _make_handle(facts: Facts, ambient: Any, value: Any) -> Variable:
+def make_handle(facts: Facts, ambient: Any, value: Any = None) -> Variable:
+    """Returns a new handle of a variable of a call, to which `ambient` is a weak reference, or of a `value` alone."""
     self = object.__new__(Variable if facts.partitions is None else PartitionedVariable)
     self._facts, self._ambient, self._detached, self._parts = facts, ambient, value, None
     return self
@@ -339,7 +340,7 @@ def _unflatten(aux: tuple[Any, ...], children: tuple[Any]) -> Variable:
     ambient = current_or_none()
     known = ambient.handles.get(path) if ambient is not None else None
     facts = known.facts if isinstance(known, Variable) else Facts(path, None, dtype, trainable)
-    return _make_handle(facts, None, children[0])
+    return make_handle(facts, None, children[0])
 
 
 for _kind in (Variable, PartitionedVariable):

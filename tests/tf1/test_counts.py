@@ -36,7 +36,7 @@ def test_counts_are_those_of_a_scan():
             elif action == "forget":
                 counts.forget_below(name), scanned.forget_below(name)
             elif action == "jump":
-                jumps.append((counts.now, Scanned(scanned)))
+                jumps.append((counts.mark(), Scanned(scanned)))
                 counts = counts.copied()
             elif jumps:
                 time, scanned = jumps.pop()
@@ -47,10 +47,23 @@ def test_counts_are_those_of_a_scan():
 def test_a_copy_is_left_alone():
     """By what is counted, forgotten and undone afterwards."""
     counts = Counts()
+    start = counts.mark()
     counts.add("a/b")
     copied = counts.copied()
     counts.forget_below("a")
     counts.add("a/c")
     assert dict(copied) == {"a/b": 1}
-    counts.go_back(0)
+    counts.go_back(start)
     assert (dict(copied), dict(counts)) == ({"a/b": 1}, {})
+
+
+def test_nothing_is_kept_where_nothing_can_be_undone():
+    """Only while a jump is open, which may be one that was never left."""
+    counts = Counts()
+    for name in NAMES:
+        counts.add(name)
+    outer, _ = counts.mark(), counts.mark()
+    counts.add("a")
+    counts.go_back(outer)
+    counts.forget_below("a")
+    assert (counts._marks, counts._changes) == ([], [])

@@ -757,6 +757,26 @@ def test_a_bad_name_is_refused_each_time():
         assert "'a b' is not a valid root scope name" in first
 
 
+def test_a_scope_below_a_name_that_only_nested_ones_may_have():
+    """By a slash at its end, such a name is gone back to, and stands at the root. Scopes may be opened there."""
+
+    def model():
+        with tf1.name_scope("a"), tf1.name_scope("_b/"):
+            with tf1.variable_scope("c") as first, tf1.name_scope("d") as inner:
+                pass
+            with tf1.variable_scope("C") as second:
+                return (
+                    first.original_name_scope,
+                    inner,
+                    second.original_name_scope,
+                    err(tf1.variable_scope("e f").__enter__),
+                )
+
+    *names, error = tf1.transform(model).apply({})
+    assert names == ["_b/c/", "_b/c/d/", "_b/C_1/"]
+    assert "'e f' is not a valid scope name" in error
+
+
 def test_a_variable_takes_its_name_whatever_the_case():
     """A name scope that comes after it gets another one; so does a variable after a name scope."""
 

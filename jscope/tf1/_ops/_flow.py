@@ -33,7 +33,7 @@ _UNROLLED = 64
 def is_eager() -> bool:
     """Whether a call runs outside all of JAX's transforms."""
     ambient = current_or_none()
-    return ambient is not None and ambient.watch.eager and ambient.watch.outside
+    return ambient is not None and ambient.watch.untraced
 
 
 class Repetition:
