@@ -43,7 +43,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # With `--doctest-modules` pytest imports every Python file that it meets.
 collect_ignore = ["docs/conf.py", "docs/_build"]
 
-SLOW_DOCUMENTS = {"gallery.md", "recipes.md"}
+SLOW_DOCUMENTS = {"gallery.md", "recipes.md", "seeing.md"}
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), SkipParser()],

@@ -54,6 +54,7 @@ def test_char_lm_tells_how_long_it_compiles():
     )
 
 
+@pytest.mark.slow
 def test_char_lm_writes_what_it_would_predict():
     """With its cache, character by character, the model gives the logits that it gives for the whole text."""
     char_lm = runpy.run_path(str(EXAMPLES / "char_lm.py"))

@@ -108,7 +108,7 @@ TIED = Conversion(
 one side has."""
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", mostly_slow(WAYS, "file"))
 def test_a_file_has_other_names_and_layouts(monkeypatch, tmp_path, way):
     """Bit for bit those of the values in memory, converted; each variable is drawn once, whatever it becomes."""
     specs, (file, shard_bytes) = jscope.specs(tied), WAYS[way]

@@ -181,6 +181,7 @@ def test_the_lock_ends_with_its_writer(tmp_path):
         os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_two_processes_save_and_one_restores(tmp_path):
     """Sharded arrays over both; then onto the devices of one. Files of one process are read by several, too."""
     program, port = Path(__file__).parent / "sharded.py", processes.free_port()

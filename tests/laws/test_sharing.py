@@ -10,7 +10,7 @@ import pytest
 
 import jscope
 from jscope import errors
-from tests.crossed import crossed
+from tests.crossed import crossed, mostly_slow
 from tests.models import KEY, X, linear
 
 
@@ -232,7 +232,7 @@ NESTS = {
 }
 
 
-@pytest.mark.parametrize("nest", NESTS)
+@pytest.mark.parametrize("nest", mostly_slow(NESTS, "jax.lax.scan", "layers"))
 def test_init_works_where_jit_is_disabled(nest):
     """`jax.disable_jit` is how people debug; it unrolls loops of JAX, which would create variables again and again."""
     expected = jscope.init(NESTS[nest], KEY(0), X)

@@ -44,6 +44,7 @@ LIFTS = {
 }
 
 
+@pytest.mark.slow
 def test_layers_work_under_every_lift():
     """Scanned or unrolled as well."""
     params = filled(jscope.specs(everything, X))

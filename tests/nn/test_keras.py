@@ -18,7 +18,7 @@ from tests.nn.starts import STARTS
 LAYERS = sorted({case.keras for case in CASES.values()})
 
 
-@pytest.mark.parametrize("layer", mostly_slow(LAYERS, *LAYERS[::2]))
+@pytest.mark.parametrize("layer", mostly_slow(LAYERS, *LAYERS[::3]))
 def test_layer_gives_what_keras_gives(layer):
     """Output and gradients with the same variables, by name; and moving statistics after three steps."""
     runs = {name: run(case) for name, case in CASES.items() if case.keras == layer}
@@ -31,7 +31,7 @@ def test_layer_gives_what_keras_gives(layer):
 RECORDED = json.loads((DATA / "starts.json").read_text(encoding="utf8"))
 
 
-@pytest.mark.parametrize("name", mostly_slow(STARTS, *list(STARTS)[::4]))
+@pytest.mark.parametrize("name", mostly_slow(STARTS, *list(STARTS)[::8]))
 def test_variable_starts_as_in_keras(name):
     """Shape, mean, standard deviation and range of the distribution agree, at four sigma."""
     start, keras = STARTS[name], RECORDED[name]

@@ -114,7 +114,10 @@ FAULTS = {
 """For each law, models that break it, with what its report says."""
 
 
-@pytest.mark.parametrize(("law", "number"), [(law, i) for law in FAULTS for i in range(len(FAULTS[law]))])
+@pytest.mark.parametrize(
+    ("law", "number"),
+    [pytest.param(law, i, marks=pytest.mark.slow if i else ()) for law in FAULTS for i in range(len(FAULTS[law]))],
+)
 def test_a_law_finds_the_fault_that_it_is_for(law, number):
     """And its report says where."""
     model, message = FAULTS[law][number]

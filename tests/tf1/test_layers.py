@@ -16,6 +16,7 @@ import pytest
 
 import jscope
 from jscope import tf1
+from tests.crossed import mostly_slow
 from tests.tf1.layer_cases import CASES, DATA, KEYS, value_of, weights_of
 
 # JAX has 32 bits, unless it is told to have 64.
@@ -89,7 +90,7 @@ def run(case):
     return compute, (params, state, case.xs())
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", mostly_slow(GROUPS, *(set(GROUPS) - {"contrib", "contrib norm", "network", "slim"})))
 def test_layers_compute_what_tensorflow_computes(group):
     """Outputs, gradients, penalties, and the state after three steps."""
     runs = {name: run(case) for name, case in CASES.items() if name.partition("/")[0] == group}

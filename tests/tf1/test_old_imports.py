@@ -199,6 +199,7 @@ def test_a_decoder_that_is_unrolled_reads_its_own_outputs():
         cells.LSTMBlockCell(3, use_peephole=True)
 
 
+@pytest.mark.slow
 def test_stacks_of_two_directions():
     """Each layer reads both directions of the one below, in scopes of its own."""
     rnn, names = tf1.contrib.rnn, []

@@ -104,6 +104,7 @@ def test_a_facade_model_has_the_program_of_the_explicit_one():
     assert jaxprs[0] == jaxprs[1]
 
 
+@pytest.mark.slow  # `docs/porting_tf1.md` goes the same way.
 def test_the_example_runs():
     """`examples/port_from_tf1.py`, for a few steps."""
     root = Path(__file__).parents[2]

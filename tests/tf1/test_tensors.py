@@ -14,6 +14,7 @@ import pytest
 import jscope
 from jscope import errors
 from jscope import tf1 as tf
+from tests.crossed import mostly_slow
 from tests.tf1.tools import KEY
 
 X = jnp.arange(6.0).reshape(2, 3)
@@ -231,7 +232,7 @@ def test_random_numbers_come_from_the_key_of_the_call():
     assert tf.transform(lambda: tf.random_normal([2], seed=1)).apply({}).shape == (2,)
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("known", mostly_slow([True, False], True))
 def test_operations_of_one_seed_draw_the_same_numbers(known):
     """In any scope, layer and branch, as in TensorFlow; only where a loop runs an operation again they do not."""
 
@@ -272,6 +273,7 @@ def test_an_image_and_its_mask_are_cropped_alike_by_one_seed():
     np.testing.assert_array_equal(np.broadcast_to(one, three.shape), three)
 
 
+@pytest.mark.slow
 def test_distributions():
     """Their means, deviations and limits."""
 
