@@ -161,16 +161,20 @@ class Variable(TensorLike):
     ) -> Any:
         """Writes the variable, which must be state, and returns the new value.
 
+        As in TensorFlow no gradient goes back from there, nor from what is read later, to what `value` was made of.
+
         Raises:
           StateError: It is a param, or the call has no state (calls of `tf1.transform_with_state` have).
           NativeTransformError: Inside a JAX transform, from where the value could not get out.
         """
         # First of all whether it may be written at all: what follows reads the variable, and would blame the reading.
         ambient = self._running("assigned")
-        if ambient.in_idle_branch:
-            return tensor(unwrap(value), name or "Assign")
-        write = _bridge.writer(ambient.core_scope, self._facts.path)
         new, dtype = unwrap(value), np.dtype(self.dtype)
+        if isinstance(new, jax.Array):
+            new = jax.lax.stop_gradient(new)
+        if ambient.in_idle_branch:
+            return tensor(new, name or "Assign")
+        write = _bridge.writer(ambient.core_scope, self._facts.path)
         if isinstance(new, np.ndarray | np.generic | list | tuple):
             new = jnp.asarray(new, dtype)
         try:

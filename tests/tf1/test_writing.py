@@ -37,8 +37,42 @@ def test_what_a_caller_says_is_state_is_written():
     assert (list(params), list(state)) == (["online"], ["target"])
     grads, new = jax.grad(model.apply, has_aux=True)(params, state, jnp.ones(2))
     np.testing.assert_allclose(new["target"], (params["online"] + state["target"]) / 2, rtol=1e-6)
-    np.testing.assert_allclose(grads["online"], 0.5)
+    np.testing.assert_allclose(grads["online"], 0.0)
     assert trainable == [["online:0", "target:0"]] * 2
+
+
+def by_average(v, x):
+    average = tf1.train.ExponentialMovingAverage(0.9)
+    average.apply([x])
+    return average.average(x)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda v, x: v.assign(x),
+        lambda v, x: tf1.assign_add(v, x),
+        lambda v, x: v.assign_sub(x),
+        lambda v, x: tf1.scatter_add(v, [0], x[:1]),
+        lambda v, x: tf1.python.training.moving_averages.assign_moving_average(v, x, 0.9, zero_debias=False),
+        lambda v, x: (v.assign(x), tf1.identity(v))[1],
+        by_average,
+    ],
+    ids=["assign", "add", "subtract", "scatter", "moving average", "read later", "exponential"],
+)
+def test_no_gradient_goes_through_an_assignment(written):
+    """TensorFlow's is None for each. What is computed beside the variable keeps its gradient."""
+
+    def f():
+        w, v = gv("w", [2]), gv("v", [2], trainable=False)
+        x = tf1.identity(3.0 * w, name="x")
+        return tf1.reduce_sum(written(v, x) ** 2.0) + tf1.reduce_sum(x)
+
+    model = tf1.transform_with_state(f)
+    params, state = model.init(KEY)
+    grads, after = jax.jit(jax.grad(model.apply, has_aux=True))(params, state)
+    np.testing.assert_allclose(grads["w"], 3.0)
+    assert any((value != 0.0).any() for value in jscope.tree.flatten(after).values())
 
 
 def test_an_initial_value_does_not_depend_on_what_is_state():
