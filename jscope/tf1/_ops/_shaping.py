@@ -287,7 +287,16 @@ def range_(start: Any, limit: Any, delta: Any, dtype: Any) -> Any:
 
 def linspace(start: Any, stop: Any, num: Any, axis: Any) -> Any:
     """`num` numbers from `start` to `stop`, both included."""
-    return jnp.linspace(as_array(start), as_array(stop), int(num), axis=int(axis))
+    if int(num) < 0:
+        raise ArgumentError(f"`tf.linspace` makes `num` numbers, which cannot be {num}.")
+    start, steps = as_array(start), np.arange(int(num))
+    ends = jnp.broadcast_arrays(start, as_array(stop).astype(start.dtype))
+    start, stop = (jnp.expand_dims(each, int(axis)) for each in ends)
+    # With TensorFlow's steps, and not by the shares of both, whole numbers are whole: old code takes the floor of them.
+    step = (stop - start) / max(len(steps) - 1, 1)
+    start, stop = start.astype(step.dtype), stop.astype(step.dtype)
+    steps = np.expand_dims(steps, [each for each in range(step.ndim) if each != int(axis) % step.ndim])
+    return jnp.where((steps > 0) & (steps == steps.size - 1), stop, start + step * steps.astype(step.dtype))
 
 
 def space_to_depth(x: Any, block_size: Any, data_format: str) -> Any:
