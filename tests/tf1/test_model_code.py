@@ -253,6 +253,9 @@ def test_keras_has_its_initializers_only():
     assert keras.Constant(2.0)([2]).tolist() == [2.0, 2.0] == [2 * x for x in keras.Ones()([2]).tolist()]
     model = tf.transform(lambda x: tf.layers.dense(x, 2, kernel_initializer=keras.he_normal(), name="d"))
     assert model.init(KEY, X)["d"]["kernel"].any()
+    assert tf.contrib.keras.initializers is keras
+    with pytest.raises(AttributeError, match=r"`tf.contrib.keras.layers.Dense` is not in"):
+        tf.contrib.keras.layers.Dense(3)
     with pytest.raises(AttributeError, match=r"`tf.keras.layers.Dense` is not in"):
         tf.keras.layers.Dense(3)
 

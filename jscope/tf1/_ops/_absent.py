@@ -230,6 +230,7 @@ def _has_gpu(*_: Any, **__: Any) -> bool:
 
 
 PRESENT: dict[str, dict[str, Any]] = {
+    "contrib.keras": {"initializers": _keras_initializers},
     "estimator": {"ModeKeys": ModeKeys},
     "keras": {"initializers": _keras_initializers},
     # By which models choose the order of the axes.
