@@ -159,6 +159,22 @@ def test_shapes_are_static_under_jit():
     assert (y.shape, scaled.shape) == ((1, 12), (2, 3))
 
 
+def test_places_that_are_one_hot_are_known_under_jit():
+    """Whoever asks which layers are not used marks those that are. Large ones, and fractions, are arrays as before."""
+
+    def model(x):
+        used = tf.add_n([tf.one_hot(place, 4, dtype=tf.int32) for place in (tf.constant([0, 2])[1], 0)])
+        kept = tf.reshape(tf.where(tf.equal(used, 0)), [-1])
+        made = tf.one_hot([0, 2, 7], 3, 5, axis=0), tf.one_hot([tf.cast(x[0, 0], tf.int32), 1], 3)
+        assert not isinstance(tf.one_hot(np.zeros(100, int), 100, dtype=tf.int32).value(), np.ndarray)
+        return tf.gather(tf.constant([10, 11, 12, 13]), kept), *made
+
+    kept, places, rows = jax.jit(tf.transform(model).apply)({}, X)
+    assert kept.tolist() == [11, 13]
+    assert (places.dtype, places.tolist()) == (jnp.int32, [[5, 0, 0], [0, 0, 0], [0, 5, 0]])
+    assert rows.tolist() == np.eye(3)[[int(X[0, 0]), 1]].tolist()
+
+
 def test_import_is_lazy():
     """Who uses scopes only does not import the operations; `dir` knows them all the same."""
     code = "import sys; from jscope import tf1; print([n for n in sys.modules if n.startswith('jscope.tf1._ops')])"

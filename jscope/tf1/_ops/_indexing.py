@@ -12,7 +12,7 @@ from jax.core import Tracer
 
 from jscope.tf1 import _dtypes
 from jscope.tf1._ops._call import never_static, plain, takes_tensors
-from jscope.tf1._ops._shaping import alike, known, sizes_of
+from jscope.tf1._ops._shaping import alike, known, sizes_of, stays_known
 from jscope.tf1._tensors import as_array
 from jscope.tf1._variables import PartitionedVariable
 
@@ -135,13 +135,16 @@ def one_hot(indices: Any, depth: Any, on: Any, off: Any, axis: Any, dtype: Any) 
     if dtype is None:
         dtype = _dtypes.float32 if given is None else _dtypes.as_constant(given).dtype
     dtype = _dtypes.canonical(_dtypes.as_dtype(dtype))
-    indices, place = as_array(indices), -1 if axis is None else int(axis)
-    hot = jnp.expand_dims(indices, place if place >= 0 else indices.ndim)
+    if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(indices)):
+        indices = jnp.asarray(indices)
+    xp = np if stays_known(np.size(indices) * int(depth), dtype, indices, on, off) else jnp
+    indices, place = xp.asarray(indices), -1 if axis is None else int(axis)
+    hot = xp.expand_dims(indices, place if place >= 0 else indices.ndim)
     shape = [1] * hot.ndim
     shape[place] = int(depth)
     # An index outside of the depth equals none of these, and gets a row of `off`, as in TensorFlow.
-    same = hot == jnp.arange(int(depth), dtype=indices.dtype).reshape(shape)
-    return jnp.where(same, jnp.asarray(1 if on is None else on, dtype), jnp.asarray(0 if off is None else off, dtype))
+    same = hot == xp.arange(int(depth), dtype=indices.dtype).reshape(shape)
+    return xp.where(same, xp.asarray(1 if on is None else on, dtype), xp.asarray(0 if off is None else off, dtype))
 
 
 def sequence_mask(lengths: Any, maxlen: Any, dtype: Any) -> Any:

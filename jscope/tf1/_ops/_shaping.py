@@ -17,7 +17,7 @@ from jscope.tf1._shapes import TensorShape, as_shape
 from jscope.tf1._tensors import as_array
 
 _SMALL = 256
-"""Up to how many integers `zeros`, `ones` and `fill` return as static values."""
+"""Up to how many integers `zeros`, `ones`, `fill` and `one_hot` return as static values."""
 
 
 def sizes_of(shape: Any) -> tuple[int, ...]:
@@ -205,10 +205,13 @@ def filled(shape: Any, value: Any, dtype: Any = None) -> Any:
     if not isinstance(value, jax.Array):
         value = _dtypes.as_constant(value)
         value = value.astype(dtype or _dtypes.canonical(value.dtype))
-    # Old code computes shapes with them (`tf.ones([2], tf.int32) * n`), and those must stay known.
-    if value.dtype.kind in "iu" and not isinstance(value, jax.Array) and math.prod(shape) <= _SMALL:
-        return np.full(shape, value)
-    return jnp.full(shape, value)
+    return np.full(shape, value) if stays_known(math.prod(shape), value.dtype, value) else jnp.full(shape, value)
+
+
+def stays_known(size: int, dtype: Any, *given: Any) -> bool:
+    """Whether an array that could be large, and is made of `given`, is static: if it is of integers, and small."""
+    # Old code computes shapes with them (`tf.ones([2], tf.int32) * n`), and what `tf.where` is asked.
+    return size <= _SMALL and np.dtype(dtype).kind in "iu" and not any(isinstance(each, jax.Array) for each in given)
 
 
 @never_static
