@@ -229,6 +229,8 @@ _layer("contrib/conv2d rate", IMAGES, "contrib.layers.conv2d", 4, 3, rate=2, act
 _layer("contrib/convolution of sequences", SEQUENCES, "contrib.layers.convolution", 4, 3)
 _layer("contrib/conv2d_transpose", IMAGES, "contrib.layers.conv2d_transpose", 4, 3, 2)
 _layer("contrib/separable", IMAGES, "contrib.layers.separable_conv2d", 4, 3, 2, stride=2)
+_layer("contrib/in plane", IMAGES, "contrib.layers.conv2d_in_plane", [3, 2], stride=2, padding="VALID")
+_layer("contrib/in plane, scope", IMAGES, "contrib.layers.conv2d_in_plane", 3, activation_fn=None, scope="p")
 _layer("contrib/depthwise", IMAGES, "contrib.layers.separable_conv2d", None, 3, 2, activation_fn=None, scope="dw")
 _layer("contrib/max pool", IMAGES, "contrib.layers.max_pool2d", 2)
 _layer("contrib/average pool", IMAGES, "contrib.layers.avg_pool2d", [3, 3], padding="SAME", scope="p")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+
 from jscope.nn._spatial import Window
 from jscope.tf1._arguments import ZEROS
 from jscope.tf1._errors import ArgumentError
@@ -219,6 +221,43 @@ def _depthwise(inputs: Any, kernel_size: Any, given: dict[str, Any], weights: di
         collections=get_variable_collections(keys, "weights"),
     )
     return tensor(as_given(_conv.depthwise(channels_last(array_of(inputs), order), kernel, over, padding), order))
+
+
+@add_arg_scope
+def convolution2d_in_plane(
+    inputs: Any,
+    kernel_size: Any,
+    stride: Any = 1,
+    padding: str = "SAME",
+    activation_fn: Callable[..., Any] | None = relu,
+    normalizer_fn: Callable[..., Any] | None = None,
+    normalizer_params: dict[str, Any] | None = None,
+    weights_initializer: Any = XAVIER,
+    weights_regularizer: Callable[..., Any] | None = None,
+    biases_initializer: Any = ZEROS,
+    biases_regularizer: Callable[..., Any] | None = None,
+    reuse: Any = None,
+    variables_collections: Any = None,
+    outputs_collections: Any = None,
+    trainable: bool = True,
+    scope: Any = None,
+) -> Any:
+    """Convolves each channel with the same `weights`, and adds `biases`."""
+    keys = get_variable_collections(variables_collections, "weights")
+    weights = {"initializer": weights_initializer, "regularizer": weights_regularizer, "trainable": trainable}
+    over = Window(*map(two_element_tuple, (kernel_size, stride, 1)))
+    with layer_scope(scope, "ConvInPlane", reuse) as sc:
+        inputs = tensor(inputs)
+        kernel = model_variable("weights", [*over.size, 1, 1], inputs.dtype, collections=keys, **weights)
+        kernel = jnp.tile(array_of(kernel), [1, 1, inputs.shape.as_list()[-1], 1])
+        outputs = tensor(_conv.depthwise(array_of(inputs), kernel, over, padding.lower()))
+        if not normalizer_fn and biases_initializer is not None:
+            start = biases_initializer, biases_regularizer, None, variables_collections, None, trainable
+            outputs = bias_add(outputs, None, *start, "NHWC", sc)
+        return finished(outputs, sc, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
+
+
+conv2d_in_plane = convolution2d_in_plane
 
 
 def _pool_of(kind: type[_pool.Pool], name: str, default: str, formats: tuple[str, ...]) -> Any:

@@ -34,12 +34,14 @@ from jscope.tf1.contrib.layers._conv import avg_pool2d as avg_pool2d
 from jscope.tf1.contrib.layers._conv import avg_pool3d as avg_pool3d
 from jscope.tf1.contrib.layers._conv import conv1d as conv1d
 from jscope.tf1.contrib.layers._conv import conv2d as conv2d
+from jscope.tf1.contrib.layers._conv import conv2d_in_plane as conv2d_in_plane
 from jscope.tf1.contrib.layers._conv import conv2d_transpose as conv2d_transpose
 from jscope.tf1.contrib.layers._conv import conv3d as conv3d
 from jscope.tf1.contrib.layers._conv import conv3d_transpose as conv3d_transpose
 from jscope.tf1.contrib.layers._conv import convolution as convolution
 from jscope.tf1.contrib.layers._conv import convolution1d as convolution1d
 from jscope.tf1.contrib.layers._conv import convolution2d as convolution2d
+from jscope.tf1.contrib.layers._conv import convolution2d_in_plane as convolution2d_in_plane
 from jscope.tf1.contrib.layers._conv import convolution2d_transpose as convolution2d_transpose
 from jscope.tf1.contrib.layers._conv import convolution3d as convolution3d
 from jscope.tf1.contrib.layers._conv import convolution3d_transpose as convolution3d_transpose
