@@ -3,7 +3,7 @@
     pip install "tensorflow-cpu==2.21.*" tf_keras tf_slim six chex "jax>=0.10"
     python -m tests.tf1.oracle.model_files FOLDER [NAME ...]
 
-FOLDER holds a checkout of each repository of `checkouts.py` and its two kin, as `owner+name`. Their files
+FOLDER holds a checkout of each repository of `checkouts.py` and its three kin, as `owner+name`. Their files
 are read as they are; only the import of TensorFlow is another one. Variables get values that follow from their names.
 Compared are the names and shapes of all variables in the order of their creation, whether they are trained, outputs,
 gradients, and what three steps of batch normalization leave behind. Where outputs or gradients are more than 1e-5
@@ -36,10 +36,11 @@ from jscope import tf1
 from tests.tf1.oracle.checkouts import CASES
 from tests.tf1.oracle.fed_checkouts import FED
 from tests.tf1.oracle.further_checkouts import FURTHER
+from tests.tf1.oracle.later_checkouts import LATER
 from tests.tf1.oracle.shim import build
 
 IMPORTS = [
-    (r"^(\s*)import tensorflow(\.compat\.v1)? as tf\b(?!,)", r"\1from {package} import {name} as tf"),
+    (r"^(\s*)import tensorflow(\.compat\.v1)? as (tf\w*)\b(?!,)", r"\1from {package} import {name} as \3"),
     (r"^(\s*)import tensorflow as tf, (.+)", r"\1from {package} import {name} as tf\n\1import \2"),
     (r"^(\s*)import tensorflow\.contrib as (\w+)", r"\1from {root} import contrib as \2"),
     (r"^(\s*)import tf_slim as slim\b", r"\1from {root}.contrib import slim"),
@@ -80,9 +81,9 @@ class Code:
             source = re.sub(old, new.format(**self.names).replace("\\\\", "\\"), source, flags=re.MULTILINE)
         module = types.ModuleType(path.replace("/", "."))
         module.__file__ = str(self.folder / f"{path}.py")
-        # Under its full name, under its last part, and in the module of its folder.
-        names = {module.__name__: module, module.__name__.rpartition(".")[2]: module}
-        with unittest.mock.patch.object(sys, "argv", argv or ["program"]), missing_modules(self.known() | names):
+        # Under its full name, under its last part (where no folder has that name), and in the module of its folder.
+        names = {module.__name__.rpartition(".")[2]: module} | self.known() | {module.__name__: module}
+        with unittest.mock.patch.object(sys, "argv", argv or ["program"]), missing_modules(names):
             exec(compile(source, module.__file__, "exec"), vars(module))
         self.loaded[path] = module
         return module
@@ -93,9 +94,12 @@ class Code:
             parts = path.split("/")
             found[parts[-1]] = found[".".join(parts)] = module
             for depth in range(1, len(parts)):
-                parent = found.setdefault(".".join(parts[:depth]), types.ModuleType(".".join(parts[:depth])))
+                parent, child = (
+                    found.setdefault(".".join(names), types.ModuleType(".".join(names)))
+                    for names in (parts[:depth], parts[: depth + 1])
+                )
                 parent.__path__ = []
-                setattr(parent, parts[depth], module if depth == len(parts) - 1 else None)
+                setattr(parent, parts[depth], child)
             found.setdefault("nets", types.ModuleType("nets")).__dict__[parts[-1]] = module
         return found
 
@@ -287,7 +291,7 @@ def main():
     tf = build()
     print("| model file | variables | names equal | outputs | gradients | TensorFlow | penalty | state | seconds |")
     print("|---|---|---|---|---|---|---|---|---|")
-    cases = CASES | FURTHER | FED
+    cases = CASES | FURTHER | FED | LATER
     for name in options.names or cases:
         repository, case, inputs = cases[name]
         folder = options.folder / repository.replace("/", "+")

@@ -100,6 +100,7 @@ def build():
         layers=layers,
         slim=slim,
         util=module("tf.contrib.util", constant_value=v1.get_static_value),
+        keras=module("tf.contrib.keras", initializers=v1.keras.initializers),
         framework=module(
             "tf.contrib.framework",
             **members(slim),
