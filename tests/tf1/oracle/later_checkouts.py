@@ -295,6 +295,29 @@ def text_classes(tf, load, kind="entity"):
     return run
 
 
+def faster_rcnn(tf, load):
+    load.folder /= "lib"
+    train = types.SimpleNamespace(TRUNCATED=False, WEIGHT_DECAY=1e-4, BIAS_DECAY=False, BBOX_NORMALIZE_STDS=(1.0,) * 4)
+    vars(train).update(BBOX_NORMALIZE_MEANS=(0.0,) * 4)
+    test = types.SimpleNamespace(MODE="top", RPN_TOP_N=5)
+    cfg = types.SimpleNamespace(TRAIN=train, TEST=test, POOLING_MODE="crop", POOLING_SIZE=3, USE_E2E_TF=True)
+    cfg.RPN_CHANNELS = 6
+    load.loaded["model/config"] = types.SimpleNamespace(cfg=cfg)
+    load("model/bbox_transform"), load("layer_utils/generate_anchors"), load("layer_utils/snippets")
+    load("layer_utils/proposal_top_layer"), load("nets/network")
+    module = load("nets/vgg16")
+
+    def run(image, boxes):
+        net = module.vgg16()
+        # Which has two layers of 4096.
+        net._head_to_tail = lambda x, *_: tf.contrib.slim.fully_connected(tf.contrib.slim.flatten(x), 6, scope="fc7")
+        with fed(tf, image, np.float32([64, 64, 1]), boxes):
+            found = net.create_architecture("TEST", 3, tag="default", anchor_scales=(2, 4))
+        return [found[name] for name in ("rois", "cls_prob", "bbox_pred", "rpn_bbox_pred")]
+
+    return run
+
+
 SENTENCES = [ints(261, 2, 3, 5), ints(261, 2, 3, 5), ints(12, 2, 3), ints(12, 2, 3)]
 CHARS = ints(261, 2, 6, 5) + 1
 CHARS[1, 4:] = 0
@@ -339,6 +362,7 @@ LATER = {
         functools.partial(text_classes, kind="attention"),
         [ints(12, 2, 8), floats(2, 5), floats(2, 4), floats(2, 2), floats(2, 2), floats(2), np.float32(1.0)],
     ),
+    "faster r-cnn": ("endernewton/tf-faster-rcnn", faster_rcnn, [floats(1, 64, 64, 3), floats(2, 5)]),
     "vae": ("hwalsuklee/tensorflow-mnist-VAE", vae, [floats(4, 12)]),
 }
 """What to run: the repository, the case, and the arrays that it is called with."""
