@@ -169,9 +169,7 @@ class Variable(TensorLike):
         """
         # First of all whether it may be written at all: what follows reads the variable, and would blame the reading.
         ambient = self._running("assigned")
-        new, dtype = unwrap(value), np.dtype(self.dtype)
-        if isinstance(new, jax.Array):
-            new = jax.lax.stop_gradient(new)
+        new, dtype = jax.tree.map(_without_gradient, unwrap(value)), np.dtype(self.dtype)
         if ambient.in_idle_branch:
             return tensor(new, name or "Assign")
         write = _bridge.writer(ambient.core_scope, self._facts.path)
@@ -227,6 +225,10 @@ class Variable(TensorLike):
                 "Assign outside: `v.assign(tf.cond(pred, lambda: new, lambda: v.value()))`."
             )
         return ambient
+
+
+def _without_gradient(value: Any) -> Any:
+    return jax.lax.stop_gradient(value) if isinstance(value, jax.Array) else value
 
 
 class PartitionedVariable(Variable):

@@ -51,6 +51,7 @@ def by_average(v, x):
     "written",
     [
         lambda v, x: v.assign(x),
+        lambda v, x: v.assign([x[0], 2.0 * x[1]]),
         lambda v, x: tf1.assign_add(v, x),
         lambda v, x: v.assign_sub(x),
         lambda v, x: tf1.scatter_add(v, [0], x[:1]),
@@ -58,7 +59,7 @@ def by_average(v, x):
         lambda v, x: (v.assign(x), tf1.identity(v))[1],
         by_average,
     ],
-    ids=["assign", "add", "subtract", "scatter", "moving average", "read later", "exponential"],
+    ids=["assign", "assign a list", "add", "subtract", "scatter", "moving average", "read later", "exponential"],
 )
 def test_no_gradient_goes_through_an_assignment(written):
     """TensorFlow's is None for each. What is computed beside the variable keeps its gradient."""
