@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import types
 
-_INSIDE = "jscope."
+from jscope._util._stack import is_of
 
 
 class Site(tuple[types.CodeType, int]):
@@ -25,6 +25,7 @@ class Site(tuple[types.CodeType, int]):
 def site_above(level: int) -> Site:
     """Returns the site of the innermost Python frame outside jscope; so many frames, this one included, are inside."""
     frame = sys._getframe(level)
-    while frame.f_globals.get("__name__", "").startswith(_INSIDE) and frame.f_back is not None:
+    # In this order: to ask for the frame around one takes longer than to look into it.
+    while is_of(frame, "jscope") and frame.f_back is not None:
         frame = frame.f_back
     return Site((frame.f_code, frame.f_lasti))

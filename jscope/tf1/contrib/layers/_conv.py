@@ -191,11 +191,8 @@ def separable_convolution2d(
         inputs = tensor(inputs)
         if num_outputs is None:
             outputs = _depthwise(inputs, kernel_size, given, {**weights, **bias}, variables_collections)
-            # Added here, since without a mixture of channels no layer is called that would add it.
-            if not normalizer_fn and biases_initializer is not None:
-                start = biases_initializer, biases_regularizer, None, variables_collections, None, trainable
-                outputs = bias_add(outputs, None, *start, data_format, sc)
-            return finished(outputs, sc, *after)
+            start = biases_initializer, biases_regularizer, None, variables_collections, None, trainable
+            return finished(_biased(outputs, normalizer_fn, *start, data_format, sc), sc, *after)
         where = inputs, sc, reuse, normalizer_fn, variables_collections, num_outputs, kernel_size
         outputs = layer_output(_conv.SeparableConv2D, *where, kernels=_KERNELS, **given, **weights, **bias)
         return finished(outputs, sc, *after)
@@ -221,6 +218,11 @@ def _depthwise(inputs: Any, kernel_size: Any, given: dict[str, Any], weights: di
         collections=get_variable_collections(keys, "weights"),
     )
     return tensor(as_given(_conv.depthwise(channels_last(array_of(inputs), order), kernel, over, padding), order))
+
+
+def _biased(outputs: Any, normalizer_fn: Any, initializer: Any, *options: Any) -> Any:
+    """Adds the biases, if there are any, where no layer is called that would add them."""
+    return outputs if normalizer_fn or initializer is None else bias_add(outputs, None, initializer, *options)
 
 
 @add_arg_scope
@@ -251,9 +253,8 @@ def convolution2d_in_plane(
         kernel = model_variable("weights", [*over.size, 1, 1], inputs.dtype, collections=keys, **weights)
         kernel = jnp.tile(array_of(kernel), [1, 1, inputs.shape.as_list()[-1], 1])
         outputs = tensor(_conv.depthwise(array_of(inputs), kernel, over, padding.lower()))
-        if not normalizer_fn and biases_initializer is not None:
-            start = biases_initializer, biases_regularizer, None, variables_collections, None, trainable
-            outputs = bias_add(outputs, None, *start, "NHWC", sc)
+        start = biases_initializer, biases_regularizer, None, variables_collections, None, trainable
+        outputs = _biased(outputs, normalizer_fn, *start, "NHWC", sc)
         return finished(outputs, sc, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
 
 
