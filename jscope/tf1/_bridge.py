@@ -65,20 +65,21 @@ def create(scope: Scope, path: str, site: str, **options: Any) -> None:
     _ask(scope, path, site, {**options, **off, "partitioner": OFF})
 
 
-def find(scope: Scope, path: str, shape: Any = None) -> Any:
+def find(scope: Scope, path: str, shape: Any = None, *, trainable: bool) -> Any:
     """Returns the variable with this full path in `apply`, after checking its shape, through the core's getters."""
     getters = scope._context.getters
     if not getters:
         return _find_stored(scope, path, shape)
     end: Any = _EndOfGetters(scope)
-    return through(getters, end, path, {"shape": None if shape is None else tuple(map(int, shape))})
+    sizes = None if shape is None else tuple(map(int, shape))
+    return through(getters, end, path, {"shape": sizes, "trainable": trainable})
 
 
 def read(scope: Scope, path: str, *, trainable: bool) -> Any:
     """Returns the value of a variable that exists: while collecting, its placeholder."""
     context = scope._context
     if not context.collecting:
-        return find(scope, path)
+        return find(scope, path, trainable=trainable)
     # Every use of a handle reads it. Where neither a getter nor a lift changes what is read, the frame has the answer,
     # and the checks of a request, which this is not, are left out.
     if not context.getters and context.lifted is None:

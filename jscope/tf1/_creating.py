@@ -244,16 +244,16 @@ def _find_in_params(ambient: Ambient, request: VariableRequest, path: str) -> Va
     core_scope, shape = ambient.core_scope, request.shape
     if shape is not None and not shape.is_fully_defined():
         shape = None
-    value = _bridge.find(core_scope, path, shape)
+    # A creator may have made it state in `init`; creators do not run here, so the trees say what it became.
+    is_state = _bridge.is_state(core_scope, path)
+    is_param = ambient.is_param(path, trainable=request.trainable)
+    trainable = request.trainable and not (is_state and is_param)
+    value = _bridge.find(core_scope, path, shape, trainable=is_param and not is_state)
     # The dtype that `init` recorded, by which reuse compares: params may have been cast since.
     if _initial.is_constant(request.initializer):
         dtype = _initial.dtype_of_constant(request.initializer)
     else:
         dtype = request.dtype if shape is not None else getattr(value, "dtype", None)
-    # A creator may have made it state in `init`; creators do not run here, so the trees say what it became.
-    is_state = _bridge.is_state(core_scope, path)
-    is_param = ambient.is_param(path, trainable=request.trainable)
-    trainable = request.trainable and not (is_state and is_param)
     # State may be assigned, and a getter may return another value each time: these are read anew.
     if is_param and not is_state and not _bridge.has_getters(core_scope):
         ambient.params[path] = value

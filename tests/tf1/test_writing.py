@@ -76,6 +76,26 @@ def test_no_gradient_goes_through_an_assignment(written):
     assert any((value != 0.0).any() for value in jscope.tree.flatten(after).values())
 
 
+@pytest.mark.parametrize("compiled", [True, False], ids=["jit", "eager"])
+def test_getters_of_the_core_know_what_is_state(compiled):
+    """In `apply` as in `init`: `cast` leaves it as it is stored, so that it can be added to."""
+
+    def model(scope, x):
+        def count():
+            n, w = gv("n", [2], trainable=False, initializer=tf1.zeros_initializer()), gv("w", [2])
+            n.assign(x * tf1.cast(w, tf1.float32))
+            n.assign_add(n)
+            return n.value(), w.value()
+
+        return tf1.scoped(count)(scope.with_defaults(custom_getter=jscope.getters.cast(jnp.bfloat16)))
+
+    init, apply = jscope.transform_with_state(model)
+    state = init(KEY, jnp.ones(2))[1]
+    (n, w), after = (jax.jit(apply) if compiled else apply)({"w": jnp.ones(2)}, state, jnp.ones(2))
+    assert (n.dtype, w.dtype, after["n"].dtype) == (jnp.float32, jnp.bfloat16, jnp.float32)
+    np.testing.assert_array_equal(after["n"], [2.0, 2.0])
+
+
 def test_an_initial_value_does_not_depend_on_what_is_state():
     """Only the tree in which it stands does."""
     plain = tf1.transform(lambda: (gv("online", [2]), gv("target", [2])))
