@@ -58,7 +58,8 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
         value = _bridge.param(ambient.core_scope, path)
     # Whatever would be an error, or a reuse, takes the long way, where the checks come in TensorFlow's order. Compared
     # as tuples, which a `TensorShape` is, but it would do it in Python.
-    if tuple.__eq__(shape, getattr(value, "shape", None)) is not True or path in memory.store:
+    sizes = getattr(value, "shape", None)
+    if tuple.__eq__(shape, sizes) is not True or path in memory.store:
         return None
     if memory.templates and (Variable, path) in memory.templates:
         return None
@@ -67,16 +68,12 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
         return None
     found = _dtypes.as_dtype(inherited.dtype if dtype is None else dtype)
     _name_scopes.take_variable_name(ambient, path)
-    # Two frames up, who has called `get_variable`. In a tuple, since `Facts(...)` takes twice as long.
-    constraint = here.constraint if constraint is None else constraint
-    facts = (path, shape, found, True, constraint, inherited.caching_device, None, site_above(3))
-    return _found(ambient, path, value, facts)
-
-
-def _found(ambient: Ambient, path: str, value: Any, facts: tuple[Any, ...]) -> Variable:
-    """Remembers a param that was asked for the first time, and returns its handle."""
-    memory, variable = ambient.memory, ambient.handles.get(path)
+    variable = ambient.handles.get(path)
     if not isinstance(variable, Variable):
+        constraint = here.constraint if constraint is None else constraint
+        # Two frames up, who has called `get_variable`. From a tuple, since `Facts(...)` takes twice as long; and with
+        # the sizes that the array has anyway, since the handle may be the only one to keep those that were given.
+        facts = (path, sizes, found, True, constraint, inherited.caching_device, None, site_above(3))
         variable = make_handle(tuple.__new__(Facts, facts), ambient.itself)
     memory.store[path] = ambient.handles[path] = variable
     ambient.params[path] = value

@@ -66,7 +66,7 @@ class TensorShape(tuple[Any, ...]):
 
     def __getitem__(self, index: Any) -> Any:
         found = tuple.__getitem__(self, index)
-        return tuple.__new__(TensorShape, found) if isinstance(index, slice) else found
+        return tuple.__new__(TensorShape, found) if index.__class__ is slice else found
 
     # Old code compares with lists (`assert x.get_shape() == [2, 3]`), which no tuple is equal to.
     def __eq__(self, other: object) -> bool:
