@@ -26,7 +26,7 @@ from jscope.tf1._request import VariableRequest
 from jscope.tf1._shapes import TensorShape, are_sizes, as_shape
 from jscope.tf1._sites import Site, site_above
 from jscope.tf1._tensors import Undrawn
-from jscope.tf1._variables import Facts, PartitionedVariable, Variable, make_handle
+from jscope.tf1._variables import PartitionedVariable, Variable, make_handle
 from jscope.tf1.losses import add_penalty
 
 _DEFAULT_KEYS = (GraphKeys.GLOBAL_VARIABLES, GraphKeys.TRAINABLE_VARIABLES)
@@ -71,10 +71,10 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
     variable = ambient.handles.get(path)
     if not isinstance(variable, Variable):
         constraint = here.constraint if constraint is None else constraint
-        # Two frames up, who has called `get_variable`. From a tuple, since `Facts(...)` takes twice as long; and with
-        # the sizes that the array has anyway, since the handle may be the only one to keep those that were given.
-        facts = (path, sizes, found, True, constraint, inherited.caching_device, None, site_above(3))
-        variable = make_handle(tuple.__new__(Facts, facts), ambient.itself)
+        # With the sizes that the array has anyway, since the handle may be the only one to keep those that were given;
+        # and with the site two frames up, who has called `get_variable`.
+        device, site = inherited.caching_device, site_above(3)
+        variable = make_handle(ambient.itself, path, sizes, found, True, constraint, device, None, site)
     memory.store[path] = ambient.handles[path] = variable
     ambient.params[path] = value
     collections = memory.collections
@@ -265,8 +265,8 @@ def _handle_of(
     # Where JAX runs a body a second time, the handle of the first run may be in use outside: it is the same variable.
     if isinstance(known, Variable):
         return known
-    facts = Facts(path, shape, dtype, trainable, constraint, request.caching_device, request.partitions, request.site)
-    return make_handle(facts, ambient.itself)
+    rest = constraint, request.caching_device, request.partitions, request.site
+    return make_handle(ambient.itself, path, shape, dtype, trainable, *rest)
 
 
 def _initial_value(request: VariableRequest) -> Any:

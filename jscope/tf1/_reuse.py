@@ -14,7 +14,7 @@ from jscope.tf1._ambient import Ambient
 from jscope.tf1._errors import ArgumentError, MissingReuseError, advised
 from jscope.tf1._request import VariableRequest
 from jscope.tf1._shapes import TensorShape
-from jscope.tf1._variables import Facts, Variable, make_handle
+from jscope.tf1._variables import Variable, make_handle
 
 
 def stored(ambient: Ambient, name: Any) -> Any:
@@ -78,8 +78,9 @@ def _adopt(ambient: Ambient, request: VariableRequest) -> Variable:
     spec = _bridge.specs(ambient.core_scope)[request.name]
     # Inside a lift the code sees one slice of the variable, without the axes that the lift stacks.
     shape = TensorShape(spec.unstacked_shape)
-    facts = Facts(spec.path, shape, spec.dtype, spec.trainable, spec.constraint, site=spec.site)
-    variable = ambient.memory.store[request.name] = ambient.handles[request.name] = make_handle(facts, ambient.itself)
+    known = spec.path, shape, spec.dtype, spec.trainable, spec.constraint
+    variable = ambient.memory.store[request.name] = make_handle(ambient.itself, *known, site=spec.site)
+    ambient.handles[request.name] = variable
     return variable
 
 

@@ -74,7 +74,11 @@ class Variable(TensorLike):
     ['bar/Variable']
     """
 
-    __slots__ = ("__weakref__", "_ambient", "_detached", "_facts", "_parts")
+    # What is known of it, `Facts` of its own: a second object for each variable would take a twentieth of an eager call.
+    __slots__ = (
+        *("__weakref__", "_ambient", "_caching_device", "_constraint", "_detached", "_dtype", "_partitions", "_parts"),
+        *("_path", "_shape", "_site", "_trainable"),
+    )
     _parts: Any
 
     def __new__(
@@ -108,51 +112,51 @@ class Variable(TensorLike):
     @property
     def facts(self) -> Facts:
         """What is known from the call that created it."""
-        return self._facts
+        known = self._path, self._shape, self._dtype, self._trainable, self._constraint, self._caching_device
+        return Facts(*known, self._partitions, self._site)
 
     @property
     def name(self) -> str:
         """The full name with a colon and a zero, as TensorFlow names the variable's first output."""
-        return f"{self._facts.path}:0"
+        return f"{self._path}:0"
 
     @property
     def op(self) -> Op:
         """An object that has the full name as `.name`."""
-        return Op(self._facts.path)
+        return Op(self._path)
 
     @property
     def shape(self) -> TensorShape:
         """The shape."""
-        found = self._facts.shape if self._detached is None else getattr(self._detached, "shape", None)
+        found = self._shape if self._detached is None else getattr(self._detached, "shape", None)
         shape = as_shape(found)
         return as_shape(jnp.shape(self.value())) if shape is None else shape  # pyright: ignore[reportReturnType]
 
     @property
     def trainable(self) -> bool:
         """Whether it is a param (true) or state."""
-        return self._facts.trainable
+        return self._trainable
 
     @property
     def constraint(self) -> Callable[..., Any] | None:
         """The projection onto its allowed values, if any."""
-        return self._facts.constraint
+        return self._constraint
 
     def value(self) -> Any:
         """Returns the value: while collecting, a placeholder; after an `assign` in this call, what was assigned."""
         if self._detached is not None:
             return self._detached
-        ambient, facts = self._ambient() if self._ambient is not None else None, self._facts
+        ambient, path = self._ambient() if self._ambient is not None else None, self._path
         if ambient is None:
             ambient = self._running("read")
         # Of all that `note_use` does, nearly always nothing but this is needed.
         if current_trace(()) is not ambient.watch.noted_untraced:
-            ambient.note_use("Variable `{}` was read", facts.path)
+            ambient.note_use("Variable `{}` was read", path)
         # Params do not change during a call, and this is the most frequent of all operations.
-        found = ambient.params.get(facts.path)
+        found = ambient.params.get(path)
         if found is not None:
             return found
-        is_param = ambient.is_param(facts.path, trainable=facts.trainable)
-        return _bridge.read(ambient.core_scope, facts.path, trainable=is_param)
+        return _bridge.read(ambient.core_scope, path, trainable=ambient.is_param(path, trainable=self._trainable))
 
     read_value = initialized_value = value
 
@@ -172,16 +176,16 @@ class Variable(TensorLike):
         new, dtype = jax.tree.map(_without_gradient, unwrap(value)), np.dtype(self.dtype)
         if ambient.in_idle_branch:
             return tensor(new, name or "Assign")
-        write = _bridge.writer(ambient.core_scope, self._facts.path)
+        write = _bridge.writer(ambient.core_scope, self._path)
         if isinstance(new, np.ndarray | np.generic | list | tuple):
             new = jnp.asarray(new, dtype)
         try:
             write(new)
         except StateError as error:
-            if self._facts.trainable:
+            if self._trainable:
                 error.add_note(
                     "jscope: `tf1.transform_with_state(f, state=regex)` makes state of the variables whose full names "
-                    f"match, such as `^{re.escape(self._facts.path)}$`."
+                    f"match, such as `^{re.escape(self._path)}$`."
                 )
             raise
         made = as_array(new)
@@ -203,25 +207,25 @@ class Variable(TensorLike):
         return jnp.asarray(unwrap(delta), np.dtype(self.dtype))
 
     def __repr__(self) -> str:
-        shape, dtype = self._facts.shape, self._facts.dtype
-        return f"<tf1.{type(self).__name__} '{self.name}' shape={shape} dtype={getattr(dtype, 'name', dtype)}>"
+        dtype = getattr(self._dtype, "name", self._dtype)
+        return f"<tf1.{type(self).__name__} '{self.name}' shape={self._shape} dtype={dtype}>"
 
     def _running(self, action: str) -> Ambient:
         ambient = self._ambient() if self._ambient is not None else None
         if ambient is None and self._detached is not None:
             raise StateError(
-                f"`{self._facts.path}` was {action} through a handle that went through a JAX transform, so it holds "
+                f"`{self._path}` was {action} through a handle that went through a JAX transform, so it holds "
                 "only a value.\n"
                 "Assign outside the transform, to what `get_variable` returned."
             )
         if ambient is None:
             raise ScopeEndedError(
-                f"Variable `{self._facts.path}` was {action} after the `init` or `apply` call it belongs to.\n"
+                f"Variable `{self._path}` was {action} after the `init` or `apply` call it belongs to.\n"
                 "Return its value from the function instead."
             )
         if ambient.in_branch and action == "assigned":
             raise NativeTransformError(
-                f"`{self._facts.path}` was assigned in a branch of `tf.cond`, both of which run here.\n"
+                f"`{self._path}` was assigned in a branch of `tf.cond`, both of which run here.\n"
                 "Assign outside: `v.assign(tf.cond(pred, lambda: new, lambda: v.value()))`."
             )
         return ambient
@@ -247,12 +251,12 @@ class PartitionedVariable(Variable):
     @property
     def name(self) -> str:
         """The full name, without a number behind: that is for the parts."""
-        return self._facts.path
+        return self._path
 
     @property
     def partitions(self) -> list[int]:
         """Into how many parts each axis is cut."""
-        return list(self._facts.partitions)
+        return list(self._partitions)
 
     def as_tensor(self) -> Any:
         """Returns the whole as a tensor."""
@@ -265,7 +269,7 @@ class PartitionedVariable(Variable):
         return list(self._parts)
 
     def __len__(self) -> int:
-        return math.prod(self._facts.partitions)
+        return math.prod(self._partitions)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.parts())
@@ -327,18 +331,30 @@ class VariablePart(TensorLike):
 
 
 # `Variable(...)` asks the running call to create a variable, which ends here.
-def make_handle(facts: Facts, ambient: Any, value: Any = None) -> Variable:
+def make_handle(
+    ambient: Any,
+    path: str,
+    shape: Any,
+    dtype: Any,
+    trainable: bool,
+    constraint: Callable[..., Any] | None = None,
+    caching_device: Any = None,
+    partitions: Any = None,
+    site: str | Site = "",
+    value: Any = None,
+) -> Variable:
     """Returns a new handle of a variable of a call, to which `ambient` is a weak reference, or of a `value` alone."""
-    self = object.__new__(Variable if facts.partitions is None else PartitionedVariable)
-    self._facts, self._ambient, self._detached, self._parts = facts, ambient, value, None
+    self = object.__new__(Variable if partitions is None else PartitionedVariable)
+    self._ambient, self._path, self._shape, self._dtype, self._trainable = ambient, path, shape, dtype, trainable
+    self._constraint, self._caching_device, self._partitions, self._site = constraint, caching_device, partitions, site
+    self._detached, self._parts = value, None
     return self
 
 
 # The static part lives on in JAX's caches, where handles with equal ones share a trace. So it leaves out the constraint
 # and the call site, and whatever would keep the call alive. `_unflatten` asks the running call for the rest.
 def _flatten(variable: Variable) -> tuple[tuple[Any], tuple[Any, ...]]:
-    facts = variable._facts
-    return (variable.value(),), (facts.path, str(facts.dtype), facts.trainable)
+    return (variable.value(),), (variable._path, str(variable._dtype), variable._trainable)
 
 
 def _unflatten(aux: tuple[Any, ...], children: tuple[Any]) -> Variable:
@@ -346,7 +362,7 @@ def _unflatten(aux: tuple[Any, ...], children: tuple[Any]) -> Variable:
     ambient = current_or_none()
     known = ambient.handles.get(path) if ambient is not None else None
     facts = known.facts if isinstance(known, Variable) else Facts(path, None, dtype, trainable)
-    return make_handle(facts, None, children[0])
+    return make_handle(None, *facts, children[0])
 
 
 for _kind in (Variable, PartitionedVariable):
