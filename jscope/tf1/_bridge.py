@@ -104,7 +104,12 @@ def params_below(scope: Scope, prefix: str) -> Mapping[str, Any]:
     below = _path.relative(prefix, scope._path)
     if below is None or scope._state or scope._context.getters:
         return {}
-    found = _path.walk(scope._params, below.split(_SEPARATOR)) if below else scope._params
+    if not below:
+        found: Any = scope._params
+    elif _SEPARATOR in below:
+        found = _path.walk(scope._params, below.split(_SEPARATOR))
+    else:
+        found = scope._params.get(below)
     return found if isinstance(found, dict) else {}
 
 
