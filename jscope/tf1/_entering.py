@@ -279,7 +279,8 @@ class ScopeChange:
         if self._jump_copy is None:
             leave_name(memory, entered, outer)
             return
-        _check_nesting(memory, entered)
+        if memory.variable_scope is not entered:
+            raise _nesting_error(memory, entered)
         # Leaving a jump undoes all counts made inside, also those outside its scope.
         memory.counts.go_back(self._time_opened)
         memory.variable_scope = outer
@@ -290,21 +291,21 @@ class ScopeChange:
 
 def leave_name(memory: Memory, entered: VariableScope, outer: VariableScope) -> None:
     """Makes the scope around one that was entered by name the current one, and forgets what was counted below it."""
-    _check_nesting(memory, entered)
+    if memory.variable_scope is not entered:
+        raise _nesting_error(memory, entered)
     # Models rely on that: entered again with reuse, a block numbers its default names from the start.
     memory.counts.forget_below(entered.name)
     memory.variable_scope = outer
 
 
-def _check_nesting(memory: Memory, entered: VariableScope) -> None:
-    if memory.variable_scope is not entered:
-        raise NestingError(
-            advised(
-                "Improper nesting of variable_scope.",
-                f"`{entered.name}` is being left while `{memory.variable_scope.name}` is the current scope. "
-                "Leave scopes in the reverse order of entering them; `with` blocks do.",
-            )
+def _nesting_error(memory: Memory, entered: VariableScope) -> NestingError:
+    return NestingError(
+        advised(
+            "Improper nesting of variable_scope.",
+            f"`{entered.name}` is being left while `{memory.variable_scope.name}` is the current scope. "
+            "Leave scopes in the reverse order of entering them; `with` blocks do.",
         )
+    )
 
 
 def unique_scope_name(ambient: Ambient, prefix: Any) -> str:
