@@ -74,7 +74,7 @@ class Variable(TensorLike):
     ['bar/Variable']
     """
 
-    # What is known of it, `Facts` of its own: a second object for each variable would take a twentieth of an eager call.
+    # What is known of it, and not one `Facts`: objects are what an eager call spends its time on.
     __slots__ = (
         *("__weakref__", "_ambient", "_caching_device", "_constraint", "_detached", "_dtype", "_partitions", "_parts"),
         *("_path", "_shape", "_site", "_trainable"),
