@@ -220,8 +220,10 @@ def _dimension(dim: Any) -> Dimension | None:
         return None
     # A `Dimension` of TensorFlow's own is not an int; it has one as its value.
     dim = getattr(dim, "value", dim)
+    # As TensorFlow 1 did. TensorFlow 2 does not, but files that divide (`channels / groups`) are older than that.
+    whole = isinstance(dim, float | np.floating) and dim.is_integer()
     try:
-        size = operator.index(dim)
+        size = int(dim) if whole else operator.index(dim)  # pyright: ignore[reportArgumentType]
     except TypeError:
         kind = type(dim)
         raise ArgumentTypeError(

@@ -76,8 +76,18 @@ class Variable(TensorLike):
 
     # What is known of it, and not one `Facts`: objects are what an eager call spends its time on.
     __slots__ = (
-        *("__weakref__", "_ambient", "_caching_device", "_constraint", "_detached", "_dtype", "_partitions", "_parts"),
-        *("_path", "_shape", "_site", "_trainable"),
+        "__weakref__",
+        "_ambient",
+        "_caching_device",
+        "_constraint",
+        "_detached",
+        "_dtype",
+        "_partitions",
+        "_parts",
+        "_path",
+        "_shape",
+        "_site",
+        "_trainable",
     )
     _parts: Any
 

@@ -24,7 +24,7 @@ def GFile(name: Any, mode: str = "r") -> Any:  # noqa: N802 - TensorFlow's name.
     return open(name, mode)
 
 
-Open = FastGFile = OpenFast = GFile
+Open = FastGFile = OpenFast = FileIO = GFile
 
 
 def MakeDirs(path: Any) -> None:  # noqa: N802 - TensorFlow's name.

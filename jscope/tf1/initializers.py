@@ -29,7 +29,7 @@ from jscope.tf1 import _dtypes
 from jscope.tf1._ambient import current_or_none
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, advised
 from jscope.tf1._lazy import finder
-from jscope.tf1._tensors import Tensor, Undrawn, tensor
+from jscope.tf1._tensors import Tensor, Undrawn, is_static, tensor
 
 __getattr__, __dir__ = finder("initializers")
 
@@ -40,6 +40,13 @@ DRAWING: ContextVar[list[Any] | None] = ContextVar("jscope_tf1_drawing", default
 @dataclass(frozen=True, repr=False)
 class Initializer(abc.ABC):
     """An initializer that can be called as TensorFlow does and as jscope does."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            # Old files compute such numbers by `tf.sqrt`, whose results are known where all that goes in is.
+            if isinstance(value, Tensor) and is_static(value.value()) and not np.ndim(value.value()):
+                object.__setattr__(self, each.name, value.value().item())
 
     def __call__(self, *args: Any, shape: Any = None, dtype: Any = None, partition_info: Any = None) -> Any:
         """Returns the values: called as `(shape, dtype=None)`, or as `(key, shape, dtype)`."""
@@ -284,6 +291,7 @@ class variance_scaling(Initializer, _Random):
     dtype: Any = "float32"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.scale <= 0.0:
             raise ArgumentError(f"Argument `scale` must be a positive float. Received: {self.scale}")
         if self.mode not in _MODES:

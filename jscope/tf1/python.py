@@ -10,6 +10,7 @@ import sys
 import types
 from typing import Any
 
+from jscope.tf1 import gfile
 from jscope.tf1._moving import assign_moving_average
 from jscope.tf1._ops._absent import NotThereError, stand_in
 from jscope.tf1._ops._checks import get_static_value
@@ -56,6 +57,8 @@ HOMES: dict[str, str] = {
     "framework.errors_impl": "errors",
     **{f"layers.{name}": "layers" for name in ("base", "convolutional", "core", "layers", "normalization", "pooling")},
     "layers.utils": "contrib.layers.utils",
+    "lib.io.file_io": "gfile",
+    "lib.io.tf_record": "python_io",
     **{f"ops.{name}": "" for name in (*_ROOT, *_MORE, *_LAST, "tensor_array_ops", "variable_scope", "variables")},
     **{f"ops.{name}": "nn" for name in _NETS},
     "ops.image_ops": "image",
@@ -80,10 +83,25 @@ HOMES: dict[str, str] = {
 }
 """The public namespace that stands for a module."""
 
+
+def read_file_to_string(filename: Any, binary_mode: bool = False) -> Any:
+    """Returns what is in a file."""
+    with gfile.GFile(filename, "rb" if binary_mode else "r") as file:
+        return file.read()
+
+
+_FILES = {"exists": "file_exists", "isdir": "is_directory", "listdir": "list_directory", "Glob": "get_matching_files"}
+_FILES |= {"makedirs": "recursive_create_dir", "MkDir": "create_dir", "remove": "delete_file"}
+_FILES |= {"rmtree": "delete_recursively"}
+
 OWN: dict[str, dict[str, Any]] = {
     "framework.function": {"Defun": Defun},
     "framework.tensor_shape": {"as_shape": as_shape},
     "framework.tensor_util": {"constant_value": get_static_value},
+    "lib.io.file_io": {
+        **{inside: getattr(gfile, outside) for outside, inside in _FILES.items()},
+        "read_file_to_string": read_file_to_string,
+    },
     "ops.control_flow_ops": {"with_dependencies": with_dependencies},
     "training.moving_averages": {"assign_moving_average": assign_moving_average},
 }

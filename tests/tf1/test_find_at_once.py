@@ -6,6 +6,7 @@ import json
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jscope import tf1
@@ -55,7 +56,8 @@ W = jnp.ones((2, 3))
 REQUESTS = {
     "found": lambda: tf1.get_variable("w", (2, 3)),
     "other shape": lambda: tf1.get_variable("w", (3, 2)),
-    "shape of floats": lambda: tf1.get_variable("w", (2.0, 3)),
+    "shape of floats": lambda: tf1.get_variable("w", (2.5, 3)),
+    "shape of whole floats": lambda: tf1.get_variable("w", (2.0, np.float64(3))),
     "unknown dimension": lambda: tf1.get_variable("w", (None, 3)),
     "list": lambda: tf1.get_variable("w", [2, 3]),
     "shape of a tensor": lambda: tf1.get_variable("w", tf1.ones((2, 3, 4)).shape[:2]),

@@ -320,3 +320,72 @@ def test_the_name_scope_has_a_name():
 
     tf.transform(f).apply({})
     assert with_scopes == ["", "a/b"]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_placeholder_with_a_default_is_its_default(compiled):
+    """Nothing is fed here. What is known of the default stays known, and gradients go through it."""
+
+    def model(x):
+        training = tf.placeholder_with_default(False, [], "training")
+        rate = tf.placeholder_with_default(tf.constant(0.5), shape=[])
+        scale = tf.placeholder_with_default(tf.get_variable("scale", [2]), [None], name="scale")
+        assert scale.name == "scale:0"
+        # Of a branch that is known not to count, only what it creates is there.
+        return tf.cond(training, lambda: x[:1], lambda: rate * x * tf.identity(scale))
+
+    model = tf.transform(model)
+    apply = jax.jit(model.apply) if compiled else model.apply
+    params = {"scale": jnp.array([2.0, 4.0])}
+    np.testing.assert_allclose(apply(params, X), np.asarray(X) * [1.0, 2.0])
+    grads = jax.grad(lambda params: apply(params, X).sum())(params)
+    np.testing.assert_allclose(grads["scale"], 0.5 * X.sum(0))
+    with pytest.raises(ValueError, match="not compatible with"):
+        tf.transform(lambda: tf.placeholder_with_default(tf.zeros([2]), [3])).apply({})
+
+
+@pytest.mark.parametrize("three", [3.0, np.float32(3), np.float64(3)])
+def test_whole_floats_are_dimensions(three):
+    """`channels / groups`, or a multiplier that is 1.0, as TensorFlow 1 took them. Fractions are errors."""
+
+    def model(x):
+        w = tf.get_variable("w", [three, 2])
+        assert w.shape.as_list() == [3, 2]
+        x = tf.contrib.slim.separable_conv2d(x, None, [1, 1], depth_multiplier=three, scope="a")
+        return tf.layers.separable_conv2d(x, 2, 1, depth_multiplier=three, name="b"), w
+
+    model = tf.transform(model)
+    params = jscope.tree.flatten(model.init(KEY, jnp.ones((1, 2, 2, 2))))
+    shapes = {name: w.shape for name, w in params.items() if "depthwise" in name}
+    assert shapes == {"a/depthwise_weights": (1, 1, 2, 3), "b/depthwise_kernel": (1, 1, 6, 3)}
+    with pytest.raises(TypeError, match="Dimension value must be integer"):
+        tf.transform(lambda: tf.get_variable("w", [three / 2])).init(KEY)
+    fraction = tf.transform(lambda x: tf.layers.separable_conv2d(x, 2, 1, depth_multiplier=1.5))
+    with pytest.raises(TypeError, match=r"got value '1\.5'"):
+        fraction.init(KEY, jnp.ones((1, 2, 2, 2)))
+
+
+DRAWN = {
+    "normal": lambda n: tf.random_normal_initializer(n(0.5), stddev=n(0.25)),
+    "truncated": lambda n: tf.truncated_normal_initializer(stddev=n(0.25)),
+    "uniform": lambda n: tf.random_uniform_initializer(-n(0.25), n(0.25)),
+    "scaling": lambda n: tf.variance_scaling_initializer(scale=n(0.25)),
+    "contrib": lambda n: tf.contrib.layers.variance_scaling_initializer(n(0.25)),
+    "orthogonal": lambda n: tf.orthogonal_initializer(gain=n(0.25)),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_numbers_of_initializers_may_be_computed_by_operations(name):
+    """`stddev=tf.rsqrt(...)` gives the values of the number that it is."""
+    make = DRAWN[name]
+    by_tensor = tf.transform(lambda: tf.get_variable("w", [3, 4], initializer=make(lambda x: tf.rsqrt(1 / x**2))))
+    by_number = tf.transform(lambda: tf.get_variable("w", [3, 4], initializer=make(float)))
+    np.testing.assert_array_equal(by_tensor.init(KEY)["w"], by_number.init(KEY)["w"])
+
+
+def test_a_number_of_an_initializer_that_depends_on_data_is_refused():
+    """It has to be known, and the message says of what."""
+    model = tf.transform(lambda x: tf.get_variable("w", [3], initializer=tf.random_normal_initializer(stddev=x[0, 1])))
+    with pytest.raises(jscope.errors.InvalidArgumentError, match="`stddev` of `normal` must be a finite number"):
+        model.init(KEY, X)

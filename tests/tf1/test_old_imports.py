@@ -250,3 +250,24 @@ def test_namespaces_tell_what_they_do_not_have():
     for name in ("contrib.layers", "contrib.slim", "contrib.framework", "contrib.training", "layers"):
         with pytest.raises(NotThereError, match=rf"`jscope\.tf1` has no `{name}\.nonsense`"):
             there(f"{name}.nonsense")
+
+
+def test_files_are_read_and_written_as_tensorflow_does(tmp_path):
+    """`tensorflow.python.lib.io.file_io` is `tf.gfile` by other names."""
+    file_io = importlib.import_module("jscope.tf1.python.lib.io.file_io")
+    folder = tmp_path / "a" / "b"
+    file_io.recursive_create_dir(str(folder))
+    with file_io.FileIO(str(folder / "c.txt"), mode="w") as file:
+        file.write("text")
+    assert file_io.file_exists(str(folder / "c.txt"))
+    assert file_io.read_file_to_string(str(folder / "c.txt")) == "text"
+    assert file_io.read_file_to_string(str(folder / "c.txt"), binary_mode=True) == b"text"
+    assert file_io.get_matching_files(str(folder / "*.txt")) == [str(folder / "c.txt")]
+    file_io.delete_file(str(folder / "c.txt"))
+    assert file_io.list_directory(str(folder)) == []
+
+
+def test_versions_are_those_of_the_last_tensorflow_1():
+    """Old files choose by them between names, of which those of 1.15 are here."""
+    assert {tf1.VERSION, tf1.__version__, tf1.version.VERSION} == {"1.15.0"}
+    assert tf1.version.GIT_VERSION == "v1.15.0"

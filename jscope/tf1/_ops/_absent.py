@@ -137,7 +137,6 @@ ADVICE: dict[str, str] = {
         "A placeholder is an argument: write a function, `def f({name}): ...`, and pass the array to "
         "`tf1.transform(f).apply(params, {name})` in the place of `feed_dict`."
     ),
-    "placeholder_with_default": "A placeholder is an argument: write `def f({name}=value): ...`.",
     "profiler": "`jscope.summary` counts parameters, `jax.profiler` measures time.",
     "py_function": "Use `jax.pure_callback(func, jax.ShapeDtypeStruct(shape, dtype), *inputs)`.",
     "python_io": _RECORDS,

@@ -142,6 +142,14 @@ def as_dtype(type_value: Any) -> _dtypes.DType:
     return _dtypes.wrapped(_dtypes.as_dtype(type_value))
 
 
+class version:  # noqa: N801 - TensorFlow's name.
+    """`tf.version`: that of TensorFlow whose names are here."""
+
+    VERSION = "1.15.0"
+    GIT_VERSION = f"v{VERSION}"
+    COMPILER_VERSION = ""
+
+
 def anywhere(*_: Any, **__: Any) -> contextlib.AbstractContextManager[None]:
     """Has no effect: where arrays live is said by `jax.device_put` and `jscope.sharding`."""
     return contextlib.nullcontext()

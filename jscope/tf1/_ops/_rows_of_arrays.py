@@ -37,7 +37,11 @@ ROWS: tuple[tuple[str, dict[str, Kernel]], ...] = (
         {"reverse_sequence": _shaping.reverse_sequence},
     ),
     ("input, shift, axis, name=None", {"roll": _shaping.roll}),
-    ("input, shape, name=None", {"broadcast_to": _shaping.broadcast_to}),
+    (
+        "input, shape, name=None",
+        # Nothing is fed here, so it is what it is without that.
+        {"broadcast_to": _shaping.broadcast_to, "placeholder_with_default": _shaping.ensure_shape},
+    ),
     (
         "shape_x, shape_y",
         {

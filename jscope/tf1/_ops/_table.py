@@ -45,7 +45,9 @@ WHOLE: dict[str, Any] = {
     "contrib.rnn.stack_bidirectional_dynamic_rnn": _sequences.stack_bidirectional_dynamic_rnn,
     "contrib.util.constant_value": _checks.get_static_value,
     "contrib.seq2seq.sequence_loss": _sequences.sequence_loss,
-    "__version__": "1.15.0",  # Old files ask; the names here are those of that version.
+    # Old files ask.
+    **dict.fromkeys(("__version__", "VERSION"), _checks.version.VERSION),
+    "version": _checks.version,
     "Tensor": Tensor,
     "TensorArray": TensorArray,
     "as_dtype": _checks.as_dtype,

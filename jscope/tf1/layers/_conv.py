@@ -8,6 +8,7 @@ from jscope.nn._conv import convolved
 from jscope.nn._conv_transpose import transposed
 from jscope.nn._spatial import Window
 from jscope.tf1._arguments import ZEROS
+from jscope.tf1._shapes import TensorShape
 from jscope.tf1.layers._kernel import KernelLayer
 from jscope.tf1.layers._layer import activated, array_of, as_given, channels_last, channels_of, check_rank, sizes
 
@@ -170,7 +171,7 @@ class SeparableConv(Conv):
         of_bias = {"bias_regularizer": bias_regularizer, "bias_constraint": bias_constraint}
         shared = {"activity_regularizer": activity_regularizer, "trainable": trainable, "name": name}
         super().__init__(*before, bias_initializer=bias_initializer, **of_bias, **shared, **options)
-        self.depth_multiplier = int(depth_multiplier)
+        self.depth_multiplier = int(TensorShape([depth_multiplier])[0])
         self.depthwise_initializer, self.pointwise_initializer = depthwise_initializer, pointwise_initializer
         self.depthwise_regularizer, self.pointwise_regularizer = depthwise_regularizer, pointwise_regularizer
         self.depthwise_constraint, self.pointwise_constraint = depthwise_constraint, pointwise_constraint

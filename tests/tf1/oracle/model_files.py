@@ -3,7 +3,7 @@
     pip install "tensorflow-cpu==2.21.*" tf_keras tf_slim six chex "jax>=0.10"
     python -m tests.tf1.oracle.model_files FOLDER [NAME ...]
 
-FOLDER holds a checkout of each repository of `checkouts.py` and its three kin, as `owner+name`. Their files
+FOLDER holds a checkout of each repository of `checkouts.py` and its four kin, as `owner+name`. Their files
 are read as they are; only the import of TensorFlow is another one. Variables get values that follow from their names.
 Compared are the names and shapes of all variables in the order of their creation, whether they are trained, outputs,
 gradients, and what three steps of batch normalization leave behind. Where outputs or gradients are more than 1e-5
@@ -37,6 +37,7 @@ from tests.tf1.oracle.checkouts import CASES
 from tests.tf1.oracle.fed_checkouts import FED
 from tests.tf1.oracle.further_checkouts import FURTHER
 from tests.tf1.oracle.later_checkouts import LATER
+from tests.tf1.oracle.more_checkouts import MORE
 from tests.tf1.oracle.shim import build
 
 IMPORTS = [
@@ -291,7 +292,7 @@ def main():
     tf = build()
     print("| model file | variables | names equal | outputs | gradients | TensorFlow | penalty | state | seconds |")
     print("|---|---|---|---|---|---|---|---|---|")
-    cases = CASES | FURTHER | FED | LATER
+    cases = CASES | FURTHER | FED | LATER | MORE
     for name in options.names or cases:
         repository, case, inputs = cases[name]
         folder = options.folder / repository.replace("/", "+")

@@ -51,6 +51,10 @@ def sequence_loss_by_example(tf, logits, targets, weights):
     return tf.add_n(losses) / (tf.add_n(weights) + 1e-12)
 
 
+def as_dimension(function, value):
+    return function(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
 def module(name, **members):
     made = types.ModuleType(f"{__name__}.{name}")
     made.__path__ = []
@@ -71,6 +75,9 @@ def tensorflow_and_slim():
     tf = importlib.import_module("tensorflow").compat.v1
     tf.disable_v2_behavior()
     tf.logging.set_verbosity(tf.logging.ERROR)
+    # TensorFlow 1 took a whole float for a dimension.
+    shapes = importlib.import_module("tensorflow.python.framework.tensor_shape")
+    shapes.as_dimension = functools.partial(as_dimension, shapes.as_dimension)
     # What `tf_slim` expects where earlier versions of TensorFlow and Keras had it.
     importlib.import_module("tensorflow.python.framework.ops").Tensor = tf.Tensor
     for name in ("", ".base", ".convolutional", ".core", ".normalization", ".pooling"):

@@ -40,6 +40,7 @@ class variance_scaling_initializer(_Random, Initializer):  # noqa: N801 - called
     dtype: Any = "float32"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.mode not in _MODES:
             raise ArgumentTypeError(f"Unknown mode {self.mode} [{', '.join(_MODES)}]")
         self.check((), _dtypes.as_dtype(self.dtype))
