@@ -240,6 +240,9 @@ _layer("contrib/unit norm", VECTORS, "contrib.layers.unit_norm", 1)
 _layer("contrib/maxout", SEQUENCES, "contrib.layers.maxout", 1)
 _layer("contrib/softmax", SEQUENCES, "contrib.layers.softmax")
 _layer("contrib/bias add", SEQUENCES, "contrib.layers.bias_add")
+_layer("contrib/points", IMAGES, "contrib.layers.spatial_softmax")
+_layer("contrib/points, fixed", IMAGES, "contrib.layers.spatial_softmax", 0.5, "p", trainable=False)
+_layer("contrib/points, channels first", IMAGES, "contrib.layers.spatial_softmax", data_format="NCHW")
 _layer("contrib norm/vectors", VECTORS, "contrib.layers.batch_norm", decay=0.9)
 _layer(
     "contrib norm/vectors at once",

@@ -389,3 +389,42 @@ def test_a_number_of_an_initializer_that_depends_on_data_is_refused():
     model = tf.transform(lambda x: tf.get_variable("w", [3], initializer=tf.random_normal_initializer(stddev=x[0, 1])))
     with pytest.raises(jscope.errors.InvalidArgumentError, match="`stddev` of `normal` must be a finite number"):
         model.init(KEY, X)
+
+
+def test_sequences_are_embedded():
+    """The variable's name and place are those of TensorFlow 1; `reuse` needs no sizes."""
+    layers = tf.contrib.layers
+    ids = np.array([[0, 4, 1]])
+
+    def model(ids):
+        first = layers.embed_sequence(ids, 5, 2, initializer=tf.ones_initializer(), regularizer=tf.nn.l2_loss)
+        again = layers.embed_sequence(ids, 5, 2, scope="words")
+        shared = layers.embed_sequence(ids, scope="words", reuse=True)
+        assert [v.name for v in tf.model_variables()] == ["EmbedSequence/embeddings:0", "words/embeddings:0"]
+        return first, again - shared, tf.losses.get_regularization_loss()
+
+    model = tf.transform(model)
+    params = model.init(KEY, ids)
+    first, same, penalty = model.apply(params, ids)
+    assert first.tolist() == [[[1.0, 1.0]] * 3]
+    assert not same.any()
+    assert penalty == 5.0
+    table = params["words"]["embeddings"]
+    np.testing.assert_array_equal(
+        tf.transform(lambda: layers.embed_sequence([3], 5, 2)).apply({"EmbedSequence": {"embeddings": table}}),
+        table[3:4],
+    )
+    with pytest.raises(ValueError, match="Must specify vocab size and embedding dimension"):
+        tf.transform(lambda: layers.embed_sequence(ids, 5)).init(KEY)
+
+
+def test_points_are_where_the_features_are():
+    """Of one large feature, its row and column, from -1 to 1; the layout must be one of two."""
+    features = np.zeros((1, 5, 3, 2), "float32")
+    features[0, 4, 1, 0] = features[0, 0, 2, 1] = 100.0
+    points = tf.transform(lambda x: tf.contrib.layers.spatial_softmax(x))
+    params = points.init(KEY, features)
+    assert jscope.tree.names(params) == ["spatial_softmax/temperature"]
+    np.testing.assert_allclose(points.apply(params, features), [[1.0, 0.0, -1.0, 1.0]], atol=1e-6)
+    with pytest.raises(ValueError, match="data_format has to be either NCHW or NHWC"):
+        tf.transform(lambda x: tf.contrib.layers.spatial_softmax(x, data_format="NWHC")).init(KEY, features)

@@ -75,10 +75,15 @@ _CELL = (
     "Derive it from `tf.nn.rnn_cell.RNNCell`, with a `call(inputs, state)` that asks `tf.get_variable` for the names "
     "that a checkpoint has."
 )
+_MEAN_OF_WORDS = (
+    "Pass ids as a dense array with a mask: `tf.nn.embedding_lookup(params, ids)`, and the mean over the words that "
+    "count."
+)
 _SCHEDULE = "Use a schedule of `optax`, such as `optax.cosine_decay_schedule`."
 _SHARDING = "Use `jscope.sharding` with `jax.jit`: one program runs on all devices."
 _SIGNAL = "Use `jax.scipy.signal`, such as `jax.scipy.signal.stft`, or `jnp.fft`."
 _STATELESS = "Use `jax.random`, whose functions take a key."
+_TRANSPOSED = "Use `tf.nn.conv2d_transpose`, or `jax.vjp` of the convolution."
 
 RARE: dict[str, str] = {
     "autograph": "`if` and `for` need values that are known; for others use `tf.cond` and `tf.while_loop`.",
@@ -86,14 +91,23 @@ RARE: dict[str, str] = {
     "contrib.crf": "Return the logits from the model, and compute the likelihood of a chain with `jax.lax.scan`.",
     "contrib.distribute": _SHARDING,
     "contrib.image": "Use `tf.image`, or `jax.scipy.ndimage.map_coordinates`.",
+    "contrib.layers.bow_encoder": _MEAN_OF_WORDS,
+    "contrib.layers.safe_embedding_lookup_sparse": _MEAN_OF_WORDS,
     "contrib.rnn.AttentionCellWrapper": _CELL,
     "contrib.rnn.ConvLSTMCell": _CELL,
     "contrib.rnn.EmbeddingWrapper": _CELL,
+    "contrib.rnn.GRUBlockCell": "Use `tf.nn.rnn_cell.GRUCell`, whose variables have other names.",
+    "contrib.rnn.GRUBlockCellV2": "Use `tf.nn.rnn_cell.GRUCell`, whose variables have the same names.",
+    "contrib.rnn.HighwayWrapper": _CELL,
+    "contrib.rnn.IndRNNCell": _CELL,
+    "contrib.rnn.IndyGRUCell": _CELL,
+    "contrib.rnn.IndyLSTMCell": _CELL,
     "contrib.rnn.InputProjectionWrapper": _CELL,
     "contrib.rnn.LSTMBlockFusedCell": "Use `tf.contrib.rnn.LSTMBlockCell` with `tf.nn.dynamic_rnn`.",
     "contrib.rnn.NASCell": _CELL,
     "contrib.rnn.OutputProjectionWrapper": _CELL,
     "contrib.rnn.PhasedLSTMCell": _CELL,
+    "contrib.rnn.SRUCell": _CELL,
     "contrib.rnn.UGRNNCell": _CELL,
     "contrib.signal": _SIGNAL,
     "contrib.slim.nets": "Import the files of the networks themselves, which run on `jscope.tf1`.",
@@ -102,6 +116,10 @@ RARE: dict[str, str] = {
     "image.psnr": "Use `dm_pix.psnr`.",
     "image.ssim": "Use `dm_pix.ssim`.",
     "merge": _BRANCH,
+    "nn.conv2d_backprop_filter": _TRANSPOSED,
+    "nn.conv3d_backprop_filter": _TRANSPOSED,
+    "nn.embedding_lookup_sparse": _MEAN_OF_WORDS,
+    "nn.safe_embedding_lookup_sparse": _MEAN_OF_WORDS,
     "python.ops.control_flow_util": _BRANCH,
     "python.ops.inplace_ops": "Arrays do not change: `x = tf.tensor_scatter_nd_update(x, indices, updates)`.",
     "python.util.tf_inspect": "Use `inspect`.",

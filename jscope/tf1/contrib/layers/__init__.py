@@ -34,6 +34,8 @@ from jscope.tf1.contrib.layers._dense import repeat as repeat
 from jscope.tf1.contrib.layers._dense import softmax as softmax
 from jscope.tf1.contrib.layers._dense import stack as stack
 from jscope.tf1.contrib.layers._dense import unit_norm as unit_norm
+from jscope.tf1.contrib.layers._features import embed_sequence as embed_sequence
+from jscope.tf1.contrib.layers._features import spatial_softmax as spatial_softmax
 from jscope.tf1.contrib.layers._norm import batch_norm as batch_norm
 from jscope.tf1.contrib.layers._norm import group_norm as group_norm
 from jscope.tf1.contrib.layers._norm import instance_norm as instance_norm
