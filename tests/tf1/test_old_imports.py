@@ -199,6 +199,55 @@ def test_a_decoder_that_is_unrolled_reads_its_own_outputs():
         cells.LSTMBlockCell(3, use_peephole=True)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_fused_cell_is_called_with_all_steps(compiled):
+    """It gives what its plain cell gives step by step; beyond its end a sequence puts out zeros, its state stays."""
+    rnn, names = tf1.contrib.rnn, []
+    x, lengths = jax.random.normal(KEY, (4, 2, 3)), np.array([4, 2])
+    start = rnn.LSTMStateTuple(jnp.full((2, 5), 0.5), jnp.full((2, 5), -0.5))
+
+    def fused(x, start):
+        cell = rnn.LSTMBlockFusedCell(5, forget_bias=0.5)
+        outs, state = cell(x, start, tf1.float32, lengths)
+        names[:] = [(v.op.name, v.shape.as_list()) for v in tf1.global_variables()]
+        listed, again = cell([x[i] for i in range(4)], dtype=tf1.float32)
+        return outs, state, (listed, again)
+
+    def stepwise(x, state):
+        cell, outs = rnn.LSTMBlockCell(5, forget_bias=0.5, name="lstm_fused_cell"), []
+        for i in range(4):
+            out, state = cell(x[i], state)
+            outs.append((out, state.c))
+        return outs
+
+    model = tf1.transform(fused)
+    params = model.init(KEY, x, start)
+    assert names == [("lstm_fused_cell/kernel", [8, 20]), ("lstm_fused_cell/bias", [20])]
+    apply = jax.jit(model.apply) if compiled else model.apply
+    outs, state, (listed, again) = apply(params, x, start)
+    expected = tf1.transform(stepwise).apply(params, x, start)
+    for i, (out, _) in enumerate(expected):
+        np.testing.assert_allclose(outs[i], np.asarray(out) * (i < lengths)[:, None], rtol=1e-5, atol=1e-6)
+    last = [(expected[3][part][0], expected[1][part][1]) for part in (1, 0)]
+    for found, (first, second) in zip(state, last, strict=True):
+        np.testing.assert_allclose(found, [first, second], rtol=1e-5, atol=1e-6)
+    from_zero = tf1.transform(stepwise).apply(params, x, rnn.LSTMStateTuple(jnp.zeros((2, 5)), jnp.zeros((2, 5))))
+    np.testing.assert_allclose(listed, [out for out, _ in from_zero], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(again.h, from_zero[3][0], rtol=1e-5, atol=1e-6)
+    grads = jax.grad(lambda params: apply(params, x, start)[0].sum())(params)
+
+    def summed(params):
+        made = tf1.transform(stepwise).apply(params, x, start)
+        return sum(jnp.where((i < lengths)[:, None], out, 0.0).sum() for i, (out, _) in enumerate(made))
+
+    by_hand = jax.grad(summed)(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), grads, by_hand)
+    with pytest.raises(ValueError, match="Either initial_state or dtype needs to be specified"):
+        run(lambda: rnn.LSTMBlockFusedCell(5)(x))
+    with pytest.raises(ValueError, match="`LSTMBlockFusedCell` has no `use_peephole`"):
+        rnn.LSTMBlockFusedCell(5, cell_clip=1.0)
+
+
 @pytest.mark.slow
 def test_stacks_of_two_directions():
     """Each layer reads both directions of the one below, in scopes of its own."""

@@ -220,7 +220,7 @@ class LSTMBlockCell(BasicLSTMCell):
     ) -> None:
         if use_peephole or (cell_clip is not None and cell_clip > 0):
             raise ArgumentError(
-                "`LSTMBlockCell` has no `use_peephole` and no `cell_clip` in `jscope.tf1`.\n"
+                f"`{type(self).__name__}` has no `use_peephole` and no `cell_clip` in `jscope.tf1`.\n"
                 "Use `tf.nn.rnn_cell.LSTMCell(num_units, use_peepholes=True, cell_clip=...)`."
             )
         super().__init__(num_units, forget_bias, reuse=reuse, name=name, dtype=dtype)

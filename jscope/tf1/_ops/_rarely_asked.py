@@ -103,7 +103,6 @@ RARE: dict[str, str] = {
     "contrib.rnn.IndyGRUCell": _CELL,
     "contrib.rnn.IndyLSTMCell": _CELL,
     "contrib.rnn.InputProjectionWrapper": _CELL,
-    "contrib.rnn.LSTMBlockFusedCell": "Use `tf.contrib.rnn.LSTMBlockCell` with `tf.nn.dynamic_rnn`.",
     "contrib.rnn.NASCell": _CELL,
     "contrib.rnn.OutputProjectionWrapper": _CELL,
     "contrib.rnn.PhasedLSTMCell": _CELL,

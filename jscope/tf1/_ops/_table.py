@@ -28,6 +28,7 @@ from jscope.tf1._ops import (
 )
 from jscope.tf1._ops._call import Kernel
 from jscope.tf1._ops._cells import LSTMBlockCell
+from jscope.tf1._ops._fused import LSTMBlockFusedCell
 from jscope.tf1._ops._tensor_array import TensorArray
 from jscope.tf1._tensors import Tensor
 
@@ -42,6 +43,7 @@ WHOLE: dict[str, Any] = {
     "contrib.legacy_seq2seq.sequence_loss": _sequences.legacy_sequence_loss,
     "contrib.legacy_seq2seq.sequence_loss_by_example": _sequences.sequence_loss_by_example,
     "contrib.rnn.LSTMBlockCell": LSTMBlockCell,
+    "contrib.rnn.LSTMBlockFusedCell": LSTMBlockFusedCell,
     "contrib.rnn.stack_bidirectional_dynamic_rnn": _sequences.stack_bidirectional_dynamic_rnn,
     "contrib.util.constant_value": _checks.get_static_value,
     "contrib.seq2seq.sequence_loss": _sequences.sequence_loss,

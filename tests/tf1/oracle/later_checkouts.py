@@ -135,7 +135,7 @@ def maddpg(tf, load):
     return run
 
 
-def deep_speech(tf, load):
+def deep_speech(tf, load, cell="static_rnn"):
     config = types.SimpleNamespace(cpu_device="/cpu:0", n_context=2, n_input=3, n_cell_dim=6, n_hidden_1=5)
     vars(config).update(n_hidden_2=5, n_hidden_3=6, n_hidden_5=5, n_hidden_6=4)
     module = load("training/deepspeech_training/train")
@@ -143,7 +143,7 @@ def deep_speech(tf, load):
     vars(module).update(Config=config, FLAGS=flags)
 
     def run(x, lengths):
-        options = {"batch_size": 2, "rnn_impl": module.rnn_impl_static_rnn}
+        options = {"batch_size": 2, "rnn_impl": getattr(module, f"rnn_impl_{cell}")}
         logits, _ = module.create_model(x, lengths, [None] * 6, **options)
         with tf.variable_scope("", reuse=True):
             return logits, module.create_model(x, lengths, [None] * 6, reuse=True, **options)[0]
@@ -338,6 +338,11 @@ LATER = {
     "icnet": ("hellochick/ICNet-tensorflow", icnet, [floats(1, 193, 193, 3)]),
     "maddpg": ("openai/maddpg", maddpg, AGENTS),
     "deepspeech": ("mozilla/DeepSpeech", deep_speech, [floats(2, 5, 3), np.array([5, 3], "int32")]),
+    "deepspeech, fused": (
+        "mozilla/DeepSpeech",
+        functools.partial(deep_speech, cell="lstmblockfusedcell"),
+        [floats(2, 5, 3), np.array([5, 3], "int32")],
+    ),
     "depth and pose": ("tinghuiz/SfMLearner", depth_and_pose, VIEWS),
     "wavegan": ("chrisdonahue/wavegan", wave_gan, [floats(2, 5), floats(2, 16384, 1)]),
     "monodepth": ("mrharicot/monodepth", mono_depth, [floats(1, 128, 128, 3), floats(1, 128, 128, 3)]),

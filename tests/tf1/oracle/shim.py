@@ -51,6 +51,31 @@ def sequence_loss_by_example(tf, logits, targets, weights):
     return tf.add_n(losses) / (tf.add_n(weights) + 1e-12)
 
 
+class FusedCell:
+    """`tf.contrib.rnn.LSTMBlockFusedCell`, by the operation that it called."""
+
+    def __init__(self, tf, num_units, forget_bias=1.0, reuse=None, name="lstm_fused_cell"):
+        self.tf, self.units, self.forget_bias, self.reuse, self.name = tf, num_units, forget_bias, reuse, name
+
+    def __call__(self, inputs, initial_state=None, dtype=None, sequence_length=None):
+        tf, units = self.tf, self.units
+        steps, batch, size = inputs.shape.as_list()
+        with tf.variable_scope(None, self.name) as scope:
+            pass
+        with tf.variable_scope(scope, reuse=self.reuse, auxiliary_name_scope=False):
+            kernel = tf.get_variable("kernel", [size + units, 4 * units], dtype)
+            bias = tf.get_variable("bias", [4 * units], dtype, tf.zeros_initializer())
+        c, h = initial_state or (tf.zeros([batch, units]), tf.zeros([batch, units]))
+        lengths = tf.fill([batch], steps) if sequence_length is None else sequence_length
+        none, most = tf.zeros([units]), tf.cast(tf.reduce_max(lengths), tf.int64)
+        options = {"forget_bias": self.forget_bias, "cell_clip": -1.0, "use_peephole": False}
+        given = {"x": inputs, "cs_prev": c, "h_prev": h, "w": kernel, "wci": none, "wcf": none, "wco": none, "b": bias}
+        made = tf.raw_ops.BlockLSTM(seq_len_max=most, **given, **options)
+        last = tf.stack([lengths, tf.range(batch)], 1)
+        state = [tf.gather_nd(tf.concat([start[None], all_], 0), last) for start, all_ in ((c, made.cs), (h, made.h))]
+        return made.h * tf.transpose(tf.sequence_mask(lengths, steps, dtype))[..., None], state
+
+
 def as_dimension(function, value):
     return function(int(value) if isinstance(value, float) and value.is_integer() else value)
 
@@ -124,6 +149,7 @@ def build():
             "tf.contrib.rnn",
             **cells,
             static_rnn=v1.nn.static_rnn,
+            LSTMBlockFusedCell=functools.partial(FusedCell, v1),
             LSTMBlockCell=functools.partial(cells["BasicLSTMCell"], name="lstm_cell"),
         ),
         training=module("tf.contrib.training", HParams=HParams),
