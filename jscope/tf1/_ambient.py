@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jscope._scope import Scope
+from jscope.errors import ScopeEndedError
 from jscope.tf1 import _bridge
 from jscope.tf1._caches import TraceWatch, current_trace, trace_state
 from jscope.tf1._counts import Counts
@@ -72,11 +73,12 @@ class Ambient:
       watch: In which trace the code runs.
       in_branch: In how many branches, of which perhaps only the other one counts, the code runs.
       in_idle_branch: In how many branches that are known not to count, where only creating has an effect.
+      ended: Whether the call is over, though something (a traceback, a task) may keep this object.
     """
 
     __slots__ = (
         *("__weakref__", "_token", "collecting", "core_scope"),
-        *("creators", "handles", "in_branch", "in_idle_branch", "itself", "make_variable", "memory"),
+        *("creators", "ended", "handles", "in_branch", "in_idle_branch", "itself", "make_variable", "memory"),
         *("params", "params_below", "watch", "written"),
     )
 
@@ -95,6 +97,7 @@ class Ambient:
         self.params_below: dict[str, Any] = {}
         self.creators: list[Any] = []
         self.in_branch = self.in_idle_branch = 0
+        self.ended = False
         self.watch = TraceWatch(collecting=core_scope.collecting)
         self.collecting = core_scope.collecting
         self.make_variable = make_variable
@@ -109,6 +112,8 @@ class Ambient:
         watch = self.watch
         if current_trace(()) is watch.noted_untraced or trace_state() == watch.noted:
             return
+        if self.ended:
+            raise ended_error(action.format(subject))
         # The subject is put in only where there is an error, since this runs on every read.
         earlier = watch.note_use(self, action, subject)
         if earlier is not None:
@@ -126,15 +131,23 @@ class Ambient:
 
     def __exit__(self, *_: object) -> None:
         _current.reset(self._token)
+        self.ended = True
         self.watch.stop()
+
+
+def ended_error(action: str) -> ScopeEndedError:
+    """Makes the error for what was done with a call that is over."""
+    return ScopeEndedError(
+        f"{action} after the `init` or `apply` call it belongs to.\nReturn its value from the function instead."
+    )
 
 
 def current(asker: str) -> Ambient:
     """Returns the state of the running call, or raises an error that names the function `asker`."""
     ambient = _current.get()
     # A new task inherits the context variables of the one that started it, so this may be the state of another task's
-    # call. The core knows to whom its call belongs. In `apply` a read needs no call of the core.
-    if ambient is None or (ambient.collecting and not _bridge.is_call_running()):
+    # call, which the core knows, or of one that is over. In `apply` a read needs no call of the core.
+    if ambient is None or ambient.ended or (ambient.collecting and not _bridge.is_call_running()):
         raise NoGraphError(
             f"`tf1.{asker}` was called outside a function that `tf1.transform` runs (in this thread and task).\n"
             "Give the function that calls it to `model = tf1.transform(f)`, and call `model.init` and `model.apply`; "

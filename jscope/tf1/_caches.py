@@ -86,7 +86,8 @@ class TraceWatch:
         self._context.__enter__()
 
     def stop(self) -> None:
-        """Goes back to the value around the call."""
+        """Goes back to the value around the call. From now on there is no trace in which nothing is to be done."""
+        self.noted = self.noted_untraced = None
         if self._context is not None:
             self._context.__exit__(None, None, None)
             if self._borrowed:

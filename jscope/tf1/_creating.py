@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jscope import _path
 from jscope.errors import DuplicateVariableError
 from jscope.tf1 import _bridge, _dtypes, _initial, _name_scopes, _partition
 from jscope.tf1._ambient import Ambient
@@ -47,13 +48,13 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
     shape = tuple(shape) if shape.__class__ is list else shape
     # A `TensorShape`, which is what the shape of a tensor is and what is cut from it, has been looked at before.
     checked = shape.__class__ is TensorShape
-    if name.__class__ is not str or not (checked or (shape.__class__ is tuple and are_sizes(shape))):
+    if name.__class__ is not str or not name or not (checked or (shape.__class__ is tuple and are_sizes(shape))):
         return None
     prefix, path = here.name, _bridge.join(here.name, name)
     params = ambient.params_below.get(prefix)
     if params is None:
         params = ambient.params_below[prefix] = _bridge.params_below(ambient.core_scope, prefix)
-    value = params.get(name)
+    value = params.get(name) if _path.SEPARATOR not in name else None
     if value is None:
         value = _bridge.param(ambient.core_scope, path)
     # Whatever would be an error, or a reuse, takes the long way, where the checks come in TensorFlow's order. Compared
@@ -308,7 +309,7 @@ def _effective_regularizer(request: VariableRequest, initial: Any) -> Any:
 def _add_to_collections(ambient: Ambient, variable: Variable, collections: Any) -> None:
     # Of a variable that is cut, the collections hold the parts, as in TensorFlow.
     items = variable.parts() if isinstance(variable, PartitionedVariable) else [variable]
-    for key in _collection_keys(collections, variable.facts.trainable):
+    for key in _collection_keys(collections, variable.trainable):
         for item in items:
             add(ambient, key, item)
 

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from jscope import _path
 from jscope._util._stack import call_site
 from jscope.tf1 import _bridge
-from jscope.tf1._ambient import Ambient, Memory, current
+from jscope.tf1._ambient import Ambient, Memory, current, current_or_none
 from jscope.tf1._caches import current_trace
 from jscope.tf1._errors import ArgumentError, ArgumentTypeError, NestingError, advised
 from jscope.tf1._name_scopes import Entry, NameScope, leave, open_name, profiled_below
@@ -119,10 +119,16 @@ class variable_scope:  # noqa: N801 - TensorFlow's name.
         return self._change.enter(ambient)
 
     def __exit__(self, *error: object) -> None:
-        ambient = current("variable_scope")
+        ambient = current_or_none()
+        # Of a call that is over nothing is left to go back to: here a generator is closed that nobody has finished.
+        if ambient is None or ambient.ended:
+            return
         # Also where scopes are left in the wrong order: the name scope has an order of its own.
         if self._entry is not None:
             scope, outer, reuse, names = self._entry
+            # That may be while another call runs.
+            if names is not None and names[0].ended:
+                return
             self._entry = scope, outer, reuse, None
             try:
                 leave_name(ambient.memory, scope, outer)

@@ -218,18 +218,24 @@ _SIZES = (int, Dimension)
 def _dimension(dim: Any) -> Dimension | None:
     if dim is None:
         return None
-    # A `Dimension` of TensorFlow's own is not an int; it has one as its value.
-    dim = getattr(dim, "value", dim)
+    # A `Dimension` of TensorFlow's own is not an int; it has one as its value. A tensor has a method of that name.
+    value = getattr(dim, "value", dim)
+    if callable(value):
+        raise _not_a_size(dim)
+    dim = value
     # As TensorFlow 1 did. TensorFlow 2 does not, but files that divide (`channels / groups`) are older than that.
     whole = isinstance(dim, float | np.floating) and dim.is_integer()
     try:
         size = int(dim) if whole else operator.index(dim)  # pyright: ignore[reportArgumentType]
     except TypeError:
-        kind = type(dim)
-        raise ArgumentTypeError(
-            f"Dimension value must be integer or None or have an __index__ method, got value '{dim!r}' with type "
-            f"'{kind!r}'"
-        ) from None
+        raise _not_a_size(dim) from None
     if size < 0:
         raise ArgumentError(f"Dimension {size} must be >= 0")
     return Dimension(size)
+
+
+def _not_a_size(dim: Any) -> ArgumentTypeError:
+    return ArgumentTypeError(
+        f"Dimension value must be integer or None or have an __index__ method, got value '{dim!r}' with type "
+        f"'{type(dim)!r}'"
+    )

@@ -18,9 +18,9 @@ import numpy as np
 
 from jscope import _path
 from jscope._util._stack import call_site
-from jscope.errors import NativeTransformError, ScopeEndedError, StateError
+from jscope.errors import NativeTransformError, StateError
 from jscope.tf1 import _bridge
-from jscope.tf1._ambient import Ambient, current, current_or_none
+from jscope.tf1._ambient import Ambient, current, current_or_none, ended_error
 from jscope.tf1._arrays import unwrap
 from jscope.tf1._caches import current_trace
 from jscope.tf1._shapes import TensorShape, as_shape
@@ -29,7 +29,7 @@ from jscope.tf1._tensors import Op, TensorLike, as_array, tensor
 
 
 class Facts(NamedTuple):
-    """What is known of a variable from the call that created it.
+    """What is known of a variable from the call that created it, put together where somebody asks its handle.
 
     Attributes:
       path: The full name.
@@ -228,11 +228,8 @@ class Variable(TensorLike):
                 "only a value.\n"
                 "Assign outside the transform, to what `get_variable` returned."
             )
-        if ambient is None:
-            raise ScopeEndedError(
-                f"Variable `{self._path}` was {action} after the `init` or `apply` call it belongs to.\n"
-                "Return its value from the function instead."
-            )
+        if ambient is None or ambient.ended:
+            raise ended_error(f"Variable `{self._path}` was {action}")
         if ambient.in_branch and action == "assigned":
             raise NativeTransformError(
                 f"`{self._path}` was assigned in a branch of `tf.cond`, both of which run here.\n"
@@ -367,8 +364,11 @@ def _flatten(variable: Variable) -> tuple[tuple[Any], tuple[Any, ...]]:
     return (variable.value(),), (variable._path, str(variable._dtype), variable._trainable)
 
 
-def _unflatten(aux: tuple[Any, ...], children: tuple[Any]) -> Variable:
+def _unflatten(aux: tuple[Any, ...], children: tuple[Any]) -> Any:
     path, dtype, trainable = aux
+    # A mask (`jax.tree.map(lambda _: None, v)`) has nothing here, which is no value of a variable.
+    if children[0] is None:
+        return None
     ambient = current_or_none()
     known = ambient.handles.get(path) if ambient is not None else None
     facts = known.facts if isinstance(known, Variable) else Facts(path, None, dtype, trainable)

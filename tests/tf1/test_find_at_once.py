@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jscope import tf1
+import jscope
+from jscope import errors, tf1
 from jscope.tf1 import _creating
 from tests.tf1.programs import Run
 from tests.tf1.test_conformance import CASES
@@ -87,6 +88,61 @@ def test_requests_end_alike(request_, monkeypatch):
     monkeypatch.setattr(_creating, "find_at_once", lambda *a: None)
     model.apply(*variables)
     assert out[0] == out[1]
+
+
+TREES = {
+    "one key": {"a/b": W},
+    "one key and two": {"a/b": W, "a": {"b": 2 * W}},
+    "below": {"s": {"a/b": W}},
+    "empty": {"": W, "Variable": 2 * W},
+    "only empty": {"": W},
+}
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("tree", TREES)
+def test_names_with_several_parts_or_none_are_found_alike(tree, compiled, monkeypatch):
+    """A slash parts names, also where a key has one; of a variable without a name, the name is `Variable`."""
+
+    def values():
+        out = []
+        for name in ("a/b", "", "s/a/b"):
+            try:
+                out.append(tf1.get_variable(name, (2, 3)).value())
+            except errors.JscopeError as error:
+                out.append(str(error).splitlines()[0])
+        return out
+
+    def found():
+        model = tf1.transform(values)
+        out = []
+        apply = jax.jit(lambda params: out.append(model.apply(params)) or out[0]) if compiled else model.apply
+        try:
+            return [np.asarray(each) for each in apply(TREES[tree])]
+        except TypeError:  # Strings do not come out of `jit`.
+            return [each if isinstance(each, str) else "array" for each in out[0]]
+
+    quick = found()
+    monkeypatch.setattr(_creating, "find_at_once", lambda *a: None)
+    for one, other in zip(quick, found(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_empty_name_below_a_scope_is_a_part_of_the_path(compiled):
+    """`foo//v` is not `foo/v`, also where `foo` is the scope that the code runs under."""
+
+    def f():
+        first = tf1.get_variable("v", [2])
+        with tf1.variable_scope(""):
+            return first.value(), tf1.get_variable("v", [2]).value()
+
+    model = jscope.transform(lambda scope: tf1.scoped(f)(scope / "foo"))
+    params = model.init(jax.random.key(0))
+    assert jax.tree.map(jnp.shape, params) == {"foo": {"v": (2,), "": {"v": (2,)}}}
+    first, second = (jax.jit(model.apply) if compiled else model.apply)(params)
+    np.testing.assert_array_equal(first, params["foo"]["v"])
+    np.testing.assert_array_equal(second, params["foo"][""]["v"])
 
 
 def facts():

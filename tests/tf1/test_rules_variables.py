@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 
 import jax
@@ -75,6 +76,8 @@ MESSAGES = {
     "ValueError: Dimension -1 must be >= 0": lambda: gv("n", [-1]),
     "TypeError: Dimension value must be integer or None or have an __index__ method, got value '2.5' with type '<class "
     "'float'>'": lambda: gv("n", [2.5]),
+    "TypeError: Dimension value must be integer or None or have an __index__ method, got value '<tf1.Tensor 'Const:0' "
+    "shape=() dtype=int32>' with type '<class 'jscope.tf1._tensors.Tensor'>'": lambda: gv("n", [tf1.constant(2)]),
     "TypeError: Dimension value must be integer or None or have an __index__ method, got value ''2'' with type '<class "
     "'str'>'": lambda: gv("n", "23"),
 }
@@ -597,6 +600,43 @@ def test_a_handle_does_not_outlive_its_call():
     assert isinstance(model.apply({"v": jnp.ones(1)}), jax.Array)
     with pytest.raises(errors.ScopeEndedError, match="`v` was read after"):
         kept[0].value()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_call_is_over_whatever_keeps_it(compiled):
+    """A traceback, which has its frames; a generator that was not finished; a context that a task inherits."""
+    kept = {}
+
+    def f():
+        kept["v"] = gv("v", [1])
+        kept["context"] = contextvars.copy_context()
+        kept["steps"] = in_scope()
+        next(kept["steps"])
+        gv("v", [1])
+
+    def in_scope():
+        with vs("s"):
+            yield gv("v", [1])
+
+    apply = tf1.transform(f).apply
+    with pytest.raises(ValueError, match="Variable s/v already exists") as caught:
+        (jax.jit(apply) if compiled else apply)({"v": jnp.ones(1), "s": {"v": jnp.ones(1)}})
+    kept["error"] = caught.value.with_traceback(caught.tb)
+    for use in (lambda: kept["v"].value(), lambda: kept["v"] + 1, lambda: kept["v"].assign(jnp.zeros(1))):
+        with pytest.raises(errors.ScopeEndedError, match=r"`v` was \w+ after the `init` or `apply` call it belongs to"):
+            use()
+    with pytest.raises(tf1.NoGraphError):
+        kept["context"].run(lambda: gv("v", [1]))
+
+
+def test_a_mask_of_handles_has_nothing_in_their_places():
+    """As `jax.tree.map` makes one for other arrays."""
+
+    def f():
+        mask = jax.tree.map(lambda _: None, {"v": gv("v", [1])})
+        return len(jax.tree.leaves(mask)), jax.tree.map(lambda x: x + 1, {"v": gv("w", [1])})["v"]
+
+    assert tf1.transform(f).apply({"v": jnp.ones(1), "w": jnp.ones(1)}) == (0, 2.0)
 
 
 def test_explicit_and_ambient_code_share_variables():
