@@ -60,9 +60,8 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
     # Whatever would be an error, or a reuse, takes the long way, where the checks come in TensorFlow's order. Compared
     # as tuples, which a `TensorShape` is, but it would do it in Python.
     sizes = getattr(value, "shape", None)
-    if tuple.__eq__(shape, sizes) is not True or path in memory.store:
-        return None
-    if memory.templates and (Variable, path) in memory.templates:
+    taken = path in memory.store or (memory.templates and (Variable, path) in memory.templates)
+    if taken or tuple.__eq__(shape, sizes) is not True:
         return None
     initializer = inherited.initializer if initializer is None else initializer
     if initializer is not None and _initial.is_constant(initializer):
@@ -76,9 +75,14 @@ def find_at_once(ambient: Ambient, name: Any, shape: Any, dtype: Any, initialize
         # and with the site two frames up, who has called `get_variable`.
         device, site = inherited.caching_device, site_above(3)
         variable = make_handle(ambient.itself, path, sizes, found, True, constraint, device, None, site)
-    memory.store[path] = ambient.handles[path] = variable
+    return _remembered(ambient, path, value, variable)
+
+
+def _remembered(ambient: Ambient, path: str, value: Any, variable: Variable) -> Variable:
+    """Returns the handle of a param, after it was put where those of other requests and the collections are."""
     ambient.params[path] = value
-    collections = memory.collections
+    ambient.memory.store[path] = ambient.handles[path] = variable
+    collections = ambient.memory.collections
     for key in _DEFAULT_KEYS:
         if key in collections:
             collections[key].append(variable)
