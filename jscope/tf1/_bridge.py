@@ -102,15 +102,10 @@ def param(scope: Scope, path: str) -> Any:
 def params_below(scope: Scope, prefix: str) -> Mapping[str, Any]:
     """Returns what there is of the params below a full path; nothing, if there is state, or if getters are asked."""
     below = _path.relative(prefix, scope._path)
-    # Of the scope `foo`, the path `foo/` is one empty name below it, not the scope itself.
-    if below is None or scope._state or scope._context.getters or (not below and prefix != scope._path):
+    if below is None or scope._state or scope._context.getters:
         return {}
-    if not below:
-        found: Any = scope._params
-    elif _SEPARATOR in below:
-        found = _path.walk(scope._params, below.split(_SEPARATOR))
-    else:
-        found = scope._params.get(below)
+    # As in `_variable_in`: of the scope `foo`, the path `foo/` is one empty name below it, not the scope itself.
+    found = _path.walk(scope._params, [] if prefix == scope._path else below.split(_SEPARATOR))
     return found if isinstance(found, dict) else {}
 
 

@@ -50,9 +50,7 @@ class Counts(Mapping[str, int]):
 
     def add(self, name: str) -> None:
         """Counts one more opening."""
-        # Nearly every scope is opened for the first time, and asked no more.
-        count = self._valid(_OPENED, name) if name in self._tables[_OPENED] else 0
-        self._change(_OPENED, name, (count + 1, self._time))
+        self._change(_OPENED, name, (self._valid(_OPENED, name) + 1, self._time))
 
     def suffix(self, name: str) -> str:
         """Returns the first of the empty string, `_1`, `_2`, ... that gives `name` another name with the count 0."""

@@ -44,8 +44,9 @@ class Initializer(abc.ABC):
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            # Old files compute such numbers by `tf.sqrt`, whose results are known where all that goes in is.
-            if isinstance(value, Tensor) and is_static(value.value()) and not np.ndim(value.value()):
+            # Old files compute such numbers by `tf.sqrt`, whose results are known where all that goes in is. (By class,
+            # since what could not be drawn is a tensor, too, and in `apply` nobody needs the number.)
+            if value.__class__ is Tensor and is_static(value.value()) and not np.ndim(value.value()):
                 object.__setattr__(self, each.name, value.value().item())
 
     def __call__(self, *args: Any, shape: Any = None, dtype: Any = None, partition_info: Any = None) -> Any:

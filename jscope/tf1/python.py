@@ -90,17 +90,20 @@ def read_file_to_string(filename: Any, binary_mode: bool = False) -> Any:
         return file.read()
 
 
-_FILES = {"exists": "file_exists", "isdir": "is_directory", "listdir": "list_directory", "Glob": "get_matching_files"}
-_FILES |= {"makedirs": "recursive_create_dir", "MkDir": "create_dir", "remove": "delete_file"}
-_FILES |= {"rmtree": "delete_recursively"}
-
 OWN: dict[str, dict[str, Any]] = {
     "framework.function": {"Defun": Defun},
     "framework.tensor_shape": {"as_shape": as_shape},
     "framework.tensor_util": {"constant_value": get_static_value},
     "lib.io.file_io": {
-        **{inside: getattr(gfile, outside) for outside, inside in _FILES.items()},
+        "create_dir": gfile.MkDir,
+        "delete_file": gfile.remove,
+        "delete_recursively": gfile.rmtree,
+        "file_exists": gfile.exists,
+        "get_matching_files": gfile.Glob,
+        "is_directory": gfile.isdir,
+        "list_directory": gfile.listdir,
         "read_file_to_string": read_file_to_string,
+        "recursive_create_dir": gfile.makedirs,
     },
     "ops.control_flow_ops": {"with_dependencies": with_dependencies},
     "training.moving_averages": {"assign_moving_average": assign_moving_average},

@@ -104,28 +104,28 @@ TREES = {
 def test_names_with_several_parts_or_none_are_found_alike(tree, compiled, monkeypatch):
     """A slash parts names, also where a key has one; of a variable without a name, the name is `Variable`."""
 
-    def values():
-        out = []
-        for name in ("a/b", "", "s/a/b"):
-            try:
-                out.append(tf1.get_variable(name, (2, 3)).value())
-            except errors.JscopeError as error:
-                out.append(str(error).splitlines()[0])
-        return out
-
     def found():
-        model = tf1.transform(values)
-        out = []
-        apply = jax.jit(lambda params: out.append(model.apply(params)) or out[0]) if compiled else model.apply
-        try:
-            return [np.asarray(each) for each in apply(TREES[tree])]
-        except TypeError:  # Strings do not come out of `jit`.
-            return [each if isinstance(each, str) else "array" for each in out[0]]
+        messages = {}
 
-    quick = found()
+        def values():
+            out = {}
+            for name in ("a/b", "", "s/a/b"):
+                try:
+                    out[name] = tf1.get_variable(name, (2, 3)).value()
+                except errors.JscopeError as error:
+                    messages[name] = str(error).splitlines()[0]
+            return out
+
+        apply = tf1.transform(values).apply
+        return (jax.jit(apply) if compiled else apply)(TREES[tree]), messages
+
+    (quick, quick_messages) = found()
     monkeypatch.setattr(_creating, "find_at_once", lambda *a: None)
-    for one, other in zip(quick, found(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    values, messages = found()
+    assert messages == quick_messages
+    assert set(quick) == {"one key and two": {"a/b"}, "empty": {""}}.get(tree, set())
+    jax.tree.map(np.testing.assert_array_equal, quick, values)
+    assert all((value == 2.0).all() for value in quick.values())
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -147,7 +147,6 @@ class version:  # noqa: N801 - TensorFlow's name.
 
     VERSION = "1.15.0"
     GIT_VERSION = f"v{VERSION}"
-    COMPILER_VERSION = ""
 
 
 def anywhere(*_: Any, **__: Any) -> contextlib.AbstractContextManager[None]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._ops._call import plain
-from jscope.tf1._ops._cells import BasicLSTMCell, LSTMBlockCell, LSTMStateTuple
+from jscope.tf1._ops._cells import LSTMBlockCell, LSTMStateTuple
 from jscope.tf1._ops._recurrent import dynamic_rnn
 from jscope.tf1._scopes import get_variable_scope
 from jscope.tf1._tensors import tensor
@@ -52,18 +52,9 @@ class LSTMBlockFusedCell(LSTMBlockCell):
 
     def call(self, inputs: Any, state: Any, dtype: Any = None, sequence_length: Any = None) -> tuple[Any, Any]:
         """Returns the outputs and the last state."""
-        steps = tensor(jnp.stack(plain(inputs))) if isinstance(inputs, list) else inputs
-        state = None if state is None else LSTMStateTuple(*state)
-        here = get_variable_scope()
-        outs, after = dynamic_rnn(_Step(self), steps, sequence_length, state, dtype, time_major=True, scope=here)
+        steps = tensor(jnp.stack(plain(inputs)) if isinstance(inputs, list) else inputs)
+        start = self.zero_state(steps.shape[1], dtype) if state is None else LSTMStateTuple(*state)
+        # In the scope that is open here, so that each step is one of the plain cell's, under the names of this one.
+        step, here = super().call, get_variable_scope()
+        outs, after = dynamic_rnn(step, steps, sequence_length, start, time_major=True, scope=here)
         return ([outs[i] for i in range(len(inputs))] if isinstance(inputs, list) else outs), after
-
-
-class _Step(BasicLSTMCell):
-    """One step of a cell, in the variable scope that the cell has opened."""
-
-    def __init__(self, cell: LSTMBlockFusedCell) -> None:
-        vars(self).update(vars(cell))
-
-    def __call__(self, inputs: Any, state: Any, scope: Any = None, *_: Any, **__: Any) -> tuple[Any, Any]:
-        return self.call(inputs, state)

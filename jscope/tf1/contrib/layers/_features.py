@@ -15,8 +15,9 @@ from jscope.tf1._entering import variable_scope
 from jscope.tf1._errors import ArgumentError
 from jscope.tf1._tensors import tensor
 from jscope.tf1.contrib.framework._variables import model_variable
+from jscope.tf1.contrib.layers._common import layout
 from jscope.tf1.contrib.layers.utils import get_variable_collections
-from jscope.tf1.layers._layer import array_of
+from jscope.tf1.layers._layer import array_of, channels_last
 
 
 def spatial_softmax(
@@ -35,23 +36,20 @@ def spatial_softmax(
       features: Of shape (batch, height, width, channels), or (batch, channels, height, width).
       temperature: What the softmax begins to divide by: the `temperature`, a variable without axes.
       name: The variable scope.
-      variables_collections: Where the variable is put.
+      variables_collections: Where the variable is put, by the key `temperature` of a dict, or all of them.
       trainable: Whether it is trained.
       data_format: `"NHWC"` or `"NCHW"`.
     """
     with variable_scope(name, "spatial_softmax"):
-        if data_format not in ("NHWC", "NCHW"):
-            raise ArgumentError("data_format has to be either NCHW or NHWC.")
-        x = array_of(tensor(features))
-        x = jnp.moveaxis(x, -1, 1) if data_format == "NHWC" else x
-        batch, channels, height, width = x.shape
+        x = channels_last(array_of(tensor(features)), layout(data_format))
+        batch, height, width, channels = x.shape
         start = ones_initializer() if temperature is None else constant_initializer(temperature)
         keys = get_variable_collections(variables_collections, "temperature") if trainable else None
         scale = array_of(model_variable("temperature", (), initializer=start, collections=keys, trainable=trainable))
-        weights = jax.nn.softmax(x.reshape(batch * channels, height * width) / scale)
-        rows, columns = np.meshgrid(*(np.linspace(-1, 1, n, dtype="float32") for n in (height, width)), indexing="ij")
-        places = [jnp.sum(place.reshape(1, -1) * weights, 1) for place in (rows, columns)]
-        return tensor(jnp.stack(places, 1).reshape(batch, 2 * channels))
+        weights = jax.nn.softmax(x / scale, (1, 2))
+        rows, columns = (np.linspace(-1, 1, size, dtype="float32") for size in (height, width))
+        places = jnp.einsum("bhwc,h->bc", weights, rows), jnp.einsum("bhwc,w->bc", weights, columns)
+        return tensor(jnp.stack(places, 2).reshape(batch, 2 * channels))
 
 
 def embed_sequence(
@@ -72,6 +70,17 @@ def embed_sequence(
     >>> params = model.init(jax.random.key(0), np.array([[0, 4, 1]]))
     >>> jscope.tree.names(params), model.apply(params, np.array([[0, 4, 1]])).shape
     (['EmbedSequence/embeddings'], (1, 3, 2))
+
+    Args:
+      ids: Integers of any shape.
+      vocab_size: How many rows there are; with `reuse` it may be left out.
+      embed_dim: How long a row is; with `reuse` it may be left out.
+      unique: Accepted, without effect: TensorFlow looks equal ids up once.
+      initializer: Where the rows start.
+      regularizer: Their penalty.
+      trainable: Whether they are trained.
+      scope: The variable scope.
+      reuse: Whether the variable must exist.
     """
     if not (reuse or (vocab_size and embed_dim)):
         raise ArgumentError(
