@@ -9,6 +9,7 @@ import pytest
 
 import jscope
 from jscope import tf1 as tf
+from tests.crossed import mostly_slow
 from tests.tf1.tools import KEY
 
 X = jnp.arange(8.0).reshape(4, 2)
@@ -428,3 +429,59 @@ def test_points_are_where_the_features_are():
     np.testing.assert_allclose(points.apply(params, features), [[1.0, 0.0, -1.0, 1.0]], atol=1e-6)
     with pytest.raises(ValueError, match="data_format has to be either NCHW or NHWC"):
         tf.transform(lambda x: tf.contrib.layers.spatial_softmax(x, data_format="NWHC")).init(KEY, features)
+
+
+def newer_parts(x):
+    """Points, embedded words, a fused cell, a default and a counter: with and without variables, and with state."""
+    layers = tf.contrib.layers
+    with tf.variable_scope(tf.get_variable_scope(), reuse=tf.AUTO_REUSE):
+        tf.get_variable("n", [], trainable=False, initializer=tf.zeros_initializer()).assign_add(1.0)
+        rate = tf.placeholder_with_default(tf.constant(0.5), [])
+        points = layers.spatial_softmax(tf.reshape(x, [1, 2, 2, 1]), name="points")
+        start = tf.random_normal_initializer(stddev=tf.rsqrt(4.0))
+        words = layers.embed_sequence([[0, 1]], 4.0, 2, scope="words", initializer=start)
+        cell = tf.contrib.rnn.LSTMBlockFusedCell(2, name="cell")
+        outs, state = cell(tf.transpose(words, [1, 0, 2]), dtype=words.dtype, sequence_length=[1])
+    total = (
+        tf.reduce_sum(points) + tf.reduce_sum(tf.cast(outs, tf.float32)) + tf.reduce_sum(tf.cast(state.c, tf.float32))
+    )
+    return rate * x + tf.cast(total, x.dtype)
+
+
+LIFTS = {
+    "plain": lambda f, s, x: f(s, x),
+    "jit": lambda f, s, x: jscope.jit(f)(s, x),
+    "remat": lambda f, s, x: jscope.remat(f)(s, x),
+    "cond": lambda f, s, x: jscope.cond(x.sum() > -99, f, lambda s, x: f(s, x), s, x),
+    "scan": lambda f, s, x: jscope.scan(lambda s, c, _: (f(s, c), None), s, x, length=1)[0],
+    "vmap": lambda f, s, x: jscope.vmap(f, axis_size=1)(s, x[None])[0],
+}
+
+
+@pytest.mark.parametrize("lift", mostly_slow(LIFTS, "jit", "scan"))
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
+def test_newer_parts_meet_lifts_getters_and_state(lift, dtype):
+    """Values, state and gradients are those of no lift at all, with `jit` around and without."""
+    x = jnp.array([1.0, 2.0, -1.0, 0.5])
+
+    def made(lift):
+        def model(scope, x):
+            scope = scope / "a" / str(1)
+            cast = jscope.getters.cast(dtype)
+            return LIFTS[lift](tf.scoped(newer_parts), scope.with_defaults(custom_getter=cast), x)
+
+        return jscope.transform_with_state(model).with_rng(KEY)
+
+    def found(model, params, state, compiled):
+        apply = jax.jit(model.apply) if compiled else model.apply
+        grads = jax.grad(lambda params: apply(params, state, x)[0].sum())(params)
+        return [np.ravel(leaf).astype("float32") for leaf in jax.tree.leaves((apply(params, state, x), grads))]
+
+    plain, lifted = made("plain"), made(lift)
+    params, state = plain.init(KEY, x)
+    expected = found(plain, params, state, compiled=False)
+    # A lift may stack what is created inside; the values are those of the other model.
+    own = jax.tree.map(lambda one, other: other.reshape(one.shape), lifted.init(KEY, x), (params, state))
+    for compiled in (False, True):
+        for one, other in zip(found(lifted, *own, compiled), expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5 if dtype == jnp.float32 else 2e-2)

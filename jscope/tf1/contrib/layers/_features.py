@@ -46,8 +46,9 @@ def spatial_softmax(
         start = ones_initializer() if temperature is None else constant_initializer(temperature)
         keys = get_variable_collections(variables_collections, "temperature") if trainable else None
         scale = array_of(model_variable("temperature", (), initializer=start, collections=keys, trainable=trainable))
-        weights = jax.nn.softmax(x / scale, (1, 2))
-        rows, columns = (np.linspace(-1, 1, size, dtype="float32") for size in (height, width))
+        # The variable is float32, or what a getter makes of it; the points are of the dtype of the features.
+        weights = jax.nn.softmax(x / scale.astype(x.dtype), (1, 2))
+        rows, columns = (np.linspace(-1, 1, size).astype(x.dtype) for size in (height, width))
         places = jnp.einsum("bhwc,h->bc", weights, rows), jnp.einsum("bhwc,w->bc", weights, columns)
         return tensor(jnp.stack(places, 2).reshape(batch, 2 * channels))
 
